@@ -1,0 +1,358 @@
+"""The files of a run folder: their names, their exact structs, and how they are read and written.
+
+    runs/<id>/
+      config.json          RunConfigFile: the resolved settings, secrets removed
+      tape/ref.json        TapeRef: which tape was replayed, by content hash (live runs hold the tape itself)
+      audit/000000.audit   AUDIT records, engine/audit_layout.py
+      audit/chain.jsonl    ChainLink, one line per CHAIN_RECORDS records and one at the end
+      audit/events.jsonl   EventLine, the text of each EVENT record
+      audit/names.json     Names: what the indices in the records stand for
+      audit.jsonl          the same audit as text, rendered from the records
+      summary.json         Summary, also what `--json` prints
+      report.html report.png
+      samples/*.npz        drawn in the report, no part of the audit:
+        equity.npz         ts i8[n], equity f8[n], drawdown f8[n] (share of the peak, 0.01 is 1 %)
+        prices.npz         ts_<index> i8[n], mid_<index> f8[n] for each instrument index
+        features.npz       names str[F], rows f4[n, F]
+        latency.npz        <stage> i8[n], nanoseconds
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from engine.audit_layout import AUDIT_LAYOUT_VERSION
+from engine.errors import DataError
+
+RUN_FORMAT = 1
+CONFIG = "config.json"
+TAPE_REF = "tape/ref.json"
+AUDIT_RECORDS = "audit/000000.audit"
+CHAIN = "audit/chain.jsonl"
+EVENTS = "audit/events.jsonl"
+NAMES = "audit/names.json"
+AUDIT_TEXT = "audit.jsonl"
+SUMMARY = "summary.json"
+REPORT = "report.html"
+REPORT_PICTURE = "report.png"
+SAMPLES = "samples"
+FIRST_CHAIN = bytes(32)  # the chain value before the first link
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the structs kept in a run folder; fields of later versions are passed over."""
+
+
+class RunConfigFile(_File):
+    """config.json: everything the run was started with."""
+
+    run_id: str
+    mode: str  # replay, paper, live
+    settings: dict[str, Any]  # config.settings.Settings as plain values
+    format: int = RUN_FORMAT
+    layout: int = AUDIT_LAYOUT_VERSION
+    version: str = ""  # of the program
+    started_at: str = ""  # wall clock, ISO 8601 UTC; in no digest
+    command: tuple[str, ...] = ()
+    inputs_sha256: str = ""  # the words of the RUN record
+    inputs: tuple[str, ...] = ()  # paths as the person named them
+    model_overrides: tuple[str, ...] = ()  # --model ID:VERSION
+
+
+class TapeRef(_File):
+    """tape/ref.json: the tape that the run replayed."""
+
+    path: str  # its folder; another one with the same sha256 will do
+    sha256: str  # content identity, as in tape.json
+    rows: int
+    wakes: str = "implied"
+
+
+class InstrumentName(_File):
+    """One row of the instrument table. `unit_minor` is exact: it need not be whole."""
+
+    index: int
+    name: str  # venue:SYMBOL
+    base: str
+    quote: str
+    tick: str  # decimal
+    lot: str  # decimal
+    unit_minor: str  # decimal: one tick times one lot in minor units (1e-8) of the quote currency
+    inferred: tuple[str, ...] = ()
+
+
+class ModelName(_File):
+    """One row of the model table."""
+
+    index: int
+    name: str
+    id: str
+    version: str
+    sha256: str = ""  # empty where there is no file
+    limit_minor: int = 0  # exposure limit in minor units of its quote currency
+    mode: str = "production"  # production, shadow
+    status: str = "SERVING"  # ModelStatus name at the start
+    note: str = ""  # why it does not serve, and the command that helps
+    min_confidence: float = 0.0
+
+
+class RunName(_File):
+    """What the records say of the run, in words."""
+
+    id: str
+    mode: str
+    inputs_sha256: str = ""
+    reporting_currency: str = ""
+    threshold: float = 0.0  # of the strategy, for the story of a signal
+
+
+class Names(_File):
+    """audit/names.json: what the indices of the records stand for."""
+
+    instruments: tuple[InstrumentName, ...]
+    models: tuple[ModelName, ...]
+    run: RunName
+    format: int = RUN_FORMAT
+    layout: int = AUDIT_LAYOUT_VERSION
+
+
+class ChainLink(_File):
+    """One line of audit/chain.jsonl."""
+
+    block: int  # from 0
+    first_seq: int
+    records: int  # CHAIN_RECORDS, fewer in the last
+    chain: str  # hex of chain_value(previous, records)
+    tape_row: int  # rows of the tape consumed when the link was made
+    tape_sha256: str  # hex of tape_hash over the complete blocks up to tape_row
+
+
+class EventLine(_File):
+    """One line of audit/events.jsonl: the words of an EVENT record."""
+
+    event_id: int
+    ts: int
+    code: int
+    name: str  # short, constant: model_refused, gap, run_end
+    text: str = ""
+
+
+class Signals(_File):
+    """Signals by action; HOLDs by reason."""
+
+    buy: int = 0
+    sell: int = 0
+    hold: int = 0
+    hold_reasons: dict[str, int] = {}
+
+
+class ProfitLoss(_File):
+    """Money in the reporting currency; null where there is no conversion."""
+
+    realized: float | None = None
+    unrealized: float | None = None
+    total: float | None = None
+
+
+class Latency(_File):
+    """Microseconds of one stage."""
+
+    p50: float | None
+    p99: float | None
+    p999: float | None
+    max: float | None
+
+
+class ModelLine(_File):
+    """A model as the summary names it."""
+
+    id: str
+    version: str
+    sha256: str
+    status: str
+    name: str = ""
+    note: str = ""
+
+
+class Summary(_File):
+    """summary.json, and the one object that `--json` prints. Money is in `reporting_currency`."""
+
+    run_id: str
+    run_dir: str
+    mode: str
+    exit_reason: str  # done, interrupted, halted, failed
+    instruments: tuple[str, ...] = ()
+    events: int = 0
+    kernel_calls: int = 0
+    wall_s: float = 0.0
+    events_per_s: float = 0.0
+    market_span_s: float = 0.0
+    decisions: int = 0
+    signals: Signals = Signals()
+    intents: int = 0
+    approved: int = 0
+    reduced: int = 0
+    blocked: dict[str, int] = {}
+    orders: int = 0
+    fills: int = 0
+    rejects: int = 0
+    fees: dict[str, float] = {}  # by currency
+    pnl: ProfitLoss = ProfitLoss()
+    reporting_currency: str = ""
+    equity: float | None = None
+    max_drawdown: float | None = None  # share of the peak: 0.012 is 1.2 %
+    exposure_max: dict[str, float] = {}  # by model name, quote currency
+    limits: dict[str, Any] = {}  # config.settings.RiskLimits, and model_exposure by model name
+    models: tuple[ModelLine, ...] = ()
+    reloads: int = 0
+    decision_digest: str = ""
+    audit_head: str = ""  # chain value of the last link
+    audit_records: int = 0
+    latency_us: dict[str, Latency] = {}
+    assumed: dict[str, Any] = {}  # what was assumed and used: quote_size_notional, bar_spread_bps, ...
+    inferred: tuple[str, ...] = ()  # ticks, lots, minimum notionals inferred from the data
+    notes: tuple[str, ...] = ()  # what a reader must know of the data: "synthetic market", "3 crossed quotes"
+    market_from: int = 0  # ns
+    market_to: int = 0
+    report: str = ""
+
+
+T = TypeVar("T")
+
+
+def chain_value(previous: bytes, records: bytes | memoryview) -> bytes:
+    """Return the next chain value: sha256(previous || records).
+
+    >>> chain_value(FIRST_CHAIN, b"").hex()[:16]
+    '66687aadf862bd77'
+    """
+    digest = hashlib.sha256(previous)
+    digest.update(records)
+    return digest.digest()
+
+
+def tape_hash(block_sha256: tuple[str, ...] | list[str]) -> str:
+    """Return the hex sha256 over the concatenated block hashes (as bytes).
+
+    >>> tape_hash([])[:16]
+    'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(b"".join(bytes.fromhex(value) for value in block_sha256)).hexdigest()
+
+
+def hash_words(sha256: str) -> tuple[int, int, int, int]:
+    """Split a hex sha256 into four int64, little-endian, as RUN and MODEL records hold it.
+
+    >>> hash_words("01" + "00" * 31)
+    (1, 0, 0, 0)
+    """
+    words = np.frombuffer(bytes.fromhex(sha256 or "00" * 32), dtype="<i8")
+    a, b, c, d = (int(word) for word in words)
+    return a, b, c, d
+
+
+def words_hash(words: tuple[int, ...] | list[int]) -> str:
+    """Join what hash_words split.
+
+    >>> words_hash(hash_words("ab" * 32)) == "ab" * 32
+    True
+    """
+    return np.array(words[:4], dtype="<i8").tobytes().hex()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary file in the same folder, then a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def to_json(value: Any, *, indent: int = 2) -> bytes:
+    """Encode as strict JSON (NaN and infinities become null); indent 0 gives one line."""
+    encoded = msgspec.json.encode(value)
+    return msgspec.json.format(encoded, indent=indent) if indent else encoded
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one struct as indented JSON, atomically."""
+    write_bytes(path, to_json(value) + b"\n")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read one struct.
+
+    Raises:
+        DataError: the file is missing, no JSON, or not of this struct.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise DataError(f"{path}: not there; is this a run folder?") from None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataError(f"{path}: not a readable {kind.__name__}: {error}") from None
+
+
+def line_bytes(value: Any) -> bytes:
+    """Encode one line of a .jsonl file, line end included."""
+    return msgspec.json.encode(value) + b"\n"
+
+
+def read_lines(path: Path, kind: type[T]) -> Iterator[tuple[int, int, T | None]]:
+    """Yield (line number from 1, byte offset, struct) of a .jsonl file, streaming.
+
+    A last line that is torn or without line end is yielded as None; so is any unreadable line before
+    it: the caller knows by position which it is. A missing file has no lines.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    if not path.exists():
+        return
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                value = decoder.decode(line) if line.endswith(b"\n") else None
+            except msgspec.MsgspecError:
+                value = None
+            yield number, offset, value
+            offset += len(line)
+
+
+def resolve_run(text: str, runs_dir: Path) -> Path:
+    """Find a run folder by path, by id, by the start of an id, or `last`.
+
+    Raises:
+        DataError: there is none, or the start fits several; the line names what is there.
+    """
+    path = Path(text)
+    if text != "last" and (path / NAMES).exists():
+        return path
+    folders = sorted(
+        (folder for folder in runs_dir.glob("*") if (folder / NAMES).exists()),
+        key=lambda folder: (folder.stat().st_mtime_ns, folder.name),
+    )
+    if text == "last":
+        if folders:
+            return folders[-1]
+        raise DataError(f"last: no run in {runs_dir}/ yet; `make replay` makes one")
+    exact = [folder for folder in folders if folder.name == text]
+    fitting = exact or [folder for folder in folders if text and folder.name.startswith(text)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DataError(f"{text}: fits {len(fitting)} runs in {runs_dir}/, give more of the id")
+    if path.is_dir():
+        raise DataError(f"{text}: no run folder, it has no {NAMES}")
+    recent = ", ".join(folder.name for folder in folders[:-4:-1]) or "none yet"
+    raise DataError(f"{text}: no such run in {runs_dir}/ (latest: {recent})")
