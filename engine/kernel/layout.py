@@ -1,0 +1,332 @@
+"""The kernel's state: records with fixed places, shared by address between jitted code and Python.
+
+One root record holds counters and the addresses of the arrays. The words that Python reads at every
+stop stand first, so that a memoryview of int64 reads them by index (`WORD`).
+"""
+
+from enum import IntEnum, IntFlag
+
+import numpy as np
+
+from engine.limits import MAX_FEATURES, MAX_OUTPUTS
+
+
+class Reason(IntFlag):
+    """Why `advance` returned. Several may be set; Python acts in the order of the bits."""
+
+    VENUE = 1  # acknowledgements, fills, rejects, cancels or triggers wait in `out`
+    CONTROL = 2  # a row that Python must handle (venue answers, control)
+    INFER = 4  # run the model of `slot`, its input stands in the slot's x
+    SIGNAL = 8  # the signal of `slot` is advice that a strategy wants
+    FLUSH = 16  # the audit buffer wants to be written
+    SAMPLE = 32  # time to sample the equity
+    BATCH = 64  # the next decisions of the batched slot should be evaluated ahead
+    BLOCK = 128  # the row limit of one call
+    HEAD = 256  # everything on the tape is consumed
+
+
+_WORDS = (
+    "cursor",  # next row to apply
+    "row",  # row of the current stop
+    "now",  # kernel time, ns
+    "slot",  # slot of the current stop
+    "instrument",
+    "out_count",
+    "audit_count",
+    "signal_id",  # of the current or last signal
+    "action",
+    "hold_reason",
+    "touch_bid_tick",  # of `instrument` at a stop
+    "touch_ask_tick",
+    "calls",
+)
+WORD = {name: k for k, name in enumerate(_WORDS)}
+
+ROOT = np.dtype(
+    [(name, "i8") for name in _WORDS]
+    + [
+        # how this tape is read
+        ("implied_wakes", "i8"),
+        ("bar_interval_ns", "i8"),
+        ("bar_grace_ns", "i8"),
+        ("max_data_age_ns", "i8"),
+        ("max_jump", "f8"),
+        ("jump_confirmations", "i8"),
+        ("trigger_confirmations", "i8"),
+        ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
+        ("halted", "i8"),
+        # the current signal
+        ("p_sell", "f8"),
+        ("p_hold", "f8"),
+        ("p_buy", "f8"),
+        # progress of a stop
+        ("deciding", "i8"),  # 1 while due slots remain to be looked at
+        ("due_slot", "i8"),
+        ("waiting", "i8"),  # 1: the model of due_slot runs, its output is awaited
+        ("due_count", "i8"),
+        ("decision_row", "i8"),
+        # next things that time brings
+        ("next_arrival", "i8"),
+        ("next_timer", "i8"),
+        ("next_sample", "i8"),
+        ("sample_ns", "i8"),
+        # ordinals and counters
+        ("audit_seq", "i8"),
+        ("decisions", "i8"),
+        ("events", "i8"),  # rows applied
+        ("dropped_crossed", "i8"),
+        ("dropped_insane", "i8"),
+        ("dropped_off_market", "i8"),
+        ("late_trades", "i8"),
+        ("first_ts", "i8"),
+        # sizes and addresses of the arrays
+        ("n_instruments", "i8"),
+        ("n_slots", "i8"),
+        ("n_models", "i8"),
+        ("markets", "i8"),
+        ("features", "i8"),
+        ("matching", "i8"),
+        ("bars", "i8"),
+        ("slots", "i8"),
+        ("models", "i8"),
+        ("orders", "i8"),
+        ("triggers", "i8"),
+        ("out", "i8"),
+        ("audit", "i8"),
+        ("gate", "i8"),
+        ("collect", "i8"),
+        ("collect_count", "i8"),
+        ("collect_capacity", "i8"),
+        ("needs_levels", "i8"),
+        ("order_count", "i8"),
+        ("trigger_count", "i8"),
+        ("waiting_open", "i8"),
+    ],
+    align=True,
+)
+
+BARS = np.dtype(
+    [  # two bars grow at once: trades of the next may come before the grace of this one ends
+        ("mode", "i8"),  # BarMode
+        ("end", "i8"),  # end of the current bar, 0 before the first print
+        ("open", "f8", (2,)),
+        ("high", "f8", (2,)),
+        ("low", "f8", (2,)),
+        ("close", "f8", (2,)),
+        ("volume", "f8", (2,)),
+        ("buy", "f8", (2,)),
+        ("sell", "f8", (2,)),
+        ("prints", "i8", (2,)),
+        ("last_close", "f8"),
+        ("flat", "i8"),  # empty bars in a row
+        ("in_gap", "i8"),
+        ("row_interval_ns", "i8"),  # of BAR rows on the tape
+    ],
+    align=True,
+)
+
+
+class BarMode(IntEnum):
+    """Where an instrument's bars come from."""
+
+    NONE = 0
+    TRADES = 1
+    MIDS = 2  # no trades in the data: mids, and quote counts as volume
+    ROWS = 3  # BAR rows
+
+
+MATCHING = np.dtype(
+    [
+        ("touch_from", "i8"),  # TouchFrom
+        ("trusted", "i8"),  # 1 when the touch in force is whole: neither crossed nor insane nor in a gap
+        ("suspect", "i8"),  # updates in a row that were too far away to be believed at once
+        ("suspect_mid", "f8"),
+        ("updates", "i8"),  # touch, trade or bar updates so far
+        ("bid_tick", "i8"),
+        ("ask_tick", "i8"),
+        ("used_bid", "f8"),  # what our own fills took from the displayed touch, base units
+        ("used_ask", "f8"),
+        ("assumed_notional", "f8"),  # size of a touch without size, quote units
+        ("half_spread", "f8"),  # of a touch made from trades, as a share of the price
+        ("waits_for_open", "i8"),  # 1: bars only, market orders fill at the next open
+        ("best_buy", "i8"),  # our highest resting buy, NO_BUY where none
+        ("best_sell", "i8"),  # our lowest resting sell, NO_SELL where none
+        ("stop_below", "i8"),  # nearest trigger prices: fires when bid <= stop_below
+        ("stop_above", "i8"),  # fires when ask >= stop_above
+        ("resting", "i8"),
+        ("triggers", "i8"),
+        ("bid_used", "i8"),  # addresses of float64[BOOK_SLOTS]: taken from each level by us
+        ("ask_used", "i8"),
+        ("bid_ticks", "i8"),  # addresses of int64[BOOK_SLOTS]: which price a slot of the book holds
+        ("ask_ticks", "i8"),
+        ("book_ready", "i8"),
+        ("min_book_tick", "i8"),
+        ("max_book_tick", "i8"),
+        ("slot_from", "i8"),  # its slots are slot_from .. slot_to
+        ("slot_to", "i8"),
+        ("min_notional", "f8"),
+        ("halted", "i8"),
+    ],
+    align=True,
+)
+
+NO_BUY = -(1 << 62)
+NO_SELL = 1 << 62
+NEVER = (1 << 63) - 1
+
+
+class TouchFrom(IntEnum):
+    """Which rows set an instrument's touch."""
+
+    QUOTES = 0
+    DEPTH = 1
+    TRADES = 2
+
+
+class Cadence(IntEnum):
+    """When a slot's decision is due."""
+
+    QUOTE = 0
+    TRADE = 1
+    BAR = 2
+    EVERY_NS = 3
+    EVERY_N = 4
+    PACKET = 5  # at the end of each packet (used for training rows and benchmarks)
+
+
+class OutputKind(IntEnum):
+    """What the numbers of a model's output mean."""
+
+    CLASSIFIER3 = 0
+    BINARY = 1
+
+
+SLOT = np.dtype(
+    [
+        ("model", "i8"),
+        ("instrument", "i8"),
+        ("spec", "i8"),
+        ("cadence", "i8"),
+        ("cadence_n", "i8"),
+        ("next_ts", "i8"),
+        ("due", "i8"),
+        ("status", "i8"),  # HoldReason that every decision gets; 0 when the model serves
+        ("seen_updates", "i8"),
+        ("threshold", "f8"),
+        ("wants_holds", "i8"),
+        ("n_features", "i8"),
+        ("n_outputs", "i8"),
+        ("output_kind", "i8"),
+        ("sell_at", "i8"),  # columns of the classes in the output
+        ("hold_at", "i8"),
+        ("buy_at", "i8"),
+        ("x", "i8"),  # addresses of the bound float32 input and output
+        ("y", "i8"),
+        ("row_hash", "i8"),
+        ("bars_left", "i8"),
+        # evaluated ahead: a ring of outputs and the hashes of the rows they belong to
+        ("batch", "i8"),  # address of BATCH[capacity], 0 when off
+        ("batch_from", "i8"),
+        ("batch_to", "i8"),
+        ("counts", "i8", (3,)),  # by action
+        ("holds", "i8", (16,)),  # by HoldReason
+    ],
+    align=True,
+)
+
+BATCH = np.dtype(
+    [("row_hash", "i8"), ("row", "i8"), ("y", "f4", (MAX_OUTPUTS,))],
+    align=True,
+)
+
+MODEL = np.dtype([("every_n_count", "i8")], align=True)
+
+COLLECT = np.dtype(
+    [  # one collected decision: what the kernel saw, for training and for batches ahead
+        ("ts", "i8"),
+        ("row", "i8"),
+        ("slot", "i8"),
+        ("instrument", "i8"),
+        ("valid", "i8"),
+        ("row_hash", "i8"),
+        ("bid", "f8"),
+        ("ask", "f8"),
+        ("bar_open", "f8"),
+        ("bar_high", "f8"),
+        ("bar_low", "f8"),
+        ("bar_close", "f8"),
+        ("bar_volume", "f8"),
+        ("x", "f4", (MAX_FEATURES,)),
+    ],
+    align=True,
+)
+
+ORDER = np.dtype(
+    [
+        ("order_id", "i8"),
+        ("state", "i8"),  # PaperState
+        ("instrument", "i8"),
+        ("side", "i8"),
+        ("order_type", "i8"),
+        ("qty", "i8"),
+        ("left", "i8"),
+        ("price_tick", "i8"),
+        ("collar_low", "i8"),
+        ("collar_high", "i8"),
+        ("arrive_ts", "i8"),
+        ("cancel_ts", "i8"),
+        ("queue", "f8"),  # base units ahead of us at our price
+        ("rested_ts", "i8"),
+    ],
+    align=True,
+)
+
+
+class PaperState(IntEnum):
+    """Where a paper order is."""
+
+    FREE = 0
+    TRAVELLING = 1
+    WAITS_FOR_OPEN = 2
+    RESTING = 3
+
+
+TRIGGER = np.dtype(
+    [
+        ("trigger_id", "i8"),
+        ("active", "i8"),
+        ("instrument", "i8"),
+        ("side", "i8"),  # of the position it protects
+        ("stop_tick", "i8"),  # 0 for none
+        ("profit_tick", "i8"),
+        ("stop_seen", "i8"),
+        ("profit_seen", "i8"),
+    ],
+    align=True,
+)
+
+
+class Out(IntEnum):
+    """What a venue event says."""
+
+    ACK = 1
+    FILL = 2
+    REJECT = 3
+    CANCELED = 4
+    STOP = 5
+    PROFIT = 6
+
+
+OUT = np.dtype(
+    [
+        ("kind", "i8"),
+        ("order_id", "i8"),  # or trigger id
+        ("qty", "i8"),
+        ("price_tick", "i8"),
+        ("liquidity", "i8"),
+        ("reason", "i8"),
+        ("ts", "i8"),
+        ("queue", "f8"),
+    ],
+    align=True,
+)
