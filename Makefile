@@ -1,0 +1,67 @@
+# Tickgate's commands. Each takes ARGS, for example: make replay ARGS="--json"
+# Needed: Python 3.11 or later, and make. The rest is installed into .venv when a hash of the
+# requirement files says so. Choose an interpreter with PYTHON=/path/to/python3.
+.DEFAULT_GOAL := help
+.PHONY: help replay test test-all check bench bench-peers demo-models extras clean
+MAKEFLAGS += --no-print-directory
+ARGS ?=
+PYTHON ?=
+RUN := .venv/bin/python
+ROOMS := config engine features strategies risk venues store ml app
+
+# $(call install,GROUP): find an interpreter, let it bring .venv up to date.
+define install
+@for python in "$(PYTHON)" .venv/bin/python python3.11 python3.12 python3.13 python3 python; do \
+    [ -n "$$python" ] || continue; \
+    "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+        >/dev/null 2>&1 && exec "$$python" requirements/install.py $(1); \
+    [ "$$python" != "$(PYTHON)" ] || break; \
+done; \
+echo "make: no Python 3.11 or later with the venv module was found$(if $(PYTHON), at $(PYTHON))." >&2; \
+echo "      Install one (Debian, Ubuntu: python3 python3-venv) or say where it is:" >&2; \
+echo "      make $@ PYTHON=/path/to/python3" >&2; exit 1
+endef
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo '  Each takes ARGS, for example: make replay ARGS="--json"'
+
+replay:  ## the first run: trade data/sample (or ARGS="--replay PATH ...")
+	$(call install,core)
+	@$(RUN) run_live.py $(if $(findstring --replay,$(ARGS)),,--replay data/sample) $(ARGS)
+
+test:  ## the tests, without the heavy ones
+	$(call install,test)
+	@$(RUN) -m pytest -q -m "not slow" $(ARGS)
+
+test-all:  ## every test; some take minutes
+	$(call install,test)
+	@$(RUN) -m pytest -q $(ARGS)
+
+check:  ## format, lint, types, house rules, doctests
+	$(call install,test)
+	@echo "format"; $(RUN) -m ruff format --check --quiet . || \
+	    { echo "  run: $(RUN) -m ruff format ."; exit 1; }
+	@echo "lint"; $(RUN) -m ruff check --quiet .
+	@echo "types"; $(RUN) -m mypy --no-error-summary
+	@echo "house rules and doctests"; \
+	    $(RUN) -m pytest -q --doctest-modules tests/test_tidy.py $(ROOMS) $(ARGS)
+
+bench:  ## the speed bars, each beside its floor
+	$(call install,test)
+	@$(RUN) -m benchmarks $(ARGS)
+
+bench-peers:  ## the same work in other engines, in environments of their own
+	$(call install,test)
+	@$(RUN) -m benchmarks.peers $(ARGS)
+
+demo-models:  ## train the demonstration models again
+	$(call install,train)
+	@$(RUN) lab.py train demo $(ARGS)
+
+extras:  ## add the packages that training and exporting models need
+	$(call install,train)
+
+clean:  ## remove caches and generated kernels; keeps .venv, runs and data
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis artifacts/kernels build
