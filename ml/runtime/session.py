@@ -1,0 +1,221 @@
+"""ONNX Runtime sessions over fixed buffers: one call, no allocation, one thread."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ml.refusal import ModelRefused
+
+OPTIMISATIONS = ("disabled", "basic", "extended", "all")
+BATCH_SIZES = (2, 3, 7, 64, 256, 1024)
+
+
+def runtime() -> Any:
+    """Import onnxruntime on first use, with its logging off.
+
+    Raises:
+        ModelRefused: `runtime.missing`; the engine then holds on every model.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        text = f"onnxruntime cannot be imported ({error}); `make replay` installs it"
+        raise ModelRefused("runtime.missing", text) from None
+    onnxruntime.set_default_logger_severity(4)
+    return onnxruntime
+
+
+def open_session(model_bytes: bytes, optimisation: str = "all") -> Any:
+    """Make a sequential, single-threaded CPU session from bytes already checked.
+
+    Raises:
+        ModelRefused: `model.invalid` when the runtime refuses the bytes, `runtime.missing`.
+    """
+    assert optimisation in OPTIMISATIONS, optimisation
+    ort = runtime()
+    options = ort.SessionOptions()
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    level = {
+        "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }
+    options.graph_optimization_level = level[optimisation]
+    try:
+        return ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        text = f"model.onnx: the runtime refuses it: {str(error)[:200]}"
+        raise ModelRefused("model.invalid", text) from None
+
+
+class OrtModel:
+    """One model over two arrays that stay where they are.
+
+    `run()` reads `x` and writes `y`; both belong to the caller, who changes `x` in place before
+    each call. The call is one function of the runtime with everything bound beforehand.
+
+    Args:
+        model_bytes: the ONNX file, already hashed and scanned.
+        x: float32[1, F], C-contiguous, the input.
+        y: float32[1, C], C-contiguous, the output.
+        optimisation: one of OPTIMISATIONS, from the registry entry.
+        output: name of the output to serve; None takes the only one, or the last.
+        normalise: (mean, scale) float32[F] each for a foreign model whose normalisation is not in
+            its graph; rows become (x - mean) * scale before the model sees them.
+    Raises:
+        ModelRefused: `runtime.missing`, `model.invalid`, `model.contract`, `runtime.failed`.
+    """
+
+    run: Callable[[], Any]
+
+    def __init__(
+        self,
+        model_bytes: bytes,
+        *,
+        x: np.ndarray,
+        y: np.ndarray,
+        optimisation: str = "all",
+        output: str | None = None,
+        normalise: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        for array in (x, y):
+            assert array.dtype == np.float32
+            assert array.ndim == 2 and array.shape[0] == 1
+            assert array.flags.c_contiguous
+        self.x, self.y = x, y
+        self.session = open_session(model_bytes, optimisation)
+        self.input_name, self.output_name = self._names(output)
+        self._normalise = normalise
+        self._inner = np.zeros_like(x) if normalise is not None else x
+        self._bind()
+
+    def _names(self, output: str | None) -> tuple[str, str]:
+        """Check shapes and types against the arrays; return the input's and output's name."""
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        if len(inputs) != 1:
+            text = f"model.onnx: {len(inputs)} inputs, one is served"
+            raise ModelRefused("model.contract", text)
+        chosen = [o for o in outputs if o.name == output] if output else outputs[-1:]
+        if not chosen:
+            raise ModelRefused("model.contract", f"model.onnx: no output {output!r}")
+        for port, array in ((inputs[0], self.x), (chosen[0], self.y)):
+            sizes = port.shape if port.shape else [None, None]
+            wanted = list(array.shape)
+            fits = len(sizes) == 2 and all(
+                not isinstance(size, int) or size == want
+                for size, want in zip(sizes, wanted, strict=True)
+            )
+            if port.type != "tensor(float)" or not fits:
+                text = f"model.onnx: {port.name} is {port.type} {sizes}, served is float {wanted}"
+                raise ModelRefused("model.contract", text)
+        return inputs[0].name, chosen[0].name
+
+    def _bind(self) -> None:
+        """Bind both arrays once and choose the shortest call that works."""
+        ort = runtime()
+        options = ort.RunOptions()
+        options.log_severity_level = 4
+        binding = self.session.io_binding()
+        values = [ort.OrtValue.ortvalue_from_numpy(a) for a in (self._inner, self.y)]
+        binding.bind_ortvalue_input(self.input_name, values[0])
+        binding.bind_ortvalue_output(self.output_name, values[1])
+        self._kept = (options, binding, values)
+        call: Callable[[], Any] = functools.partial(self.session.run_with_iobinding, binding, options)
+        try:
+            fast = self.session._sess.run_with_iobinding
+            call = functools.partial(fast, binding._iobinding, options)
+            call()
+        except (AttributeError, TypeError):
+            call = functools.partial(self.session.run_with_iobinding, binding, options)
+        except Exception as error:
+            raise _failed(error) from None
+        self._call = call
+        self.run = call if self._normalise is None else self._run_normalised
+        self._check_binding()
+
+    def _run_normalised(self) -> None:
+        assert self._normalise is not None
+        np.subtract(self.x, self._normalise[0], out=self._inner)
+        np.multiply(self._inner, self._normalise[1], out=self._inner)
+        self._call()
+
+    def _check_binding(self) -> None:
+        """Prove that the bound call reads `x` and writes `y` in place."""
+        kept = self.x.copy()
+        try:
+            for fill in (0.0, 0.5):
+                self.x[:] = fill
+                self.y[:] = np.nan
+                self.run()
+                expected = self.run_batch(self.x.copy())
+                if expected.tobytes() != self.y.tobytes():
+                    raise ModelRefused("runtime.failed", "model.onnx: bound buffers are not used")
+        except ModelRefused:
+            raise
+        except Exception as error:
+            raise _failed(error) from None
+        finally:
+            self.x[:] = kept
+
+    def run_batch(self, rows: np.ndarray) -> np.ndarray:
+        """Evaluate many rows at once.
+
+        Args:
+            rows: float32[n, F].
+        Returns:
+            float32[n, C], newly allocated.
+        Raises:
+            ModelRefused: `runtime.failed`, or `model.contract` for a model of one row a call.
+        """
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        if self._normalise is not None:
+            rows = (rows - self._normalise[0]) * self._normalise[1]
+        try:
+            (result,) = self.session.run([self.output_name], {self.input_name: rows})
+        except Exception as error:
+            raise _failed(error) from None
+        if result.shape != (len(rows), self.y.shape[1]):
+            text = f"model.onnx: {result.shape} answers for {len(rows)} rows"
+            raise ModelRefused("model.contract", text)
+        return np.asarray(result, dtype=np.float32)
+
+    def run_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Evaluate rows one by one through the bound call; float32[n, F] to float32[n, C]."""
+        kept = self.x.copy()
+        answers = np.empty((len(rows), self.y.shape[1]), np.float32)
+        for index, row in enumerate(rows):
+            self.x[0] = row
+            self.run()
+            answers[index] = self.y[0]
+        self.x[:] = kept
+        return answers
+
+    def batch_equals_single(self, rows: np.ndarray, sizes: Sequence[int] = BATCH_SIZES) -> bool:
+        """Say whether batched answers equal single ones bit for bit, at every batch size.
+
+        Args:
+            rows: float32[n, F], as varied as what will come.
+            sizes: batch sizes to try; larger than n are cut.
+        """
+        try:
+            single = self.run_rows(rows)
+            for size in sizes:
+                for start in range(0, len(rows), size):
+                    batch = self.run_batch(rows[start : start + size])
+                    if batch.tobytes() != single[start : start + size].tobytes():
+                        return False
+        except ModelRefused:
+            return False
+        return True
+
+
+def _failed(error: Exception) -> ModelRefused:
+    return ModelRefused("runtime.failed", f"model.onnx: the runtime failed: {str(error)[:200]}")
