@@ -1,0 +1,320 @@
+"""The catalogue of features: registration, look-up by name, and what a spec needs to run.
+
+A feature file calls `feature(...)` once for each feature or family that it defines. A family has
+whole numbers in its name (`rsi_{span}`); a spec names a member (`rsi_14`). Modules of this folder are
+imported in sorted order on the first look-up; other folders may register more before that.
+"""
+
+import difflib
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import features
+from engine.errors import ConfigError
+from features.spec import FeatureSpec, Params, Value, check_unique
+from features.step import STATELESS
+
+INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels")
+EVENTS = ("on_quote", "on_trade", "on_bar", "on_depth")
+MAX_NAME_NUMBER = 10_000  # upper bound of a number in a name: it sizes rings
+_NOT_FEATURES = frozenset(
+    {"registry", "spec", "fuse", "batch", "calculator", "identity", "step", "catalogue"}
+)
+
+Kernel = Callable[..., Any]
+
+
+class Warmup(NamedTuple):
+    """How much of what must be seen before the value is finite.
+
+    `of` is bars, quotes, trades, depth (events of that kind) or seconds (of kernel time since the
+    first event of the feature's kind).
+    """
+
+    count: int
+    of: str
+
+
+def bars(count: int) -> Warmup:
+    """Return the warm-up of a feature on bars."""
+    return Warmup(count, "bars")
+
+
+def quotes(count: int) -> Warmup:
+    """Return the warm-up of a feature on touch updates."""
+    return Warmup(count, "quotes")
+
+
+def seconds(count: int) -> Warmup:
+    """Return the warm-up of a feature on a window of kernel time."""
+    return Warmup(count, "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One registered feature or family. See `feature` for the meaning of the fields."""
+
+    name: str
+    state: np.dtype[Any] | Callable[[Mapping[str, int | float]], np.dtype[Any]]
+    init: Kernel
+    value: Kernel
+    steps: Mapping[str, Kernel]  # event name -> kernel
+    defaults: Mapping[str, Value]
+    choices: Mapping[str, tuple[str, ...]]
+    bounds: Mapping[str, tuple[float, float]]
+    warmup: Callable[[Mapping[str, int | float]], Warmup]
+    inputs: Callable[[Mapping[str, int | float]], tuple[str, ...]]
+    unit: str
+    range: str
+    source: str
+    module: str
+    doc: str
+    numbers: tuple[str, ...] = field(default=())  # parameters that stand in the name
+
+    def match(self, name: str) -> dict[str, int] | None:
+        """Return the numbers in a member's name, or None when the name is no member."""
+        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[1-9][0-9]*)", re.escape(self.name))
+        found = re.fullmatch(pattern, name)
+        return None if found is None else {k: int(v) for k, v in found.groupdict().items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """One concrete feature of a spec: parameters complete, words replaced by their numbers."""
+
+    name: str
+    feature: Feature
+    params: Mapping[str, int | float]  # in the order of init's arguments
+
+    @property
+    def state(self) -> np.dtype[Any]:
+        """Layout of its state record, aligned."""
+        state = self.feature.state
+        return state if isinstance(state, np.dtype) else state(self.params)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Inputs it cannot do without, of INPUTS."""
+        return self.feature.inputs(self.params)
+
+    @property
+    def warmup(self) -> Warmup:
+        """What it must have seen before its value is finite."""
+        return self.feature.warmup(self.params)
+
+
+_CATALOGUE: dict[str, Feature] = {}
+_imported = False
+
+
+def feature(
+    name: str,
+    *,
+    value: Kernel,
+    init: Kernel | None = None,
+    state: np.dtype[Any] | Callable[[Mapping[str, int | float]], np.dtype[Any]] | None = None,
+    on_quote: Kernel | None = None,
+    on_trade: Kernel | None = None,
+    on_bar: Kernel | None = None,
+    on_depth: Kernel | None = None,
+    defaults: Mapping[str, Value] | None = None,
+    choices: Mapping[str, tuple[str, ...]] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    warmup: Warmup | Callable[[Mapping[str, int | float]], Warmup] = Warmup(1, "quotes"),
+    inputs: Sequence[str] | Callable[[Mapping[str, int | float]], tuple[str, ...]] = (),
+    unit: str,
+    range: str,
+    source: str,
+    doc: str | None = None,
+) -> None:
+    """Register a feature. The file's docstring holds its formula.
+
+    Args:
+        name: `rsi_{span}`; braces hold whole numbers >= 1 that stand in a member's name.
+        value: `value(s, m) -> float64`, called when a row is wanted. NaN until warm, pure.
+        init: `init(s, <params in the order of defaults>)`; sets every field that is read before it
+            is written, whatever the record held before. None for features without state.
+        state: aligned dtype, or a function of the parameters that returns one.
+        on_quote, on_trade, on_bar, on_depth: `on_x(s, m)`, called after the kernel has brought the
+            MARKET record `m` up to date with the event. They allocate nothing.
+        defaults: every parameter with its default. Its type is the parameter's type; a word among
+            `choices` reaches the kernels as its index there.
+        bounds: (lowest, highest) allowed of number parameters, both inclusive.
+        warmup: see Warmup; may depend on the parameters.
+        inputs: what the data must hold, of INPUTS; may depend on the parameters.
+        unit, range, source: words for the catalogue; source cites the formula.
+    Raises:
+        ValueError: a part is missing or the name is taken (at import, so tests see it).
+    """
+    numbers = tuple(re.findall(r"\{(\w+)\}", name))
+    given = dict(defaults or {})
+    steps = dict(on_quote=on_quote, on_trade=on_trade, on_bar=on_bar, on_depth=on_depth)
+    module = importlib.import_module(value.__module__)
+    text = doc if doc is not None else module.__doc__
+    if name in _CATALOGUE:
+        raise ValueError(f"feature {name!r} is registered twice")
+    if (state is None) != (init is None):
+        raise ValueError(f"feature {name!r}: state and init go together")
+    if not set(numbers) <= set(given):
+        raise ValueError(f"feature {name!r}: defaults lack one of {numbers}")
+    if not (text and unit and range and source):
+        raise ValueError(f"feature {name!r}: doc, unit, range and source must be given")
+    for key, words in (choices or {}).items():
+        if given.get(key) not in words:
+            raise ValueError(f"feature {name!r}: default of {key} is none of {words}")
+    _CATALOGUE[name] = Feature(
+        name=name,
+        state=STATELESS if state is None else state,
+        init=value if init is None else init,
+        value=value,
+        steps={event: kernel for event, kernel in steps.items() if kernel is not None},
+        defaults=given,
+        choices=dict(choices or {}),
+        bounds={**{key: (1, MAX_NAME_NUMBER) for key in numbers}, **(bounds or {})},
+        warmup=warmup if not isinstance(warmup, Warmup) else _constant(warmup),
+        inputs=inputs if callable(inputs) else _constant(tuple(inputs)),
+        unit=unit,
+        range=range,
+        source=source,
+        module=value.__module__,
+        doc=text,
+        numbers=numbers,
+    )
+
+
+def _constant(x: Any) -> Callable[[Mapping[str, int | float]], Any]:
+    return lambda params: x
+
+
+def catalogue() -> tuple[Feature, ...]:
+    """Return every registered feature, sorted by name."""
+    global _imported
+    if not _imported:
+        for name in sorted(info.name for info in pkgutil.iter_modules(features.__path__)):
+            if name not in _NOT_FEATURES:
+                importlib.import_module(f"features.{name}")
+        _imported = True
+    return tuple(_CATALOGUE[name] for name in sorted(_CATALOGUE))
+
+
+def lookup(name: str) -> tuple[Feature, dict[str, int]]:
+    """Find the feature that a name means, with the numbers in the name.
+
+    Raises:
+        ConfigError: no feature has this name; the message names the nearest ones.
+    """
+    known = catalogue()
+    for entry in known:
+        if not entry.numbers and entry.name == name:
+            return entry, {}
+    for entry in known:
+        numbers = entry.match(name)
+        if numbers is not None:
+            return entry, numbers
+    near = difflib.get_close_matches(name, [entry.name for entry in known], n=3, cutoff=0.4)
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    raise ConfigError(f"unknown feature {name!r}{hint}; docs/features.md lists all")
+
+
+def resolve_one(name: str, params: Params | None = None) -> Resolved:
+    """Resolve one entry of a spec.
+
+    Raises:
+        ConfigError: unknown feature or parameter, or a value of the wrong type or out of range.
+    Example:
+        >>> r = resolve_one("rsi_14")
+        >>> r.params, r.inputs, r.warmup
+        ({'span': 14}, ('bars',), Warmup(count=15, of='bars'))
+    """
+    entry, numbers = lookup(name)
+    given = dict(params or {})
+    free = [key for key in entry.defaults if key not in entry.numbers]
+    for key in given:
+        if key in entry.numbers:
+            raise ConfigError(f"feature {name!r}: {key} stands in the name, not in params")
+        if key not in free:
+            allowed = ", ".join(free) or "none"
+            raise ConfigError(f"feature {name!r}: unknown parameter {key!r}; known: {allowed}")
+    merged = {**entry.defaults, **numbers, **given}
+    return Resolved(
+        name=name,
+        feature=entry,
+        params={key: _checked(entry, name, key, value) for key, value in merged.items()},
+    )
+
+
+def _checked(entry: Feature, name: str, key: str, value: Value) -> int | float:
+    where = f"feature {name!r}: {key} is {value!r}"
+    if key in entry.choices:
+        if value not in entry.choices[key]:
+            raise ConfigError(f"{where}; allowed: {', '.join(entry.choices[key])}")
+        return entry.choices[key].index(str(value))
+    default = entry.defaults[key]
+    if isinstance(value, str) or isinstance(value, bool):
+        raise ConfigError(f"{where}; a number is wanted")
+    if isinstance(default, int) and not isinstance(value, int):
+        raise ConfigError(f"{where}; a whole number is wanted")
+    low, high = entry.bounds.get(key, (-np.inf, np.inf))
+    if not low <= value <= high:
+        raise ConfigError(f"{where}; allowed: {low} to {high}")
+    return value if isinstance(default, int) else float(value)
+
+
+def resolve(spec: FeatureSpec) -> tuple[Resolved, ...]:
+    """Resolve a spec, in its order.
+
+    Raises:
+        ConfigError: see resolve_one; also a feature named twice.
+    """
+    check_unique(spec)
+    return tuple(resolve_one(name, params) for name, params in spec.features)
+
+
+def required_inputs(spec: FeatureSpec) -> frozenset[str]:
+    """Return what the data must hold: of bars, quotes, quote_sizes, trades, trade_sides, depth."""
+    found = {name for entry in resolve(spec) for name in entry.inputs}
+    return frozenset("depth" if name == "levels" else name for name in found)
+
+
+def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Name the features whose inputs the data lacks, and the inputs.
+
+    Depth implies quotes with sizes; bars can be built from trades or from quotes.
+
+    Args:
+        spec: the model's spec.
+        has: what the data holds, as in `Instrument.has`.
+    Returns:
+        Feature name -> missing inputs, in the order of the spec; empty when all are there.
+    """
+    there = set(has)
+    if "depth" in there:
+        there |= {"quotes", "quote_sizes", "levels"}
+    if there & {"trades", "quotes"}:
+        there.add("bars")
+    absent = {}
+    for entry in resolve(spec):
+        missing = tuple(name for name in entry.inputs if name not in there)
+        if missing:
+            absent[entry.name] = missing
+    return absent
+
+
+def reads_levels(specs: Iterable[FeatureSpec]) -> bool:
+    """Tell whether a feature of these specs reads the gathered levels of the book."""
+    return any("levels" in entry.inputs for spec in specs for entry in resolve(spec))
+
+
+def warmup_of(spec: FeatureSpec) -> dict[str, int]:
+    """Return the longest warm-up of a spec by kind: bars, quotes, trades, depth, seconds."""
+    longest: dict[str, int] = {}
+    for entry in resolve(spec):
+        count, of = entry.warmup
+        longest[of] = max(count, longest.get(of, 0))
+    return longest

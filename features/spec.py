@@ -1,0 +1,131 @@
+"""The feature spec: which features a model reads, in which order, with which parameters."""
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+
+from engine.errors import ConfigError
+
+SPEC_VERSION = 1
+Value = int | float | str
+Params = dict[str, Value]
+
+_HELP = "a feature spec is {version: 1, features: [{name, params?}, ...]}"
+
+
+class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of a spec's JSON."""
+
+    name: str
+    params: dict[str, Value] = {}
+
+
+class _SpecFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The JSON file as a whole."""
+
+    version: int
+    features: list[FeatureEntry]
+
+
+class FeatureSpec(msgspec.Struct, frozen=True):
+    """Ordered features with parameters. The order is the order of the model's input columns.
+
+    `params` hold only what differs from the feature's defaults; numbers that stand in a name
+    (`rsi_14`) are not repeated there.
+
+    Example:
+        >>> spec = FeatureSpec(features=(("rsi_14", {}), ("vpin", {"mode": "bulk"})))
+        >>> spec.names, len(spec), spec.sha256[:12]
+        (('rsi_14', 'vpin'), 2, 'b3d6bac7c6a9')
+        >>> parse_spec(spec.to_json()) == spec
+        True
+    """
+
+    features: tuple[tuple[str, Params], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in order."""
+        return tuple(name for name, _ in self.features)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def canonical_json(self) -> bytes:
+        """Write the one byte form that is hashed: sorted keys, no blanks, ASCII."""
+        return json.dumps(
+            self._document(), sort_keys=True, separators=(",", ":"), allow_nan=False
+        ).encode("ascii")
+
+    @property
+    def sha256(self) -> str:
+        """Return the hex digest of the canonical JSON."""
+        return hashlib.sha256(self.canonical_json()).hexdigest()
+
+    def to_json(self) -> bytes:
+        """Write the readable form, one feature a line, with a final newline."""
+        lines = [json.dumps(entry) for entry in self._document()["features"]]
+        body = ",\n".join(f"    {line}" for line in lines)
+        text = f'{{\n  "version": {SPEC_VERSION},\n  "features": [\n{body}\n  ]\n}}\n'
+        return text.encode("ascii")
+
+    def _document(self) -> dict[str, Any]:
+        features = []
+        for name, params in self.features:
+            features.append({"name": name, "params": params} if params else {"name": name})
+        return {"version": SPEC_VERSION, "features": features}
+
+
+def parse_spec(data: bytes | str, source: str = "feature spec") -> FeatureSpec:
+    """Read a spec's JSON, strictly.
+
+    Args:
+        data: JSON text.
+        source: what to call it in errors, usually the file's name.
+    Returns:
+        The spec. Whether its features exist is decided by `registry.resolve`.
+    Raises:
+        ConfigError: no JSON, unknown or doubled keys, wrong version, no or doubled features.
+    """
+    try:
+        document = json.loads(data, object_pairs_hook=_refuse_doubled_keys)
+        found = msgspec.convert(document, _SpecFile)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{source}: {error}; {_HELP}") from None
+    if found.version != SPEC_VERSION:
+        raise ConfigError(
+            f"{source}: version is {found.version}, this program reads version {SPEC_VERSION}"
+        )
+    if not found.features:
+        raise ConfigError(f"{source}: features is empty; {_HELP}")
+    spec = FeatureSpec(features=tuple((entry.name, entry.params) for entry in found.features))
+    check_unique(spec, source)
+    return spec
+
+
+def check_unique(spec: FeatureSpec, source: str = "feature spec") -> None:
+    """Refuse a spec that names a feature twice.
+
+    Raises:
+        ConfigError: it does; the message names the feature.
+    """
+    seen: set[str] = set()
+    for name in spec.names:
+        if name in seen:
+            raise ConfigError(f"{source}: feature {name!r} stands in the list twice")
+        seen.add(name)
+
+
+def spec_json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a spec file."""
+    return msgspec.json.schema(_SpecFile)
+
+
+def _refuse_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"key {key!r} stands twice in one object")
+    return dict(pairs)
