@@ -2,7 +2,7 @@
 
     runs/<id>/
       config.json          RunConfigFile: the resolved settings, secrets removed
-      tape/ref.json        TapeRef: which tape was replayed, by content hash (live runs hold the tape itself)
+      tape/ref.json        TapeRef: which tape was replayed, by content hash
       audit/000000.audit   AUDIT records, engine/audit_layout.py
       audit/chain.jsonl    ChainLink, one line per CHAIN_RECORDS records and one at the end
       audit/events.jsonl   EventLine, the text of each EVENT record
@@ -215,9 +215,9 @@ class Summary(_File):
     audit_head: str = ""  # chain value of the last link
     audit_records: int = 0
     latency_us: dict[str, Latency] = {}
-    assumed: dict[str, Any] = {}  # what was assumed and used: quote_size_notional, bar_spread_bps, ...
+    assumed: dict[str, Any] = {}  # what was assumed and used: quote_size_notional, ...
     inferred: tuple[str, ...] = ()  # ticks, lots, minimum notionals inferred from the data
-    notes: tuple[str, ...] = ()  # what a reader must know of the data: "synthetic market", "3 crossed quotes"
+    notes: tuple[str, ...] = ()  # what a reader must know of the data: "synthetic market"
     market_from: int = 0  # ns
     market_to: int = 0
     report: str = ""
@@ -266,6 +266,15 @@ def words_hash(words: tuple[int, ...] | list[int]) -> str:
     return np.array(words[:4], dtype="<i8").tobytes().hex()
 
 
+def text_word(text: str) -> int:
+    """Return the first int64 of a text's sha256: slot i3 of EVENT records, so that words count too.
+
+    >>> text_word("gap of 3 s")
+    139523151890435984
+    """
+    return hash_words(hashlib.sha256(text.encode()).hexdigest())[0]
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a temporary file in the same folder, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -312,8 +321,8 @@ def line_bytes(value: Any) -> bytes:
 def read_lines(path: Path, kind: type[T]) -> Iterator[tuple[int, int, T | None]]:
     """Yield (line number from 1, byte offset, struct) of a .jsonl file, streaming.
 
-    A last line that is torn or without line end is yielded as None; so is any unreadable line before
-    it: the caller knows by position which it is. A missing file has no lines.
+    A last line that is torn or without line end is yielded as None; so is any unreadable line
+    before it: the caller knows by position which it is. A missing file has no lines.
     """
     decoder = msgspec.json.Decoder(kind)
     if not path.exists():
