@@ -2,7 +2,8 @@
 
 A part of the engine receives its own small struct, never the whole. Settings without a default must
 be given: no limit and no fee is ever assumed. Money is a decimal string or number in the named
-currency; percentages are written as such (`_pct`), 1.5 means 1.5 %.
+currency; percentages are written as such (`_pct`), 1.5 means 1.5 %. The comment behind a setting
+becomes its line in docs/configuration.md (`python -m config.document` writes that page).
 """
 
 from typing import Annotated
@@ -15,101 +16,126 @@ NonNegative = Annotated[float, Meta(ge=0)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
-Cadence = Annotated[str, Meta(pattern=r"^(quote|trade|bar:[0-9]+[smhd]|every:[0-9]+(ms|s)|every_n:[0-9]+)$")]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+Fee = Annotated[float, Meta(ge=-100, le=1000)]
+Cadence = Annotated[
+    str,
+    Meta(
+        pattern=r"^(quote|trade|bar:[0-9]+[smhd]|every:[0-9]+(ms|s)|every_n:[0-9]+)$",
+        description="quote, trade, bar:1m, every:250ms or every_n:50 (the numbers are free)",
+    ),
+]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$",
+        description="a name of letters, digits, `_`, `.`, `-`, at most 64",
+    ),
+]
+Currency = Annotated[
+    str,
+    Meta(pattern=r"^[A-Z0-9]{2,16}$", description="a currency in capitals, such as USDT"),
+]
+Amount = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,10}(\.[0-9]{1,8})?$",
+        description='a quoted decimal amount of at most 8 decimals, such as "10000.50"',
+    ),
+]
+Mode = Annotated[str, Meta(pattern="^(production|shadow)$", description="production or shadow")]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all settings: frozen, named fields only, unknown keys refused."""
 
 
-class EngineSettings(Strict):
+class EngineSettings(Strict, frozen=True, kw_only=True):
     """How the kernel keeps time and bars."""
 
-    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60
-    bar_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250
-    block_rows: Annotated[int, Meta(ge=1, le=65_536)] = 65_536
-    max_data_age_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 15_000
-    max_price_jump_pct: Percent = 50.0  # a quote further than this from the last waits for confirmation
-    jump_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 3
-    trigger_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 2  # quotes beyond a stop before it fires
-    batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead in one batch; 1 is off
+    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # length of the time bars
+    bar_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250  # a bar closes so long after its end
+    block_rows: Annotated[int, Meta(ge=1, le=65_536)] = 65_536  # rows a kernel call handles at most
+    max_data_age_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 15_000  # older touch: models HOLD
+    max_price_jump_pct: Percent = 50.0  # a quote further than this from the last needs confirming
+    jump_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 3  # quotes that confirm such a jump
+    trigger_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 2  # quotes that fire a stop
+    batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none
 
 
-class AssumedMarket(Strict):
+class AssumedMarket(Strict, frozen=True, kw_only=True):
     """What is assumed where the data does not say. Both stand in every run's summary."""
 
     quote_size_notional: Positive  # size at the touch of quotes without sizes, in quote currency
     bar_spread_bps: NonNegative  # spread of the quotes made from bars
 
 
-class PaperVenue(Strict):
+class PaperVenue(Strict, frozen=True, kw_only=True):
     """The paper venue's behaviour. Fees must be given; negative is a rebate."""
 
-    maker_fee_bps: Annotated[float, Meta(ge=-100, le=1000)]
-    taker_fee_bps: Annotated[float, Meta(ge=-100, le=1000)]
+    maker_fee_bps: Fee  # fee of fills that rested in the book
+    taker_fee_bps: Fee  # fee of fills that took from the book
     order_latency_ms: NonNegative = 20.0  # from approval to the venue's book
-    cancel_latency_ms: NonNegative = 20.0
+    cancel_latency_ms: NonNegative = 20.0  # from the wish to cancel to the venue's book
     decision_latency_ms: NonNegative = 1.0  # inference and decision of inline models
 
 
-class Portfolio(Strict):
+class Portfolio(Strict, frozen=True, kw_only=True):
     """What the account starts with."""
 
-    balances: dict[str, str]  # currency -> decimal amount
-    reporting_currency: str = "USDT"
+    balances: dict[Currency, Amount]  # currency -> amount
+    reporting_currency: Currency = "USDT"  # totals are given in this one
 
 
-class RiskLimits(Strict):
-    """The gate's limits, in quote currency where they are money. None has a default of `unlimited`."""
+class RiskLimits(Strict, frozen=True, kw_only=True):
+    """The gate's limits, in quote currency where they are money. None may be left out."""
 
-    max_order_notional: Positive
+    max_order_notional: Positive  # value of one order
     max_position_notional: Positive  # per instrument, at cost
     max_model_exposure: Positive  # per model unless the model states its own
-    max_gross_exposure: Positive
+    max_gross_exposure: Positive  # sum over all instruments
     max_price_deviation_pct: Percent  # collar around the current mid
-    max_orders_per_s: Positive
-    max_open_orders: Annotated[int, Meta(ge=1, le=256)]
-    duplicate_window_ms: NonNegative
-    max_market_age_ms: Positive
-    max_signal_age_ms: Positive
-    max_daily_loss: Positive
-    max_drawdown_pct: Percent
-    allow_short: bool = False
+    max_orders_per_s: Positive  # orders in any second
+    max_open_orders: Annotated[int, Meta(ge=1, le=256)]  # orders resting or on their way
+    duplicate_window_ms: NonNegative  # the same order again within this time is refused
+    max_market_age_ms: Positive  # age of the touch that an order is checked against
+    max_signal_age_ms: Positive  # age of the signal behind an order
+    max_daily_loss: Positive  # loss since midnight UTC that stops new exposure
+    max_drawdown_pct: Percent  # fall from the highest equity that stops new exposure
+    allow_short: bool = False  # false: only what is held can be sold
     reduce_to_fit: bool = True  # approve the part of an order that the limits leave room for
 
 
-class StrategySettings(Strict):
+class StrategySettings(Strict, frozen=True, kw_only=True):
     """One running strategy."""
 
-    name: Name
-    models: tuple[Name, ...] = ()  # model names it listens to; empty means all
+    name: Name  # file of strategies/ without .py
+    models: tuple[Name, ...] = ()  # names of the models it listens to; empty means all
     symbols: tuple[str, ...] = ()  # empty means all on the tape
-    params: dict[str, float | int | str | bool] = {}
+    params: dict[str, float | int | str | bool] = {}  # the strategy's own settings
 
 
-class ModelSettings(Strict):
+class ModelSettings(Strict, frozen=True, kw_only=True):
     """One running model."""
 
-    name: Name
-    model_id: Name
-    version: str = "production"
-    cadence: Cadence
-    symbols: tuple[str, ...] = ()
-    min_confidence: Share = 0.0
-    max_exposure: Positive | None = None  # quote currency; None takes risk.max_model_exposure
-    mode: Annotated[str, Meta(pattern="^(production|shadow)$")] = "production"
+    name: Name  # what this run calls it
+    model_id: Name  # id in artifacts/registry.json
+    version: str = "production"  # a version, or production for the one in production
+    cadence: Cadence  # when it is asked
+    symbols: tuple[str, ...] = ()  # empty means all on the tape
+    min_confidence: Share = 0.0  # below it a signal is HOLD, like below its strategy's threshold
+    max_exposure: Positive | None = None  # quote currency; null takes risk.max_model_exposure
+    mode: Mode = "production"  # a shadow's signals are recorded and never cause an order
 
 
-class Settings(Strict):
+class Settings(Strict, frozen=True, kw_only=True):
     """The whole configuration of a run."""
 
-    engine: EngineSettings = EngineSettings()
-    assumed: AssumedMarket
-    paper: PaperVenue
-    portfolio: Portfolio
-    risk: RiskLimits
-    strategies: tuple[StrategySettings, ...]
-    models: tuple[ModelSettings, ...] = ()
-    artifacts_dir: str = "artifacts"
-    runs_dir: str = "runs"
+    engine: EngineSettings = EngineSettings()  # time and bars
+    assumed: AssumedMarket  # where the data does not say
+    paper: PaperVenue  # fees and latencies of paper trading
+    portfolio: Portfolio  # opening balances
+    risk: RiskLimits  # the gate
+    strategies: tuple[StrategySettings, ...]  # at least one
+    models: tuple[ModelSettings, ...] = ()  # none: strategies run without advice
+    artifacts_dir: str = "artifacts"  # where models are
+    runs_dir: str = "runs"  # where runs are written
