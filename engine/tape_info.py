@@ -1,4 +1,4 @@
-"""What stands beside the rows of a tape: `tape.json`, the segment header, and the content hashes."""
+"""What stands beside the rows of a tape: `tape.json`, the segment header, content hashes."""
 
 import hashlib
 import os
@@ -45,7 +45,7 @@ class TapeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     instruments: tuple[Instrument, ...] = ()
     rows: int = 0
     block_rows: int = BLOCK_ROWS
-    block_sha256: tuple[str, ...] = ()  # one per 65,536 rows of the whole tape, the last one partial
+    block_sha256: tuple[str, ...] = ()  # one per 65,536 rows of the tape, the last partial
     sha256: str = ""  # identity of the content: instruments, wakes, rows
     sources: tuple[SourceFile, ...] = ()
     dropped: dict[str, int] = {}  # reason -> rows of the sources that are not on the tape

@@ -1,6 +1,7 @@
 """Write a tape: whole packets into preallocated, memory-mapped segments; rows first, `head` last."""
 
 import errno
+import fcntl
 import hashlib
 import mmap
 import os
@@ -66,12 +67,15 @@ class TapeWriter:
         self._segment_rows = segment_rows
         self._segment: _OpenSegment | None = None
         self._segments = 0
+        self._lock = -1
         self._rows = 0
         self._hash = hashlib.sha256()
         self._hashed = 0  # rows in the block that is being hashed
         self._blocks: list[str] = []
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)  # held while the writer lives
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_info(folder, TapeInfo(wakes=wakes, instruments=self._instruments))
         except OSError as error:
             raise RunError(f"{folder}: cannot write a tape here ({error.strerror})") from None
@@ -145,6 +149,7 @@ class TapeWriter:
             notes=tuple(notes),
         )
         write_info(self._folder, info)
+        self.abandon()
         return info
 
     def abandon(self) -> None:
@@ -152,6 +157,9 @@ class TapeWriter:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def __enter__(self) -> "TapeWriter":
         """Return itself; leaving by an error abandons the tape."""
