@@ -82,7 +82,7 @@ def block_hashes(segments: list[Segment], stop_row: int) -> list[str]:
             start = 0
             while start < len(rows):
                 part = rows[start : start + BLOCK_ROWS - filled]
-                digest.update(part.view(np.uint8))
+                digest.update(part.view(np.uint8).data)
                 filled += len(part)
                 start += len(part)
                 if filled == BLOCK_ROWS:
@@ -143,8 +143,8 @@ def _whole_packets(segment: Segment) -> int:
     # One garbage row in 65,536 has the right check by chance.
     if bad >= 0 and good_after > (len(segment.rows) - bad) // 1024:
         raise DataError(
-            f"{segment.path}: row {segment.first_row + bad} is damaged, and {good_after} whole rows "
-            "follow it: this is no torn tail; take the file from a backup or record again"
+            f"{segment.path}: row {segment.first_row + bad} is damaged, and {good_after} whole "
+            "rows follow it: this is no torn tail; take the file from a backup or record again"
         )
     return packet_end
 
@@ -173,7 +173,7 @@ def _compare(folder: Path, info: TapeInfo, blocks: list[str], rows: int) -> None
 
 
 def _refuse_living_writer(folder: Path) -> None:
-    """Refuse to touch a tape that a living process writes: its writer holds a lock on the folder."""
+    """Refuse to touch a tape that a living process writes: it holds a lock on the folder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Write a tape: whole packets into preallocated, memory-mapped segments; rows first, `head` last."""
+"""Write a tape: whole packets into preallocated, mapped segments; rows first, `head` last."""
 
 import errno
 import fcntl
@@ -36,8 +36,8 @@ WORDS = ROW_BYTES // 8
 class TapeWriter:
     """The one writer of a tape. Readers may map the segments while it writes.
 
-    A packet (rows up to one with the flag LAST) never straddles segments: one that does not fit goes
-    into the next segment, and the file is cut to what it holds. Rows are numbered without holes.
+    A packet (rows up to one with the flag LAST) never straddles segments: one that does not fit
+    goes into the next segment, and the file is cut to what it holds. Row numbers have no holes.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class TapeWriter:
         start = 0
         while start < len(whole):
             part = whole[start : start + BLOCK_ROWS - self._hashed]
-            self._hash.update(part.view(np.uint8))
+            self._hash.update(part.view(np.uint8).data)
             self._hashed += len(part)
             start += len(part)
             if self._hashed == BLOCK_ROWS:
@@ -262,7 +262,7 @@ class _OpenSegment:
 def _allocated(path: Path, size: int) -> int:
     """Create a file of `size` bytes with all its blocks, mode 0600; return its descriptor.
 
-    A file that is only truncated to size kills its writer with SIGBUS on a full disk; this fails now.
+    A file that is only truncated to size kills its writer with SIGBUS on a full disk.
     """
     descriptor = -1
     try:
