@@ -1,20 +1,20 @@
 """The files of a run folder: their names, their exact structs, and how they are read and written.
 
-    runs/<id>/
-      config.json          RunConfigFile: the resolved settings, secrets removed
-      tape/ref.json        TapeRef: which tape was replayed, by content hash
-      audit/000000.audit   AUDIT records, engine/audit_layout.py
-      audit/chain.jsonl    ChainLink, one line per CHAIN_RECORDS records and one at the end
-      audit/events.jsonl   EventLine, the text of each EVENT record
-      audit/names.json     Names: what the indices in the records stand for
-      audit.jsonl          the same audit as text, rendered from the records
-      summary.json         Summary, also what `--json` prints
-      report.html report.png
-      samples/*.npz        drawn in the report, no part of the audit:
-        equity.npz         ts i8[n], equity f8[n], drawdown f8[n] (share of the peak, 0.01 is 1 %)
-        prices.npz         ts_<index> i8[n], mid_<index> f8[n] for each instrument index
-        features.npz       names str[F], rows f4[n, F]
-        latency.npz        <stage> i8[n], nanoseconds
+runs/<id>/
+  config.json          RunConfigFile: the resolved settings, secrets removed
+  tape/ref.json        TapeRef: which tape was replayed, by content hash
+  audit/000000.audit   AUDIT records, engine/audit_layout.py
+  audit/chain.jsonl    ChainLink, one line per CHAIN_RECORDS records and one at the end
+  audit/events.jsonl   EventLine, the text of each EVENT record
+  audit/names.json     Names: what the indices in the records stand for
+  audit.jsonl          the same audit as text, rendered from the records
+  summary.json         Summary, also what `--json` prints
+  report.html report.png
+  samples/*.npz        drawn in the report, no part of the audit:
+    equity.npz         ts i8[n], equity f8[n], drawdown f8[n] (share of the peak, 0.01 is 1 %)
+    prices.npz         ts_<index> i8[n], mid_<index> f8[n] for each instrument index
+    features.npz       names str[F], rows f4[n, F]
+    latency.npz        <stage> i8[n], nanoseconds
 """
 
 import hashlib

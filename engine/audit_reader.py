@@ -1,0 +1,165 @@
+"""Read an audit in blocks of fixed memory: its records, their digest, what they add up to."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from engine.audit_layout import (
+    AUDIT,
+    AUDIT_BYTES,
+    DECISION_STREAM,
+    DIGEST_FROM,
+    ORDER_STREAM,
+    Record,
+    Verdict,
+)
+from engine.errors import DataError
+from engine.events import Action, Block, HoldReason
+from engine.run_files import AUDIT_RECORDS, NAMES, Names, read_json
+
+BLOCK_RECORDS = 65_536  # records read at once: 6 MiB
+
+
+class AuditFile:
+    """The records of a run. A last record that is cut off is not counted; `torn_bytes` says so."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Open a run's audit.
+
+        Raises:
+            DataError: the folder has no audit.
+        """
+        self.run_dir = run_dir
+        self.path = run_dir / AUDIT_RECORDS
+        try:
+            size = self.path.stat().st_size
+        except OSError:
+            raise DataError(f"{self.path}: not there; is this a run folder?") from None
+        self.records = size // AUDIT_BYTES
+        self.torn_bytes = size % AUDIT_BYTES
+
+    def blocks(self, start: int = 0, size: int = BLOCK_RECORDS) -> Iterator[np.ndarray]:
+        """Yield AUDIT[<= size] copies from record number `start` on, in order."""
+        with self.path.open("rb") as file:
+            file.seek(start * AUDIT_BYTES)
+            left = self.records - start
+            while left > 0:
+                block = np.fromfile(file, dtype=AUDIT, count=min(size, left))
+                if len(block) == 0:
+                    return
+                left -= len(block)
+                yield block
+
+    def pick(self, kinds: tuple[Record, ...]) -> Iterator[np.ndarray]:
+        """Yield the records of some kinds, block by block, in order."""
+        for block in self.blocks():
+            chosen = block[np.isin(block["kind"], kinds)]
+            if len(chosen):
+                yield chosen
+
+
+class DecisionDigest:
+    """The decision digest of engine/audit_layout.py, fed block by block."""
+
+    def __init__(self) -> None:
+        """Start with nothing hashed."""
+        self._streams = (hashlib.sha256(), hashlib.sha256())
+
+    def update(self, block: np.ndarray) -> None:
+        """Hash the next AUDIT[n] records, contiguous."""
+        raw = block.view(np.uint8).reshape(len(block), AUDIT_BYTES)
+        for stream, kinds in zip(self._streams, (DECISION_STREAM, ORDER_STREAM), strict=True):
+            chosen = np.isin(block["kind"], kinds)
+            stream.update(raw[chosen, DIGEST_FROM:].tobytes())
+
+    def hexdigest(self) -> str:
+        """Return sha256(sha256(decisions) || sha256(orders)) in hex."""
+        return hashlib.sha256(b"".join(one.digest() for one in self._streams)).hexdigest()
+
+
+def decision_digest(run_dir: Path) -> str:
+    """Recompute a run's decision digest from its records.
+
+    Raises:
+        DataError: the folder has no audit.
+    """
+    digest = DecisionDigest()
+    for block in AuditFile(run_dir).blocks():
+        digest.update(block)
+    return digest.hexdigest()
+
+
+class Funnel:
+    """Counts from decisions down to fills, fed block by block."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.actions = dict.fromkeys((Action.BUY, Action.SELL, Action.HOLD), 0)
+        self.hold_reasons = np.zeros(256, dtype=np.int64)
+        self.verdicts = np.zeros(3, dtype=np.int64)
+        self.blocked: dict[str, int] = {}
+        self.kinds = np.zeros(256, dtype=np.int64)
+        self.orders = 0
+
+    def update(self, block: np.ndarray) -> None:
+        """Count the next AUDIT[n] records."""
+        self.kinds += np.bincount(block["kind"], minlength=256)
+        decisions = block[block["kind"] == Record.DECISION]
+        for action in self.actions:
+            self.actions[action] += int(np.count_nonzero(decisions["code"] == action))
+        holds = decisions["aux"][decisions["code"] == Action.HOLD] & 0xFF
+        self.hold_reasons += np.bincount(holds, minlength=256)
+        verdicts = block[block["kind"] == Record.VERDICT]
+        self.verdicts += np.bincount(np.minimum(verdicts["code"], 2), minlength=3)
+        self.orders += int(np.count_nonzero(verdicts["code"] != Verdict.BLOCKED))
+        blocks = verdicts["i0"][verdicts["code"] == Verdict.BLOCKED]
+        for block_flag in Block:
+            count = int(np.count_nonzero(blocks & int(block_flag)))
+            if block_flag and count:
+                name = str(block_flag.name)
+                self.blocked[name] = self.blocked.get(name, 0) + count
+
+    def holds(self) -> dict[str, int]:
+        """Return HOLDs by the name of their reason, most frequent first."""
+        order = np.argsort(-self.hold_reasons, kind="stable")
+        return {
+            reason_name(HoldReason, int(k)): int(self.hold_reasons[k])
+            for k in order
+            if self.hold_reasons[k]
+        }
+
+    def count(self, kind: Record) -> int:
+        """Return how many records of a kind there are."""
+        return int(self.kinds[kind])
+
+
+def reason_name(enum: type, value: int) -> str:
+    """Name an enum's value; a number that it does not know stays a number.
+
+    >>> reason_name(HoldReason, 2), reason_name(HoldReason, 99)
+    ('BELOW_THRESHOLD', '99')
+    """
+    try:
+        return str(enum(value).name)
+    except ValueError:
+        return str(value)
+
+
+def block_names(bits: int) -> list[str]:
+    """Name every limit in a VERDICT's `blocks`.
+
+    >>> block_names(Block.MODEL_EXPOSURE | Block.DRAWDOWN)
+    ['MODEL_EXPOSURE', 'DRAWDOWN']
+    """
+    return [str(flag.name) for flag in Block if flag and bits & int(flag)]
+
+
+def read_names(run_dir: Path) -> Names:
+    """Read the instrument and model tables of a run.
+
+    Raises:
+        DataError: there is none, or it is not readable.
+    """
+    return read_json(run_dir / NAMES, Names)
