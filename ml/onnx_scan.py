@@ -171,7 +171,8 @@ def _node(data: memoryview) -> str:
 
 def _port(data: memoryview) -> Port:
     """Read one ValueInfoProto; what is no tensor has element type 0."""
-    name, elem, shape = "", 0, ()
+    name, elem = "", 0
+    shape: tuple[int | None, ...] = ()
     for number, value in fields(data):
         if number == 1:
             name = _text(value)
@@ -199,7 +200,7 @@ def _tensor_type(data: memoryview) -> tuple[int, tuple[int | None, ...]]:
 def _graph(data: memoryview) -> tuple[list[Port], list[Port], dict[str, int], int]:
     inputs, outputs, parameters = [], [], 0
     operators: dict[str, int] = {}
-    initialised = set()
+    initialised: set[str] = set()
     for number, value in fields(data):
         if number == 1:
             operator = _node(_message(value))

@@ -22,12 +22,12 @@ def check_name(name: str, what: str) -> str:
     Example:
         >>> check_name("SignalClassifier", "model id")
         'SignalClassifier'
-        >>> check_name("../x", "model id")
+        >>> check_name("../x", "model id")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ml.refusal.ModelRefused: model id '../x' is not a plain name of letters, digits, _ . - [model.path]
+        ml.refusal.ModelRefused: model id '../x' is not a plain name ... [model.path]
     """
     if not isinstance(name, str) or not NAME.match(name) or ".." in name:
-        text = f"{what} {str(name)[:80]!r} is not a plain name of letters, digits, _ . -"
+        text = f"{what} {str(name)[:80]!r} is not a plain name (letters, digits, _ . -)"
         raise ModelRefused("model.path", text)
     return name
 

@@ -128,7 +128,9 @@ class OrtModel:
         binding.bind_ortvalue_input(self.input_name, values[0])
         binding.bind_ortvalue_output(self.output_name, values[1])
         self._kept = (options, binding, values)
-        call: Callable[[], Any] = functools.partial(self.session.run_with_iobinding, binding, options)
+        call: Callable[[], Any] = functools.partial(
+            self.session.run_with_iobinding, binding, options
+        )
         try:
             fast = self.session._sess.run_with_iobinding
             call = functools.partial(fast, binding._iobinding, options)
