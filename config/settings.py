@@ -135,7 +135,7 @@ class Settings(Strict, frozen=True, kw_only=True):
     paper: PaperVenue  # fees and latencies of paper trading
     portfolio: Portfolio  # opening balances
     risk: RiskLimits  # the gate
-    strategies: tuple[StrategySettings, ...]  # at least one
+    strategies: tuple[StrategySettings, ...]  # what turns signals into intents
     models: tuple[ModelSettings, ...] = ()  # none: strategies run without advice
     artifacts_dir: str = "artifacts"  # where models are
     runs_dir: str = "runs"  # where runs are written
