@@ -8,7 +8,7 @@ import numpy as np
 
 from features.registry import bars, feature
 from features.smoothing import EMA, ema_init, ema_step
-from features.step import Record, relative, step, usable_bar
+from features.step import Record, relative, step, usable_prices
 
 STATE = np.dtype([("ema", EMA), ("close", "f8")], align=True)
 
@@ -23,7 +23,7 @@ def init(s: Record, span: int) -> None:
 @step
 def on_bar(s: Record, m: Record) -> None:
     """Advance the mean by the bar's close."""
-    if usable_bar(m):
+    if usable_prices(m):
         s["close"] = m["bar_close"]
         ema_step(s["ema"], s["close"])
 

@@ -1,8 +1,8 @@
 """The catalogue of features: registration, look-up by name, and what a spec needs to run.
 
 A feature file calls `feature(...)` once for each feature or family that it defines. A family has
-whole numbers in its name (`rsi_{span}`); a spec names a member (`rsi_14`). Modules of this folder are
-imported in sorted order on the first look-up; other folders may register more before that.
+whole numbers in its name (`rsi_{span}`); a spec names a member (`rsi_14`). Modules of this folder
+are imported in sorted order on the first look-up; other folders may register more before that.
 """
 
 import difflib
@@ -68,6 +68,7 @@ class Feature:
     defaults: Mapping[str, Value]
     choices: Mapping[str, tuple[str, ...]]
     bounds: Mapping[str, tuple[float, float]]
+    check: Callable[[Mapping[str, int | float]], str]
     warmup: Callable[[Mapping[str, int | float]], Warmup]
     inputs: Callable[[Mapping[str, int | float]], tuple[str, ...]]
     unit: str
@@ -126,7 +127,8 @@ def feature(
     defaults: Mapping[str, Value] | None = None,
     choices: Mapping[str, tuple[str, ...]] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
-    warmup: Warmup | Callable[[Mapping[str, int | float]], Warmup] = Warmup(1, "quotes"),
+    check: Callable[[Mapping[str, int | float]], str] | None = None,
+    warmup: Warmup | Callable[[Mapping[str, int | float]], Warmup],
     inputs: Sequence[str] | Callable[[Mapping[str, int | float]], tuple[str, ...]] = (),
     unit: str,
     range: str,
@@ -146,6 +148,7 @@ def feature(
         defaults: every parameter with its default. Its type is the parameter's type; a word among
             `choices` reaches the kernels as its index there.
         bounds: (lowest, highest) allowed of number parameters, both inclusive.
+        check: says what is wrong with parameters that do not fit each other, "" when all is well.
         warmup: see Warmup; may depend on the parameters.
         inputs: what the data must hold, of INPUTS; may depend on the parameters.
         unit, range, source: words for the catalogue; source cites the formula.
@@ -154,7 +157,7 @@ def feature(
     """
     numbers = tuple(re.findall(r"\{(\w+)\}", name))
     given = dict(defaults or {})
-    steps = dict(on_quote=on_quote, on_trade=on_trade, on_bar=on_bar, on_depth=on_depth)
+    steps = {"on_quote": on_quote, "on_trade": on_trade, "on_bar": on_bar, "on_depth": on_depth}
     module = importlib.import_module(value.__module__)
     text = doc if doc is not None else module.__doc__
     if name in _CATALOGUE:
@@ -176,7 +179,8 @@ def feature(
         steps={event: kernel for event, kernel in steps.items() if kernel is not None},
         defaults=given,
         choices=dict(choices or {}),
-        bounds={**{key: (1, MAX_NAME_NUMBER) for key in numbers}, **(bounds or {})},
+        bounds={**dict.fromkeys(numbers, (1, MAX_NAME_NUMBER)), **(bounds or {})},
+        check=check if check is not None else _constant(""),
         warmup=warmup if not isinstance(warmup, Warmup) else _constant(warmup),
         inputs=inputs if callable(inputs) else _constant(tuple(inputs)),
         unit=unit,
@@ -242,11 +246,11 @@ def resolve_one(name: str, params: Params | None = None) -> Resolved:
             allowed = ", ".join(free) or "none"
             raise ConfigError(f"feature {name!r}: unknown parameter {key!r}; known: {allowed}")
     merged = {**entry.defaults, **numbers, **given}
-    return Resolved(
-        name=name,
-        feature=entry,
-        params={key: _checked(entry, name, key, value) for key, value in merged.items()},
-    )
+    values = {key: _checked(entry, name, key, value) for key, value in merged.items()}
+    wrong = entry.check(values)
+    if wrong:
+        raise ConfigError(f"feature {name!r}: {wrong}")
+    return Resolved(name=name, feature=entry, params=values)
 
 
 def _checked(entry: Feature, name: str, key: str, value: Value) -> int | float:
@@ -256,7 +260,7 @@ def _checked(entry: Feature, name: str, key: str, value: Value) -> int | float:
             raise ConfigError(f"{where}; allowed: {', '.join(entry.choices[key])}")
         return entry.choices[key].index(str(value))
     default = entry.defaults[key]
-    if isinstance(value, str) or isinstance(value, bool):
+    if isinstance(value, (str, bool)):
         raise ConfigError(f"{where}; a number is wanted")
     if isinstance(default, int) and not isinstance(value, int):
         raise ConfigError(f"{where}; a whole number is wanted")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from features.registry import bars, feature
-from features.step import NAN, Record, relative, step, usable_bar
+from features.step import NAN, Record, relative, step, usable_prices
 
 
 def state(params: Mapping[str, int | float]) -> np.dtype[Any]:
@@ -23,7 +23,7 @@ def init(s: Record, span: int) -> None:
 @step
 def on_bar(s: Record, m: Record) -> None:
     """Keep the bar's close."""
-    if usable_bar(m):
+    if usable_prices(m):
         s["closes"][s["count"] % s["closes"].size] = m["bar_close"]
         s["count"] += 1
 

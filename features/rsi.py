@@ -8,7 +8,7 @@ import numpy as np
 
 from features.registry import bars, feature
 from features.smoothing import EMA, ema_step, wilder_init
-from features.step import Record, ratio, step, usable_bar
+from features.step import Record, ratio, step, usable_prices
 
 STATE = np.dtype([("up", EMA), ("down", EMA), ("close", "f8"), ("count", "i8")], align=True)
 
@@ -25,7 +25,7 @@ def init(s: Record, span: int) -> None:
 @step
 def on_bar(s: Record, m: Record) -> None:
     """Advance both means by the change of the close."""
-    if usable_bar(m):
+    if usable_prices(m):
         change = m["bar_close"] - s["close"]
         if s["count"] > 0:
             ema_step(s["up"], max(change, 0.0))

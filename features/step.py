@@ -22,8 +22,8 @@ STATELESS = np.dtype([("unused", "i8")])
 def step(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a small kernel that is inlined into whoever calls it.
 
-    Inlining at numba's level halves the compile time of a fused kernel and costs no speed. The numpy
-    error model keeps divisions free of exceptions; every kernel guards its own divisors.
+    Inlining at numba's level halves the compile time of a fused kernel and costs no speed. The
+    numpy error model keeps divisions free of exceptions; every kernel guards its own divisors.
 
     Example:
         >>> @step
@@ -79,16 +79,24 @@ def relative(x: float, anchor: float) -> float:
 
 
 @step
-def usable_bar(m: Record) -> bool:
-    """Tell whether the bar that has just closed has four usable prices and a usable volume."""
+def usable_prices(m: Record) -> bool:
+    """Tell whether the bar that has just closed has four usable prices."""
     return (
         usable(m["bar_open"])
         and usable(m["bar_high"])
         and usable(m["bar_low"])
         and usable(m["bar_close"])
-        and usable(m["bar_volume"])
-        and m["bar_volume"] >= 0.0
     )
+
+
+@step
+def usable_volume(x: float) -> bool:
+    """Tell whether x can be a volume: finite, not negative.
+
+    >>> usable_volume(0.0), usable_volume(-1.0), usable_volume(float("nan"))
+    (True, False, False)
+    """
+    return 0.0 <= x <= HUGE
 
 
 @step
