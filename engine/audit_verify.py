@@ -1,8 +1,8 @@
 """Verify a run's audit: chain, sequence, completeness, and the tape that it speaks of. Streaming.
 
-A last record or last link that is torn is cut, and said: that is what a killed process leaves. What
-was sealed by the chain or by the summary and is gone, and anything wrong in the middle, is a finding
-that names the first bad record.
+A last record or last link that is torn is cut, and said: that is what a killed process leaves.
+What was sealed by the chain or by the summary and is gone, and anything wrong in the middle, is a
+finding that names the first bad record.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Write a small run folder that is consistent in every part: for the tests of all that reads runs."""
+"""Write a small run folder, consistent in every part, for the tests of all that reads runs."""
 
 import datetime
 import math
