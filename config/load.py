@@ -7,15 +7,13 @@ from typing import Any
 import msgspec
 
 from config import shape
+from config.problem import ConfigProblem
 from config.settings import Settings
 from config.yaml_tree import YamlProblem, read_tree
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 COMMAND_LINE = "command line"
-
-
-class ConfigProblem(ValueError):
-    """One line: file, line, key, value, what is allowed, and the nearest known key."""
+__all__ = ["DEFAULT", "ConfigProblem", "load_settings", "settings_json"]
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Any] = {}) -> Settings:

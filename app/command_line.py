@@ -1,0 +1,82 @@
+"""What every command shares: one-line errors that help, and the exit codes."""
+
+import argparse
+import difflib
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from config.problem import ConfigProblem
+from engine.errors import TickgateError, UsageError
+
+DONE, FAILED, BAD_USAGE, HALTED, INTERRUPTED = 0, 1, 2, 3, 130
+_TRAINING = {"lightgbm", "onnx", "onnxmltools", "scipy", "skl2onnx", "sklearn"}
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line that name the nearest word; no abbreviated flags."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with code 2."""
+        if found := _CHOICE.search(message):
+            known = re.findall(r"[\w.:-]+", found[2])
+            message = f"unknown {found[1]!r}; {_nearest(found[1], known)}"
+        elif message.startswith("unrecognized arguments: "):
+            word = message.split()[2]
+            flag = word.partition("=")[0]
+            known = [flag for action in self._actions for flag in action.option_strings]
+            message = f"unknown {word!r}; {_nearest(flag, known)}"
+        line = " ".join(message.split())
+        print(f"{self.prog}: {line} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(BAD_USAGE)
+
+
+def run(program: str, main: Callable[[], int]) -> int:
+    """Call a command and return its exit code; operating errors become one line on stderr.
+
+    Args:
+        program: name before the line, for example `lab.py`.
+        main: the command; returns an exit code.
+    Returns:
+        0 done, 1 failed, 2 bad usage or config, 3 halted by risk, 130 interrupted.
+    """
+    if not __debug__:
+        return _say(program, "python -O removes the engine's safety checks; start without -O", 2)
+    try:
+        return main()
+    except (UsageError, ConfigProblem) as error:
+        return _say(program, str(error), BAD_USAGE)
+    except TickgateError as error:
+        return _say(program, str(error), FAILED)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in _TRAINING:
+            raise
+        return _say(
+            program, f"this command needs {name}, which is not installed: run `make extras`", 1
+        )
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return _say(program, "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output went away; say nothing more into it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _say(program: str, line: str, code: int) -> int:
+    print(f"{program}: {' '.join(line.split())}", file=sys.stderr)
+    return code
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
