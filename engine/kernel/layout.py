@@ -54,6 +54,7 @@ ROOT = np.dtype(
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
+        ("ahead_all", "i8"),  # 1: collect the rows that are not whole too (training)
         ("halted", "i8"),
         # the current signal
         ("p_sell", "f8"),
@@ -97,6 +98,8 @@ ROOT = np.dtype(
         ("collect", "i8"),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
+        ("batches", "i8"),
+        ("audit_high", "i8"),  # records at which the audit buffer must be written
         ("needs_levels", "i8"),
         ("order_count", "i8"),
         ("trigger_count", "i8"),
@@ -164,7 +167,8 @@ MATCHING = np.dtype(
         ("max_book_tick", "i8"),
         ("slot_from", "i8"),  # its slots are slot_from .. slot_to
         ("slot_to", "i8"),
-        ("min_notional", "f8"),
+        ("tick_divisor", "f8"),  # 1/tick where that is a whole number, else 0: exact prices from ticks
+        ("watching", "i8"),  # 1 while a trigger has begun to count confirmations
         ("halted", "i8"),
     ],
     align=True,
@@ -223,11 +227,14 @@ SLOT = np.dtype(
         ("x", "i8"),  # addresses of the bound float32 input and output
         ("y", "i8"),
         ("row_hash", "i8"),
-        ("bars_left", "i8"),
+        ("was_valid", "i8"),  # 1 once all features were finite
+        ("absent", "i8"),  # 1: the data lacks an input of a feature
         # evaluated ahead: a ring of outputs and the hashes of the rows they belong to
-        ("batch", "i8"),  # address of BATCH[capacity], 0 when off
+        ("batch", "i8"),  # 1 when outputs are evaluated ahead
+        ("batch_at", "i8"),  # its part of the batch ring begins here
         ("batch_from", "i8"),
         ("batch_to", "i8"),
+        ("batch_dry", "i8"),  # 1: nothing could be evaluated ahead, ask for this one alone
         ("counts", "i8", (3,)),  # by action
         ("holds", "i8", (16,)),  # by HoldReason
     ],

@@ -1,0 +1,167 @@
+"""One row moves one instrument's market: touch, trades, bars, book, and the features on them."""
+
+import numpy as np
+from numba import njit
+
+from engine.kernel.bars import add_print, forget_bars
+from engine.kernel.book import NO_TICK, clear_book, price_of, set_ask, set_bid, size_at
+from engine.kernel.layout import BarMode, TouchFrom
+from engine.kernel.memory import book_floats, book_ticks
+from engine.kernel.touch import market_print, set_touch
+from engine.rows import LAST, OFF_MARKET, SNAPSHOT_START
+
+BARS_FROM_TRADES = int(BarMode.TRADES)
+BARS_FROM_MIDS = int(BarMode.MIDS)
+TOUCH_FROM_DEPTH = int(TouchFrom.DEPTH)
+TOUCH_FROM_TRADES = int(TouchFrom.TRADES)
+TOUCH, TRADE, BAR, DEPTH = 1, 2, 4, 8  # what a row changed
+
+
+@njit
+def event_time(row, now):  # type: ignore[no-untyped-def]
+    """Return the row's event time, the kernel's time where it has none."""
+    return row["ts_event"] if row["ts_event"] > 0 else now
+
+
+@njit
+def after_touch(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+    """Let bars of mids and features see a new touch."""
+    m = k.markets[instrument]
+    b = k.bars[instrument]
+    if b["mode"] == BARS_FROM_MIDS:
+        add_print(k.root, b, event_time(row, m["ts"]), (m["mid"], 1.0, 0.0))
+    fused.on_quote(k.features[instrument], m)
+
+
+@njit
+def apply_quote(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+    """Apply a QUOTE row."""
+    m = k.markets[instrument]
+    quote = (row["f0"], row["f1"], row["f2"], row["f3"])
+    if set_touch(k.root, m, k.matching[instrument], quote) == 0:
+        return 0
+    after_touch(k, fused, instrument, row)
+    return TOUCH
+
+
+@njit
+def apply_trade(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+    """Apply a TRADE row; prints that are not market trades move nothing."""
+    root = k.root
+    m = k.markets[instrument]
+    x = k.matching[instrument]
+    price, size = row["f0"], row["f1"]
+    if row["flags"] & OFF_MARKET != 0 or market_print(root, m, price, size) == 0:
+        root["dropped_off_market"] += 1
+        return 0
+    side = np.float64(row["side"])
+    m["trade_price"] = price
+    m["trade_size"] = size
+    m["trade_side"] = side
+    m["trade_ts"] = m["ts"]
+    m["trade_count"] += 1
+    x["updates"] += 1
+    b = k.bars[instrument]
+    if b["mode"] == BARS_FROM_TRADES:
+        add_print(root, b, event_time(row, m["ts"]), (price, size, side))
+    fused.on_trade(k.features[instrument], m)
+    if x["touch_from"] != TOUCH_FROM_TRADES:
+        return TRADE
+    half = price * x["half_spread"]
+    quote = (price - half, price + half, np.nan, np.nan)
+    if set_touch(root, m, x, quote) == 1:
+        after_touch(k, fused, instrument, row)
+        return TRADE | TOUCH
+    return TRADE
+
+
+@njit
+def apply_depth(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+    """Apply a DEPTH row; the last of its packet may set the touch."""
+    m = k.markets[instrument]
+    x = k.matching[instrument]
+    if row["flags"] & SNAPSHOT_START != 0:
+        clear_book(x, m)
+        x["book_ready"] = 1
+    if row["i2"] > 0 and row["f1"] >= 0.0 and row["f1"] < np.inf:
+        if row["side"] > 0:
+            set_bid(x, m, row["i2"], row["f1"])
+        else:
+            set_ask(x, m, row["i2"], row["f1"])
+    if row["flags"] & LAST == 0:
+        return 0
+    m["depth_count"] += 1
+    x["updates"] += 1
+    changed = DEPTH
+    if x["touch_from"] == TOUCH_FROM_DEPTH and touch_from_book(k, instrument) == 1:
+        after_touch(k, fused, instrument, row)
+        changed |= TOUCH
+    fused.on_depth(k.features[instrument], m)
+    return changed
+
+
+@njit
+def touch_from_book(k, instrument):  # type: ignore[no-untyped-def]
+    """Set the touch from the best levels when they changed; return 1 when it moved."""
+    m = k.markets[instrument]
+    x = k.matching[instrument]
+    best_bid, best_ask = m["best_bid_tick"], m["best_ask_tick"]
+    if best_bid == NO_TICK or best_ask == NO_TICK:
+        x["trusted"] = 0
+        return 0
+    bid_size = size_at(book_floats(m["bid_book"]), book_ticks(x["bid_ticks"]), best_bid)
+    ask_size = size_at(book_floats(m["ask_book"]), book_ticks(x["ask_ticks"]), best_ask)
+    bid, ask = price_of(x, m, best_bid), price_of(x, m, best_ask)
+    same = bid == m["bid"] and ask == m["ask"]
+    if same and bid_size == m["bid_size"] and ask_size == m["ask_size"] and x["trusted"] == 1:
+        m["quote_ts"] = m["ts"]
+        return 0
+    return set_touch(k.root, m, x, (bid, ask, bid_size, ask_size))
+
+
+@njit
+def apply_bar(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+    """Apply a BAR row of the engine's own interval; others move nothing."""
+    root = k.root
+    m = k.markets[instrument]
+    b = k.bars[instrument]
+    open_, high, low, close = row["f0"], row["f1"], row["f2"], row["f3"]
+    if b["row_interval_ns"] != root["bar_interval_ns"]:
+        return 0
+    if not (0.0 < low <= min(open_, close)) or not (max(open_, close) <= high < np.inf):
+        root["dropped_insane"] += 1
+        return 0
+    m["bar_open"] = open_
+    m["bar_high"] = high
+    m["bar_low"] = low
+    m["bar_close"] = close
+    m["bar_volume"] = row["f4"]
+    m["bar_buy_volume"] = np.nan
+    m["bar_sell_volume"] = np.nan
+    m["bar_ts"] = row["ts_event"]
+    m["bar_interval_ns"] = b["row_interval_ns"]
+    m["bar_filled"] = 0
+    m["bar_count"] += 1
+    k.matching[instrument]["updates"] += 1
+    fused.on_bar(k.features[instrument], m)
+    return BAR
+
+
+@njit
+def apply_gap(k, fused, instrument, book_only):  # type: ignore[no-untyped-def]
+    """Distrust what a gap has torn: the book alone, or the touch, the bars and all features."""
+    m = k.markets[instrument]
+    x = k.matching[instrument]
+    x["book_ready"] = 0
+    if book_only == 1 and x["touch_from"] != TOUCH_FROM_DEPTH:
+        return
+    m["gap_count"] += 1
+    m["stale"] = 1
+    x["trusted"] = 0
+    if book_only == 1:
+        return
+    forget_bars(k.bars[instrument])
+    k.bars[instrument]["last_close"] = np.nan
+    fused.init(k.features[instrument])
+    for at in range(x["slot_from"], x["slot_to"]):
+        k.slots[at]["was_valid"] = 0

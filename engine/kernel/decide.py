@@ -1,0 +1,256 @@
+"""Decisions: when one is due, what stands in its way, and what the model's answer means."""
+
+import numpy as np
+from numba import njit
+
+from engine.events import Action, HoldReason
+from engine.kernel.book import gather_levels
+from engine.kernel.layout import Cadence, OutputKind, Reason
+from engine.kernel.memory import floats32, words32
+from engine.kernel.records import push_decision
+from engine.kernel.touch import touch_ticks
+
+SELL, HOLD, BUY = int(Action.SELL), int(Action.HOLD), int(Action.BUY)
+NONE = int(HoldReason.NONE)
+MODEL_SAYS_HOLD = int(HoldReason.MODEL_SAYS_HOLD)
+BELOW_THRESHOLD = int(HoldReason.BELOW_THRESHOLD)
+NOT_WARM = int(HoldReason.NOT_WARM)
+FEATURE_ABSENT = int(HoldReason.FEATURE_ABSENT)
+FEATURE_NAN = int(HoldReason.FEATURE_NAN)
+STALE_DATA = int(HoldReason.STALE_DATA)
+MARKET_CROSSED = int(HoldReason.MARKET_CROSSED)
+MODEL_NAN = int(HoldReason.MODEL_NAN)
+GAP = int(HoldReason.GAP)
+HALTED = int(HoldReason.HALTED)
+BY_N = int(Cadence.EVERY_N)
+BINARY = int(OutputKind.BINARY)
+INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
+BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
+GO_ON = 0
+SUM_TOLERANCE = 1e-3
+HASH_START = 0x2545F491
+HASH_STEP = 0x9E3779B1
+
+
+@njit
+def mark_due(k, instrument, cadence):  # type: ignore[no-untyped-def]
+    """Mark the slots of an instrument that decide on this kind of event."""
+    x = k.matching[instrument]
+    for at in range(x["slot_from"], x["slot_to"]):
+        slot = k.slots[at]
+        if slot["cadence"] == cadence and slot["due"] == 0:
+            slot["due"] = 1
+            k.root["due_count"] += 1
+
+
+@njit
+def count_event(k, instrument):  # type: ignore[no-untyped-def]
+    """Count a market event for the slots that decide every n of them (counted per model)."""
+    x = k.matching[instrument]
+    for at in range(x["slot_from"], x["slot_to"]):
+        slot = k.slots[at]
+        if slot["cadence"] == BY_N:
+            model = k.models[slot["model"]]
+            model["every_n_count"] += 1
+            if model["every_n_count"] >= slot["cadence_n"]:
+                model["every_n_count"] = 0
+                if slot["due"] == 0:
+                    slot["due"] = 1
+                    k.root["due_count"] += 1
+
+
+@njit
+def hash_row(address, count):  # type: ignore[no-untyped-def]
+    """Hash the bits of a float32 row (documented in docs/audit.md; keeps 63 bits)."""
+    words = words32(address, count)
+    h = np.uint64(HASH_START)
+    for at in range(count):
+        h = (h ^ np.uint64(words[at])) * np.uint64(HASH_STEP)
+        h ^= h >> np.uint64(32)
+    return np.int64(h >> np.uint64(1))
+
+
+@njit
+def obstacle(k, slot):  # type: ignore[no-untyped-def]
+    """Return the HoldReason that stands before any model is asked, NONE when there is none."""
+    root = k.root
+    m = k.markets[slot["instrument"]]
+    if root["halted"] == 1:
+        return HALTED
+    if slot["status"] != NONE:
+        return slot["status"]
+    if slot["absent"] == 1:
+        return FEATURE_ABSENT
+    if m["stale"] == 1:
+        return GAP
+    if m["quote_count"] == 0:
+        return NOT_WARM
+    if k.matching[slot["instrument"]]["trusted"] == 0:
+        return MARKET_CROSSED
+    if root["now"] - m["quote_ts"] > root["max_data_age_ns"]:
+        return STALE_DATA
+    return NONE
+
+
+@njit
+def read_row(k, fused, slot):  # type: ignore[no-untyped-def]
+    """Write the slot's feature row into its model's input; return the HoldReason if it is not whole."""
+    root = k.root
+    instrument = slot["instrument"]
+    m = k.markets[instrument]
+    if root["needs_levels"] == 1:
+        gather_levels(k.matching[instrument], m)
+    x = floats32(slot["x"], slot["n_features"])
+    whole = fused.read(slot["spec"], k.features[instrument], m, x)
+    slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    if whole == 1:
+        slot["was_valid"] = 1
+        return NONE
+    return FEATURE_NAN if slot["was_valid"] == 1 else NOT_WARM
+
+
+@njit
+def judge_output(root, slot, y):  # type: ignore[no-untyped-def]
+    """Turn a model's output into probabilities, an action and a reason."""
+    if slot["output_kind"] == BINARY:
+        up = np.float64(y[0])
+        sell, hold, buy = 1.0 - up, 0.0, up
+    else:
+        sell = np.float64(y[slot["sell_at"]])
+        hold = np.float64(y[slot["hold_at"]])
+        buy = np.float64(y[slot["buy_at"]])
+    root["p_sell"], root["p_hold"], root["p_buy"] = sell, hold, buy
+    total = sell + hold + buy
+    if not (sell >= 0.0 and hold >= 0.0 and buy >= 0.0 and abs(total - 1.0) <= SUM_TOLERANCE):
+        root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
+        return HOLD, MODEL_NAN
+    if hold >= sell and hold >= buy or sell == buy:
+        return HOLD, MODEL_SAYS_HOLD
+    action, confidence = (BUY, buy) if buy > sell else (SELL, sell)
+    if confidence < slot["threshold"]:
+        return HOLD, BELOW_THRESHOLD
+    return action, NONE
+
+
+@njit
+def settle(k, slot, y):  # type: ignore[no-untyped-def]
+    """Record what a model's output means; return 1 when a strategy wants to hear of it."""
+    action, reason = judge_output(k.root, slot, y)
+    push_decision(k, slot, action, reason)
+    if action == HOLD and slot["wants_holds"] == 0:
+        return 0
+    show_touch(k, slot["instrument"])
+    return 1
+
+
+@njit
+def show_touch(k, instrument):  # type: ignore[no-untyped-def]
+    """Put the touch in ticks where Python reads it."""
+    x = k.matching[instrument]
+    touch_ticks(k.markets[instrument], x)
+    k.root["touch_bid_tick"] = x["bid_tick"]
+    k.root["touch_ask_tick"] = x["ask_tick"]
+
+
+@njit
+def hold(k, slot, reason):  # type: ignore[no-untyped-def]
+    """Record a decision that no model was asked for."""
+    root = k.root
+    root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
+    push_decision(k, slot, HOLD, reason)
+    return 0
+
+
+@njit
+def collect(k, slot, reason):  # type: ignore[no-untyped-def]
+    """Keep the feature row of a decision for training or for a batch ahead."""
+    root = k.root
+    m = k.markets[slot["instrument"]]
+    row = k.collected[root["collect_count"]]
+    root["collect_count"] += 1
+    row["ts"] = root["now"]
+    row["row"] = root["row"]
+    row["slot"] = root["due_slot"]
+    row["instrument"] = slot["instrument"]
+    row["valid"] = 1 if reason == NONE else 0
+    row["row_hash"] = slot["row_hash"]
+    row["bid"] = m["bid"]
+    row["ask"] = m["ask"]
+    row["bar_open"] = m["bar_open"]
+    row["bar_high"] = m["bar_high"]
+    row["bar_low"] = m["bar_low"]
+    row["bar_close"] = m["bar_close"]
+    row["bar_volume"] = m["bar_volume"]
+    x = floats32(slot["x"], slot["n_features"])
+    for at in range(slot["n_features"]):
+        row["x"][at] = x[at]
+
+
+@njit
+def evaluate(k, fused, slot):  # type: ignore[no-untyped-def]
+    """Go one step with a due slot: hold, settle from a batch, or ask for its model."""
+    root = k.root
+    root["instrument"] = slot["instrument"]
+    reason = obstacle(k, slot)
+    if reason == NONE:
+        reason = read_row(k, fused, slot)
+        if root["ahead"] == 1:
+            if reason == NONE or root["ahead_all"] == 1:
+                collect(k, slot, reason)
+            return GO_ON
+    elif root["ahead"] == 1:
+        return GO_ON
+    if reason != NONE:
+        return SIGNAL if hold(k, slot, reason) == 1 else GO_ON
+    if slot["batch"] != 0:
+        if slot["batch_from"] < slot["batch_to"]:
+            row = k.batches[slot["batch_at"] + slot["batch_from"]]
+            slot["batch_from"] += 1
+            if row["row_hash"] == slot["row_hash"] and row["row"] == root["row"]:
+                return SIGNAL if settle(k, slot, row["y"]) == 1 else GO_ON
+            slot["batch_to"] = 0
+            slot["batch_from"] = 0
+        elif slot["batch_dry"] == 0:
+            return BATCH
+        slot["batch_dry"] = 0
+    root["waiting"] = 1
+    return INFER
+
+
+@njit
+def decide_due(k, fused):  # type: ignore[no-untyped-def]
+    """Look at every due slot, in order; return the reason for which Python must act, or 0."""
+    root = k.root
+    while root["due_slot"] < root["n_slots"]:
+        at = root["due_slot"]
+        slot = k.slots[at]
+        if root["waiting"] == 1:
+            root["waiting"] = 0
+            root["slot"] = at
+            root["instrument"] = slot["instrument"]
+            wanted = settle(k, slot, floats32(slot["y"], slot["n_outputs"]))
+            root["due_slot"] += 1
+            if wanted == 1:
+                return SIGNAL
+            continue
+        if slot["due"] == 1:
+            if root["audit_count"] >= root["audit_high"]:
+                return FLUSH
+            if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
+                return BATCH
+            root["slot"] = at
+            reason = evaluate(k, fused, slot)
+            if reason == BATCH:
+                return BATCH
+            slot["due"] = 0
+            slot["seen_updates"] = k.matching[slot["instrument"]]["updates"]
+            root["due_count"] -= 1
+            if reason == INFER:
+                return INFER
+            root["due_slot"] += 1
+            if reason != GO_ON:
+                return reason
+            continue
+        root["due_slot"] += 1
+    root["deciding"] = 0
+    return GO_ON

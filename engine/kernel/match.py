@@ -1,0 +1,362 @@
+"""Paper matching: what a venue would do with our orders, on the market data that there is.
+
+Takers walk the displayed touch, then the known levels behind it; what they took stays taken until the
+feed refreshes it. Makers stand behind the size displayed when they came; only trades at their price,
+trades through it, or an opposite touch that reaches it fill them.
+"""
+
+import numpy as np
+from numba import njit
+
+from engine.events import Liquidity, OrderType, RejectReason
+from engine.kernel.book import size_at
+from engine.kernel.layout import NEVER, NO_BUY, NO_SELL, Out, PaperState
+from engine.kernel.memory import book_floats, book_ticks
+from engine.kernel.touch import touch_ticks
+from engine.limits import MAX_ORDERS, MAX_OUT
+from engine.market import BOOK_SLOTS
+
+FREE = int(PaperState.FREE)
+TRAVELLING = int(PaperState.TRAVELLING)
+WAITS_FOR_OPEN = int(PaperState.WAITS_FOR_OPEN)
+RESTING = int(PaperState.RESTING)
+MARKET_ORDER = int(OrderType.MARKET)
+LIMIT_GTC = int(OrderType.LIMIT_GTC)
+POST_ONLY = int(OrderType.POST_ONLY)
+OUT_ACK, OUT_FILL = int(Out.ACK), int(Out.FILL)
+OUT_REJECT, OUT_CANCELED = int(Out.REJECT), int(Out.CANCELED)
+TAKER, MAKER = int(Liquidity.TAKER), int(Liquidity.MAKER)
+NO_REASON = int(RejectReason.NONE)
+WOULD_CROSS = int(RejectReason.POST_ONLY_WOULD_CROSS)
+NO_LIQUIDITY = int(RejectReason.NO_LIQUIDITY)
+OUTSIDE_COLLAR = int(RejectReason.COLLAR)
+BY_REQUEST = int(RejectReason.BY_REQUEST)
+HALTED = int(RejectReason.MARKET_HALTED)
+MASK = BOOK_SLOTS - 1
+ROUNDING = 1e-9  # of a lot: sizes are floats, lots are not
+
+
+@njit
+def emit(k, o, kind, detail):  # type: ignore[no-untyped-def]
+    """Append a venue event about an order; detail = (qty, price_tick, liquidity, reason)."""
+    root = k.root
+    event = k.out[root["out_count"]]
+    event["kind"] = kind
+    event["order_id"] = o["order_id"]
+    event["qty"] = detail[0]
+    event["price_tick"] = detail[1]
+    event["liquidity"] = detail[2]
+    event["reason"] = detail[3]
+    event["ts"] = root["now"]
+    event["queue"] = o["queue"]
+    root["out_count"] += 1
+
+
+@njit
+def release(k, o):  # type: ignore[no-untyped-def]
+    """Free an order's place; keep the instrument's nearest resting prices right."""
+    x = k.matching[o["instrument"]]
+    was_resting = o["state"] == RESTING
+    if o["state"] == WAITS_FOR_OPEN:
+        k.root["waiting_open"] -= 1
+    o["state"] = FREE
+    k.root["order_count"] -= 1
+    if was_resting:
+        x["resting"] -= 1
+        nearest_resting(k, o["instrument"])
+
+
+@njit
+def nearest_resting(k, instrument):  # type: ignore[no-untyped-def]
+    """Recompute an instrument's highest resting buy and lowest resting sell."""
+    x = k.matching[instrument]
+    x["best_buy"] = NO_BUY
+    x["best_sell"] = NO_SELL
+    if x["resting"] == 0:
+        return
+    for at in range(MAX_ORDERS):
+        o = k.orders[at]
+        if o["state"] == RESTING and o["instrument"] == instrument:
+            if o["side"] > 0:
+                x["best_buy"] = max(x["best_buy"], o["price_tick"])
+            else:
+                x["best_sell"] = min(x["best_sell"], o["price_tick"])
+
+
+@njit
+def fill(k, o, qty, price_tick, liquidity):  # type: ignore[no-untyped-def]
+    """Fill part of an order; frees it when nothing is left."""
+    o["left"] -= qty
+    emit(k, o, OUT_FILL, (qty, price_tick, liquidity, NO_REASON))
+    if o["left"] == 0:
+        release(k, o)
+
+
+@njit
+def whole_lots(m, size):  # type: ignore[no-untyped-def]
+    """Count the whole lots in a size; 0 for what is not a number."""
+    if not size > 0.0:
+        return np.int64(0)
+    return np.int64(np.floor(min(size / m["lot"] + ROUNDING, 9.0e18)))
+
+
+@njit
+def touch_size(m, x, side):  # type: ignore[no-untyped-def]
+    """Return what a taker of `side` finds displayed at the touch and not yet taken by us."""
+    if side > 0:
+        size, price, used = m["ask_size"], m["ask"], x["used_ask"]
+    else:
+        size, price, used = m["bid_size"], m["bid"], x["used_bid"]
+    if np.isnan(size):
+        size = x["assumed_notional"] / price
+    return size - used
+
+
+@njit
+def take_touch(k, o, limit_tick):  # type: ignore[no-untyped-def]
+    """Fill an arriving order against the touch, as far as its limit allows."""
+    x = k.matching[o["instrument"]]
+    m = k.markets[o["instrument"]]
+    tick = x["ask_tick"] if o["side"] > 0 else x["bid_tick"]
+    if (tick - limit_tick) * o["side"] > 0:
+        return
+    qty = min(o["left"], whole_lots(m, touch_size(m, x, o["side"])))
+    if qty > 0:
+        if o["side"] > 0:
+            x["used_ask"] += qty * m["lot"]
+        else:
+            x["used_bid"] += qty * m["lot"]
+        fill(k, o, qty, tick, TAKER)
+
+
+@njit
+def take_levels(k, o, limit_tick):  # type: ignore[no-untyped-def]
+    """Walk the known levels behind the touch, as far as the limit allows."""
+    x = k.matching[o["instrument"]]
+    m = k.markets[o["instrument"]]
+    buying = o["side"] > 0
+    sizes = book_floats(m["ask_book"] if buying else m["bid_book"])
+    ticks = book_ticks(x["ask_ticks"] if buying else x["bid_ticks"])
+    used = book_floats(x["ask_used"] if buying else x["bid_used"])
+    last = min(limit_tick, x["max_book_tick"]) if buying else max(limit_tick, x["min_book_tick"])
+    tick = x["ask_tick"] + 1 if buying else x["bid_tick"] - 1
+    steps = 0
+    room = MAX_OUT - 4  # what is left after so many fills counts as unfilled
+    while o["state"] != FREE and (last - tick) * o["side"] >= 0 and steps < BOOK_SLOTS:
+        if k.root["out_count"] >= room:
+            return
+        size = size_at(sizes, ticks, tick)
+        if size > 0.0:
+            qty = min(o["left"], whole_lots(m, size - used[tick & MASK]))
+            if qty > 0:
+                used[tick & MASK] += qty * m["lot"]
+                fill(k, o, qty, tick, TAKER)
+        tick += o["side"]
+        steps += 1
+
+
+@njit
+def queue_ahead(k, o):  # type: ignore[no-untyped-def]
+    """Estimate the size ahead of an order that comes to rest: all that is displayed at its price."""
+    x = k.matching[o["instrument"]]
+    m = k.markets[o["instrument"]]
+    buying = o["side"] > 0
+    touch = x["bid_tick"] if buying else x["ask_tick"]
+    better = (o["price_tick"] - touch) * o["side"]
+    if better > 0:
+        return 0.0
+    if better == 0:
+        size = m["bid_size"] if buying else m["ask_size"]
+        if np.isnan(size):
+            size = x["assumed_notional"] / (m["bid"] if buying else m["ask"])
+        return size
+    if x["book_ready"] == 1:
+        sizes = book_floats(m["bid_book"] if buying else m["ask_book"])
+        ticks = book_ticks(x["bid_ticks"] if buying else x["ask_ticks"])
+        return size_at(sizes, ticks, o["price_tick"])
+    return np.inf  # nobody knows: only a trade through the price fills it
+
+
+@njit
+def rest(k, o):  # type: ignore[no-untyped-def]
+    """Lay what is left of an order into the book, behind what stands there."""
+    x = k.matching[o["instrument"]]
+    o["state"] = RESTING
+    o["queue"] = queue_ahead(k, o)
+    o["rested_ts"] = k.root["now"]
+    x["resting"] += 1
+    if o["side"] > 0:
+        x["best_buy"] = max(x["best_buy"], o["price_tick"])
+    else:
+        x["best_sell"] = min(x["best_sell"], o["price_tick"])
+    emit(k, o, OUT_ACK, (o["left"], o["price_tick"], MAKER, NO_REASON))
+
+
+@njit
+def outside_collar(x, o):  # type: ignore[no-untyped-def]
+    """Return True when the touch has left the band in which the order was approved."""
+    tick = x["ask_tick"] if o["side"] > 0 else x["bid_tick"]
+    return tick > o["collar_high"] or tick < o["collar_low"]
+
+
+@njit
+def arrive(k, o):  # type: ignore[no-untyped-def]
+    """Let an order reach the venue's book: take what it may, rest or cancel what is left."""
+    x = k.matching[o["instrument"]]
+    m = k.markets[o["instrument"]]
+    touch_ticks(m, x)
+    if x["halted"] == 1:
+        emit(k, o, OUT_REJECT, (o["left"], 0, TAKER, HALTED))
+        release(k, o)
+        return
+    opposite = x["ask_tick"] if o["side"] > 0 else x["bid_tick"]
+    crosses = o["order_type"] == MARKET_ORDER or (o["price_tick"] - opposite) * o["side"] >= 0
+    if o["order_type"] == POST_ONLY:
+        if crosses:
+            emit(k, o, OUT_REJECT, (o["left"], 0, MAKER, WOULD_CROSS))
+            release(k, o)
+        else:
+            rest(k, o)
+        return
+    if crosses and outside_collar(x, o):
+        emit(k, o, OUT_CANCELED, (o["left"], 0, TAKER, OUTSIDE_COLLAR))
+        release(k, o)
+        return
+    if crosses:
+        edge = o["collar_high"] if o["side"] > 0 else o["collar_low"]
+        limit = edge if o["order_type"] == MARKET_ORDER else o["price_tick"]
+        take_touch(k, o, limit)
+        if o["state"] != FREE and x["book_ready"] == 1:
+            take_levels(k, o, limit)
+    if o["state"] == FREE:
+        return
+    if o["order_type"] == LIMIT_GTC:
+        rest(k, o)
+    else:
+        emit(k, o, OUT_CANCELED, (o["left"], 0, TAKER, NO_LIQUIDITY))
+        release(k, o)
+
+
+@njit
+def next_due(k):  # type: ignore[no-untyped-def]
+    """Find the earliest arrival or cancel on its way: (time, index of the order, 1 for a cancel)."""
+    best_ts, best_at, best_cancel, best_id = NEVER, -1, 0, NEVER
+    for at in range(MAX_ORDERS):
+        o = k.orders[at]
+        if o["state"] == FREE:
+            continue
+        if o["state"] == TRAVELLING:
+            ts = o["arrive_ts"]
+            if ts < best_ts or (ts == best_ts and o["order_id"] < best_id):
+                best_ts, best_at, best_cancel, best_id = ts, at, 0, o["order_id"]
+        ts = o["cancel_ts"]
+        if ts > 0 and o["state"] != TRAVELLING:
+            if ts < best_ts or (ts == best_ts and o["order_id"] < best_id):
+                best_ts, best_at, best_cancel, best_id = ts, at, 1, o["order_id"]
+    return best_ts, best_at, best_cancel
+
+
+@njit
+def process_arrivals(k, ts):  # type: ignore[no-untyped-def]
+    """Carry out every arrival and cancel that is due by `ts`, earliest first."""
+    root = k.root
+    while True:
+        due, at, cancel = next_due(k)
+        root["next_arrival"] = due
+        if due > ts or at < 0 or root["out_count"] > 0:
+            return
+        o = k.orders[at]
+        if due > root["now"]:
+            root["now"] = due
+        if cancel == 1:
+            emit(k, o, OUT_CANCELED, (o["left"], 0, MAKER, BY_REQUEST))
+            release(k, o)
+        elif k.matching[o["instrument"]]["trusted"] == 0:
+            # No price can be trusted: the order stands at the venue's door until one can.
+            o["arrive_ts"] = ts + 1
+        else:
+            arrive(k, o)
+
+
+@njit
+def match_open(k, instrument):  # type: ignore[no-untyped-def]
+    """Fill the orders that waited for a bar's open."""
+    for at in range(MAX_ORDERS):
+        o = k.orders[at]
+        if o["state"] == WAITS_FOR_OPEN and o["instrument"] == instrument:
+            k.root["waiting_open"] -= 1
+            o["state"] = TRAVELLING
+            arrive(k, o)
+
+
+@njit
+def match_touch(k, instrument):  # type: ignore[no-untyped-def]
+    """Fill resting orders that the opposite touch has reached; shrink queues to what is displayed."""
+    x = k.matching[instrument]
+    m = k.markets[instrument]
+    touch_ticks(m, x)
+    reached = x["ask_tick"] <= x["best_buy"] or x["bid_tick"] >= x["best_sell"]
+    at_touch = x["bid_tick"] <= x["best_buy"] or x["ask_tick"] >= x["best_sell"]
+    if not reached and not at_touch:
+        return
+    for at in range(MAX_ORDERS):
+        o = k.orders[at]
+        if o["state"] != RESTING or o["instrument"] != instrument:
+            continue
+        buying = o["side"] > 0
+        opposite = x["ask_tick"] if buying else x["bid_tick"]
+        if (o["price_tick"] - opposite) * o["side"] >= 0:
+            qty = min(o["left"], whole_lots(m, touch_size(m, x, o["side"])))
+            if qty > 0:
+                if buying:
+                    x["used_ask"] += qty * m["lot"]
+                else:
+                    x["used_bid"] += qty * m["lot"]
+                fill(k, o, qty, o["price_tick"], MAKER)
+        elif o["price_tick"] == (x["bid_tick"] if buying else x["ask_tick"]):
+            size = m["bid_size"] if buying else m["ask_size"]
+            if size < o["queue"]:
+                o["queue"] = size
+
+
+@njit
+def match_trade(k, instrument):  # type: ignore[no-untyped-def]
+    """Let a market trade eat the queues in front of our resting orders, and then fill them."""
+    x = k.matching[instrument]
+    m = k.markets[instrument]
+    tick = np.int64(np.floor(m["trade_price"] / m["tick"] + 0.5))
+    if tick > x["best_buy"] and tick < x["best_sell"]:
+        return
+    left = m["trade_size"]
+    for at in range(MAX_ORDERS):
+        o = k.orders[at]
+        if o["state"] != RESTING or o["instrument"] != instrument:
+            continue
+        if m["trade_side"] * o["side"] > 0.0:
+            continue  # its aggressor was on our side of the book
+        through = (o["price_tick"] - tick) * o["side"]
+        if through > 0:
+            fill(k, o, o["left"], o["price_tick"], MAKER)
+        elif through == 0:
+            o["queue"] -= left
+            if o["queue"] < 0.0:
+                qty = min(o["left"], whole_lots(m, -o["queue"]))
+                o["queue"] = 0.0
+                if qty > 0:
+                    left -= qty * m["lot"]
+                    fill(k, o, qty, o["price_tick"], MAKER)
+
+
+@njit
+def match_bar(k, instrument):  # type: ignore[no-untyped-def]
+    """Fill resting orders whose price a bar traded through (a touch of the extreme does not)."""
+    x = k.matching[instrument]
+    m = k.markets[instrument]
+    low = np.int64(np.floor(m["bar_low"] / m["tick"] + 0.5))
+    high = np.int64(np.floor(m["bar_high"] / m["tick"] + 0.5))
+    for at in range(MAX_ORDERS):
+        o = k.orders[at]
+        if o["state"] != RESTING or o["instrument"] != instrument:
+            continue
+        if (o["side"] > 0 and low < o["price_tick"]) or (o["side"] < 0 and high > o["price_tick"]):
+            fill(k, o, o["left"], o["price_tick"], MAKER)

@@ -1,0 +1,66 @@
+"""Writing audit records from jitted code: into the buffer that the audit writer empties."""
+
+from numba import njit
+
+from engine.audit_layout import Record
+
+DECISION = int(Record.DECISION)
+
+
+@njit
+def next_record(k):  # type: ignore[no-untyped-def]
+    """Take the next record of the audit buffer and fill in its header."""
+    root = k.root
+    record = k.audit[root["audit_count"]]
+    root["audit_count"] += 1
+    record["seq"] = root["audit_seq"]
+    root["audit_seq"] += 1
+    record["ts"] = root["now"]
+    record["row"] = root["row"]
+    return record
+
+
+@njit
+def push_decision(k, slot, action, reason):  # type: ignore[no-untyped-def]
+    """Record a decision: what the model said, what became of it, and the market it saw."""
+    root = k.root
+    m = k.markets[slot["instrument"]]
+    root["signal_id"] = root["decisions"]
+    root["decisions"] += 1
+    root["action"] = action
+    root["hold_reason"] = reason
+    slot["counts"][action] += 1
+    slot["holds"][reason] += 1
+    record = next_record(k)
+    record["id"] = root["signal_id"]
+    record["kind"] = DECISION
+    record["code"] = action
+    record["aux"] = reason
+    record["instrument"] = slot["instrument"]
+    record["model"] = slot["model"]
+    record["f0"] = root["p_sell"]
+    record["f1"] = root["p_hold"]
+    record["f2"] = root["p_buy"]
+    record["i3"] = slot["row_hash"]
+    record["f4"] = m["bid"]
+    record["f5"] = m["ask"]
+    record["i6"] = root["now"] - m["quote_ts"]
+
+
+@njit
+def push_record(k, head, slots):  # type: ignore[no-untyped-def]
+    """Record an event of Python's: head = (kind, id, code, aux, instrument, model), seven int64."""
+    record = next_record(k)
+    record["kind"] = head[0]
+    record["id"] = head[1]
+    record["code"] = head[2]
+    record["aux"] = head[3]
+    record["instrument"] = head[4]
+    record["model"] = head[5]
+    record["i0"] = slots[0]
+    record["i1"] = slots[1]
+    record["i2"] = slots[2]
+    record["i3"] = slots[3]
+    record["i4"] = slots[4]
+    record["i5"] = slots[5]
+    record["i6"] = slots[6]

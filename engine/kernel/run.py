@@ -1,0 +1,307 @@
+"""Run to the next decision: rows in, reasons out. The loop that live, paper and replay share."""
+
+from typing import NamedTuple
+
+from numba import njit
+
+from engine.kernel.apply import (
+    BAR,
+    DEPTH,
+    TOUCH,
+    TRADE,
+    apply_bar,
+    apply_depth,
+    apply_gap,
+    apply_quote,
+    apply_trade,
+)
+from engine.kernel.bars import close_bar, next_close
+from engine.kernel.decide import GO_ON, count_event, decide_due, mark_due
+from engine.kernel.layout import NEVER, Cadence, Reason
+from engine.kernel.match import match_bar, match_open, match_touch, match_trade, process_arrivals
+from engine.kernel.triggers import triggers_on_bar, triggers_on_touch
+from engine.rows import ASSUMED, BAR_OPEN, HISTORY, LAST, Kind
+
+QUOTE_ROW, TRADE_ROW, DEPTH_ROW, BAR_ROW = (
+    int(Kind.QUOTE),
+    int(Kind.TRADE),
+    int(Kind.DEPTH),
+    int(Kind.BAR),
+)
+GAP_ROW, DISCONNECT_ROW, STATUS_ROW = int(Kind.GAP), int(Kind.DISCONNECT), int(Kind.STATUS)
+WAKE_ROW, EMPTY_ROW, FILTERS_ROW = int(Kind.WAKE), int(Kind.EMPTY), int(Kind.FILTERS)
+OPENING_ROW = int(Kind.OPENING)
+ON_QUOTE, ON_TRADE, ON_BAR = int(Cadence.QUOTE), int(Cadence.TRADE), int(Cadence.BAR)
+ON_NS, ON_PACKET = int(Cadence.EVERY_NS), int(Cadence.PACKET)
+VENUE, CONTROL, FLUSH = int(Reason.VENUE), int(Reason.CONTROL), int(Reason.FLUSH)
+SAMPLE, BLOCK, HEAD = int(Reason.SAMPLE), int(Reason.BLOCK), int(Reason.HEAD)
+BOOK_GAP = 1  # reason slot of a GAP row: only the book is torn
+
+
+class Kernel(NamedTuple):
+    """The state's arrays, as the jitted parts hand them on."""
+
+    root: object
+    markets: object
+    features: object
+    matching: object
+    bars: object
+    slots: object
+    models: object
+    orders: object
+    triggers: object
+    out: object
+    audit: object
+    collected: object
+    batches: object
+
+
+class Fused(NamedTuple):
+    """The generated feature functions."""
+
+    init: object
+    on_quote: object
+    on_trade: object
+    on_bar: object
+    on_depth: object
+    read: object
+
+
+@njit
+def reset_timer(k):  # type: ignore[no-untyped-def]
+    """Find the next time at which a bar closes or a slot's timer is due."""
+    root = k.root
+    nearest = NEVER
+    for at in range(root["n_instruments"]):
+        nearest = min(nearest, next_close(root, k.bars[at]))
+    for at in range(root["n_slots"]):
+        slot = k.slots[at]
+        if slot["cadence"] == ON_NS:
+            nearest = min(nearest, slot["next_ts"])
+    root["next_timer"] = nearest
+
+
+@njit
+def run_timers(k, fused, ts):  # type: ignore[no-untyped-def]
+    """Close the bars and mark the timers that are due at `ts`; what was missed fires once."""
+    root = k.root
+    if ts > root["now"]:
+        root["now"] = ts
+    for at in range(root["n_instruments"]):
+        b = k.bars[at]
+        while next_close(root, b) <= ts:
+            m = k.markets[at]
+            m["ts"] = root["now"]
+            if close_bar(root, m, b) == 1:
+                fused.on_bar(k.features[at], m)
+                mark_due(k, at, ON_BAR)
+    for at in range(root["n_slots"]):
+        slot = k.slots[at]
+        if slot["cadence"] != ON_NS or slot["next_ts"] > ts:
+            continue
+        step = slot["cadence_n"]
+        slot["next_ts"] = (ts // step + 1) * step
+        if slot["due"] == 0 and k.matching[slot["instrument"]]["updates"] != slot["seen_updates"]:
+            slot["due"] = 1
+            root["due_count"] += 1
+    reset_timer(k)
+
+
+@njit
+def begin(k, ts):  # type: ignore[no-untyped-def]
+    """Set the clocks by the first row."""
+    root = k.root
+    root["first_ts"] = ts
+    root["now"] = ts
+    for at in range(root["n_slots"]):
+        slot = k.slots[at]
+        if slot["cadence"] == ON_NS:
+            slot["next_ts"] = (ts // slot["cadence_n"] + 1) * slot["cadence_n"]
+    root["next_sample"] = (ts // root["sample_ns"] + 1) * root["sample_ns"]
+    reset_timer(k)
+
+
+@njit
+def follow_market(k, instrument, changed, row):  # type: ignore[no-untyped-def]
+    """Match our orders and look at our triggers after a market row moved an instrument."""
+    x = k.matching[instrument]
+    if changed & TOUCH != 0:
+        if row["flags"] & BAR_OPEN != 0 and k.root["waiting_open"] > 0:
+            match_open(k, instrument)
+        if x["resting"] > 0:
+            match_touch(k, instrument)
+        if x["triggers"] > 0:
+            if row["flags"] & ASSUMED != 0 or x["watching"] == 1:
+                x["watching"] = 1
+            triggers_on_touch(k, instrument)
+    if changed & TRADE != 0 and x["resting"] > 0 and x["trusted"] == 1:
+        match_trade(k, instrument)
+    if changed & BAR != 0:
+        if x["resting"] > 0:
+            match_bar(k, instrument)
+        if x["triggers"] > 0:
+            triggers_on_bar(k, instrument)
+
+
+@njit
+def mark_market(k, instrument, changed, last):  # type: ignore[no-untyped-def]
+    """Mark the decisions that a market row makes due."""
+    if changed & TOUCH != 0:
+        mark_due(k, instrument, ON_QUOTE)
+    if changed & TRADE != 0:
+        mark_due(k, instrument, ON_TRADE)
+    if changed & BAR != 0:
+        mark_due(k, instrument, ON_BAR)
+    if last:
+        mark_due(k, instrument, ON_PACKET)
+        count_event(k, instrument)
+
+
+@njit
+def apply_market(k, fused, row):  # type: ignore[no-untyped-def]
+    """Apply a row that belongs to an instrument's market."""
+    root = k.root
+    instrument = np_index(row)
+    kind = row["kind"]
+    m = k.markets[instrument]
+    m["ts"] = root["now"]
+    m["ts_event"] = row["ts_event"]
+    if kind == QUOTE_ROW:
+        changed = apply_quote(k, fused, instrument, row)
+    elif kind == TRADE_ROW:
+        changed = apply_trade(k, fused, instrument, row)
+    elif kind == DEPTH_ROW:
+        changed = apply_depth(k, fused, instrument, row)
+    else:
+        changed = apply_bar(k, fused, instrument, row)
+    x = k.matching[instrument]
+    if x["slot_from"] < x["slot_to"] and row["flags"] & HISTORY == 0:
+        mark_market(k, instrument, changed, kind != DEPTH_ROW or row["flags"] & LAST != 0)
+    if root["ahead"] == 0 and changed & ~DEPTH != 0 and x["resting"] + x["triggers"] > 0:
+        follow_market(k, instrument, changed, row)
+    elif root["waiting_open"] > 0 and changed & TOUCH != 0:
+        follow_market(k, instrument, changed, row)
+
+
+@njit
+def np_index(row):  # type: ignore[no-untyped-def]
+    """Return the row's instrument as a signed index."""
+    return row["instrument"] + 0
+
+
+@njit
+def apply_status(k, fused, row):  # type: ignore[no-untyped-def]
+    """Apply a row that says how the feed or an instrument stands; return 1 if Python must act too."""
+    kind = row["kind"]
+    instrument = np_index(row)
+    if kind == GAP_ROW:
+        apply_gap(k, fused, instrument, 1 if row["i2"] == BOOK_GAP else 0)
+    elif kind == DISCONNECT_ROW:
+        for at in range(k.root["n_instruments"]):
+            apply_gap(k, fused, at, 0)
+    elif kind == STATUS_ROW:
+        k.matching[instrument]["halted"] = 1 if row["i0"] != 0 else 0
+    elif kind == FILTERS_ROW:
+        k.markets[instrument]["tick"] = row["f0"]
+        k.markets[instrument]["lot"] = row["f1"]
+    elif kind > OPENING_ROW or kind == OPENING_ROW:
+        return 1
+    return 0
+
+
+@njit
+def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
+    """Do what time brings before a row of time `ts` is applied; return a reason to stop, or 0."""
+    root = k.root
+    if root["next_arrival"] <= ts:
+        process_arrivals(k, ts)
+        if root["out_count"] > 0:
+            return VENUE
+    if root["implied_wakes"] == 1 and root["next_timer"] <= ts:
+        run_timers(k, fused, root["next_timer"])
+        if root["due_count"] > 0:
+            root["deciding"] = 1
+            root["due_slot"] = 0
+        return GO_ON
+    return GO_ON
+
+
+@njit
+def step(k, fused, row, number):  # type: ignore[no-untyped-def]
+    """Apply one row; return a reason to stop, or 0."""
+    root = k.root
+    kind = row["kind"]
+    root["row"] = number
+    root["events"] += 1
+    stop = GO_ON
+    if QUOTE_ROW <= kind <= BAR_ROW:
+        apply_market(k, fused, row)
+    elif kind == WAKE_ROW:
+        if root["implied_wakes"] == 0:
+            while root["next_timer"] <= root["now"]:
+                run_timers(k, fused, root["now"])
+    elif kind != EMPTY_ROW and apply_status(k, fused, row) == 1:
+        stop = CONTROL
+    wake = row["flags"] & LAST != 0 if root["implied_wakes"] == 1 else kind == WAKE_ROW
+    if wake and root["due_count"] > 0:
+        root["deciding"] = 1
+        root["due_slot"] = 0
+    if root["out_count"] > 0:
+        stop |= VENUE
+    if root["now"] >= root["next_sample"]:
+        root["next_sample"] = (root["now"] // root["sample_ns"] + 1) * root["sample_ns"]
+        stop |= SAMPLE
+    return stop
+
+
+@njit
+def row_time(root, row):  # type: ignore[no-untyped-def]
+    """Return the kernel time of a row: the running maximum of receive times."""
+    ts = row["ts_recv"] if row["ts_recv"] > 0 else row["ts_event"]
+    return ts if ts > root["now"] else root["now"]
+
+
+@njit
+def run(k, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
+    """Advance from the cursor over rows [cursor, head) until Python must act; return the reasons.
+
+    Args:
+        k: the state's arrays.  fused: the generated feature functions.
+        rows: ROW[n] of one segment.  first_row: number of rows[0].
+        head: number of the row after the last one that may be applied now.
+    """
+    root = k.root
+    root["calls"] += 1
+    while True:
+        if root["deciding"] == 1:
+            reason = decide_due(k, fused)
+            if reason != GO_ON:
+                return reason
+        if root["audit_count"] >= root["audit_high"]:
+            return FLUSH
+        cursor = root["cursor"]
+        if cursor >= head:
+            return HEAD
+        row = rows[cursor - first_row]
+        ts = row_time(root, row)
+        if root["first_ts"] == 0:
+            begin(k, ts)
+        if ts >= root["next_arrival"] or ts >= root["next_timer"]:
+            reason = before_row(k, fused, ts)
+            if reason != GO_ON:
+                return reason
+            if root["deciding"] == 1 or due_before(root, ts):
+                continue
+        root["now"] = ts
+        root["cursor"] = cursor + 1
+        reason = step(k, fused, row, cursor)
+        if reason != GO_ON:
+            return reason
+
+
+@njit
+def due_before(root, ts):  # type: ignore[no-untyped-def]
+    """Return True while something else must still happen before a row of time `ts`."""
+    if root["next_arrival"] <= ts:
+        return True
+    return root["implied_wakes"] == 1 and root["next_timer"] <= ts

@@ -1,0 +1,195 @@
+"""Owns the memory of the kernel's state and writes its settings into it."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from engine.audit_layout import AUDIT
+from engine.instruments import Instrument
+from engine.kernel.layout import (
+    BARS,
+    BATCH,
+    COLLECT,
+    MATCHING,
+    MODEL,
+    NEVER,
+    NO_BUY,
+    NO_SELL,
+    ORDER,
+    OUT,
+    ROOT,
+    SLOT,
+    TRIGGER,
+    BarMode,
+    TouchFrom,
+)
+from engine.limits import (
+    AUDIT_BUFFER,
+    AUDIT_MARGIN,
+    MAX_INSTRUMENTS,
+    MAX_ORDERS,
+    MAX_OUT,
+    MAX_SLOTS,
+    MAX_TRIGGERS,
+)
+from engine.market import BOOK_SLOTS, MARKET
+
+
+class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings the kernel itself needs; times in ns, jump as a share."""
+
+    implied_wakes: bool
+    bar_interval_ns: int
+    bar_grace_ns: int
+    max_data_age_ns: int
+    max_jump: float
+    jump_confirmations: int
+    trigger_confirmations: int
+    sample_ns: int
+    assumed_notional: float
+    half_spread: float
+
+
+def has_book(instrument: Instrument) -> bool:
+    """Return True when the tape holds depth of the instrument."""
+    return "depth" in instrument.has
+
+
+class KernelState:
+    """The arrays behind one run of the kernel, and their addresses in the root record.
+
+    Nothing here is shared with another state, so a second one can run ahead of the first.
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        n_slots: int,
+        features: np.dtype,
+        rules: KernelRules,
+        collect_capacity: int = 1,
+    ) -> None:
+        assert 0 < len(instruments) <= MAX_INSTRUMENTS
+        assert 0 <= n_slots <= MAX_SLOTS
+        n = len(instruments)
+        self.root = np.zeros(1, ROOT)
+        self.markets = np.zeros(n, MARKET)
+        self.features = np.zeros(n, features)
+        self.matching = np.zeros(n, MATCHING)
+        self.bars = np.zeros(n, BARS)
+        self.slots = np.zeros(max(1, n_slots), SLOT)
+        self.models = np.zeros(max(1, n_slots), MODEL)
+        self.orders = np.zeros(MAX_ORDERS, ORDER)
+        self.triggers = np.zeros(MAX_TRIGGERS, TRIGGER)
+        self.out = np.zeros(MAX_OUT, OUT)
+        self.audit = np.zeros(AUDIT_BUFFER, AUDIT)
+        self.collect = np.zeros(collect_capacity, COLLECT)
+        self.batches = np.zeros(1, BATCH)
+        self.books: list[np.ndarray] = []
+        self.inputs: list[np.ndarray] = []
+        self._lay_out(n, n_slots, collect_capacity)
+        self._set_rules(rules)
+        for at, instrument in enumerate(instruments):
+            self._set_instrument(at, instrument, rules)
+        self.address = int(self.root.ctypes.data)
+        self.words = memoryview(self.root.view(np.uint8)).cast("B").cast("q")
+
+    def _lay_out(self, n: int, n_slots: int, collect_capacity: int) -> None:
+        root = self.root[0]
+        for name in (
+            "markets features matching bars slots models orders triggers out audit collect batches"
+        ).split():
+            root[name] = getattr(self, name).ctypes.data
+        root["n_instruments"] = n
+        root["n_slots"] = n_slots
+        root["n_models"] = max(1, n_slots)
+        root["collect_capacity"] = collect_capacity
+        root["audit_high"] = AUDIT_BUFFER - AUDIT_MARGIN
+        root["next_arrival"] = NEVER
+        root["next_timer"] = NEVER
+
+    def _set_rules(self, rules: KernelRules) -> None:
+        root = self.root[0]
+        for name in msgspec.structs.asdict(rules):
+            if name in ROOT.names:
+                root[name] = getattr(rules, name)
+
+    def _set_instrument(self, at: int, instrument: Instrument, rules: KernelRules) -> None:
+        m, x, b = self.markets[at], self.matching[at], self.bars[at]
+        tick = instrument.tick_size
+        m["tick"], m["lot"] = tick, instrument.lot_size
+        for name in ("bid", "ask", "bid_size", "ask_size", "mid"):
+            m[name] = m[f"prev_{name}"] = np.nan
+        for name in ("trade_price", "trade_size", "bar_open", "bar_high", "bar_low", "bar_close"):
+            m[name] = np.nan
+        for name in ("bid_prices", "ask_prices"):
+            m[name] = np.nan
+        divisor = round(1.0 / tick)
+        x["tick_divisor"] = divisor if divisor >= 1 and abs(divisor * tick - 1.0) < 1e-12 else 0.0
+        x["touch_from"] = touch_source(instrument)
+        x["assumed_notional"] = rules.assumed_notional
+        x["half_spread"] = rules.half_spread
+        x["best_buy"], x["best_sell"] = NO_BUY, NO_SELL
+        x["stop_below"], x["stop_above"] = NO_BUY, NO_SELL
+        x["waits_for_open"] = int(set(instrument.has) <= {"bars"})
+        b["mode"] = bar_source(instrument)
+        b["row_interval_ns"] = instrument.bar_interval_ns
+        b["last_close"] = np.nan
+        for name in ("open", "high", "low", "close"):
+            b[name] = np.nan
+        if has_book(instrument):
+            self._add_book(m, x)
+
+    def _add_book(self, m: np.void, x: np.void) -> None:
+        for record, name, kind in (
+            (m, "bid_book", np.float64),
+            (m, "ask_book", np.float64),
+            (x, "bid_used", np.float64),
+            (x, "ask_used", np.float64),
+            (x, "bid_ticks", np.int64),
+            (x, "ask_ticks", np.int64),
+        ):
+            memory = np.zeros(BOOK_SLOTS, kind)
+            self.books.append(memory)
+            record[name] = memory.ctypes.data
+        x["book_ready"] = 1
+
+    def copy_market_from(self, other: "KernelState") -> None:
+        """Take over another state's market: books, bars, features, clocks. Addresses stay our own."""
+        keep = {name: self.markets[name].copy() for name in ("bid_book", "ask_book")}
+        keep_x = {
+            name: self.matching[name].copy()
+            for name in ("bid_used", "ask_used", "bid_ticks", "ask_ticks")
+        }
+        self.markets[:] = other.markets
+        self.features[:] = other.features
+        self.matching[:] = other.matching
+        self.bars[:] = other.bars
+        self.models[:] = other.models
+        for name, value in keep.items():
+            self.markets[name] = value
+        for name, value in keep_x.items():
+            self.matching[name] = value
+        for mine, theirs in zip(self.books, other.books, strict=True):
+            mine[:] = theirs
+        for name in ("cadence", "cadence_n", "next_ts", "due", "seen_updates", "was_valid"):
+            self.slots[name] = other.slots[name]
+        for name in ("cursor", "row", "now", "first_ts", "next_timer", "deciding", "due_slot"):
+            self.root[name] = other.root[name]
+        self.root["due_count"] = other.root["due_count"]
+
+
+def touch_source(instrument: Instrument) -> TouchFrom:
+    """Return which rows set the touch: quotes where there are any, else depth, else trades."""
+    has = instrument.has
+    if "quotes" in has or set(has) <= {"bars"}:
+        return TouchFrom.QUOTES
+    return TouchFrom.DEPTH if "depth" in has else TouchFrom.TRADES
+
+
+def bar_source(instrument: Instrument) -> BarMode:
+    """Return where the bars come from: the data's own, else trades, else mids."""
+    if "bars" in instrument.has:
+        return BarMode.ROWS
+    return BarMode.TRADES if "trades" in instrument.has else BarMode.MIDS

@@ -1,0 +1,278 @@
+"""The gate's arithmetic: one record of limits and exposures, one pure check that also reserves.
+
+All money is int64 in minor units (1e-8) of the run's quote currency; equity is float64 in the same
+unit, good enough to compare with a loss limit. Exposure is at cost: filled (what the position cost)
++ resting + in flight + unknown (at the worst price the order may fill at). An order that passes is
+counted as in flight in the same call, so nothing can slip between check and count.
+"""
+
+import numpy as np
+from numba import njit
+
+from engine.events import Block
+from engine.limits import FINE_DUPLICATES, MAX_INSTRUMENTS, MAX_MODELS
+
+GATE = np.dtype(
+    [
+        # limits
+        ("max_order_notional", "i8"),
+        ("max_position_notional", "i8"),
+        ("max_gross_exposure", "i8"),
+        ("max_daily_loss", "f8"),
+        ("max_drawdown", "f8"),  # share of the peak
+        ("max_price_deviation", "f8"),  # share of the mid
+        ("max_orders_per_s", "f8"),
+        ("max_open_orders", "i8"),
+        ("duplicate_window_ns", "i8"),
+        ("max_market_age_ns", "i8"),
+        ("max_signal_age_ns", "i8"),
+        ("allow_short", "i8"),
+        # latches
+        ("killed", "i8"),
+        ("drawdown_latched", "i8"),
+        # state
+        ("open_orders", "i8"),
+        ("gross_filled", "i8"),
+        ("gross_reserved", "i8"),
+        ("tokens", "f8"),
+        ("tokens_ts", "i8"),
+        ("realized", "f8"),  # since the start, after fees
+        ("start_equity", "f8"),
+        ("equity", "f8"),
+        ("peak_equity", "f8"),
+        ("drawdown", "f8"),  # share of the peak, now
+        ("max_drawdown_seen", "f8"),
+        ("day", "i8"),
+        ("day_equity", "f8"),
+        ("room", "i8"),  # of the last check: what the size limits leave, minor units
+        ("mid_at_check", "f8"),
+        ("recent", "i8", (FINE_DUPLICATES,)),
+        ("recent_ts", "i8", (FINE_DUPLICATES,)),
+        ("recent_at", "i8"),
+        # per model
+        ("limit", "i8", (MAX_MODELS,)),
+        ("filled", "i8", (MAX_MODELS,)),
+        ("resting", "i8", (MAX_MODELS,)),
+        ("in_flight", "i8", (MAX_MODELS,)),
+        ("unknown", "i8", (MAX_MODELS,)),
+        ("max_seen", "i8", (MAX_MODELS,)),
+        # per instrument
+        ("position_lot", "i8", (MAX_INSTRUMENTS,)),
+        ("position_cost", "i8", (MAX_INSTRUMENTS,)),  # signed like the position
+        ("instrument_filled", "i8", (MAX_INSTRUMENTS,)),  # sum of the books' absolute costs
+        ("instrument_reserved", "i8", (MAX_INSTRUMENTS,)),
+        ("min_notional", "i8", (MAX_INSTRUMENTS,)),
+    ],
+    align=True,
+)
+
+REQUEST = np.dtype(
+    [
+        ("instrument", "i8"),
+        ("model", "i8"),  # index, -1 for none
+        ("side", "i8"),
+        ("qty_lot", "i8"),
+        ("limit_tick", "i8"),  # 0 for market orders
+        ("signal_ts", "i8"),  # 0: no signal behind it
+        ("notional", "i8"),  # of the whole order at the worst price, minor units
+        ("opening", "i8"),  # of the part that opens exposure
+        ("reference_notional", "i8"),  # of the whole order at the mid, for the minimum
+        ("reduce_only", "i8"),
+        ("shorts", "i8"),  # 1: the order would open a short
+        ("protective", "i8"),
+        ("key", "i8"),  # hash of what makes a duplicate
+        ("off_grid", "i8"),  # Block bits found before the call
+    ],
+    align=True,
+)
+
+NS_PER_DAY = 86_400_000_000_000
+KILLED = int(Block.KILLED)
+ORDER_NOTIONAL = int(Block.ORDER_NOTIONAL)
+POSITION = int(Block.POSITION)
+MODEL_EXPOSURE = int(Block.MODEL_EXPOSURE)
+GROSS_EXPOSURE = int(Block.GROSS_EXPOSURE)
+PRICE_COLLAR = int(Block.PRICE_COLLAR)
+ORDER_RATE = int(Block.ORDER_RATE)
+DUPLICATE = int(Block.DUPLICATE)
+MARKET_STALE = int(Block.MARKET_STALE)
+MARKET_CROSSED = int(Block.MARKET_CROSSED)
+SIGNAL_AGE = int(Block.SIGNAL_AGE)
+DAILY_LOSS = int(Block.DAILY_LOSS)
+DRAWDOWN = int(Block.DRAWDOWN)
+MIN_NOTIONAL = int(Block.MIN_NOTIONAL)
+OPEN_ORDERS = int(Block.OPEN_ORDERS)
+SHORT_NOT_ALLOWED = int(Block.SHORT_NOT_ALLOWED)
+REDUCE_ONLY = int(Block.REDUCE_ONLY)
+MINOR = 1e8
+
+
+@njit
+def used_by(gate, model):  # type: ignore[no-untyped-def]
+    """Return a model's exposure: filled + resting + in flight + unknown."""
+    return (
+        gate["filled"][model]
+        + gate["resting"][model]
+        + gate["in_flight"][model]
+        + gate["unknown"][model]
+    )
+
+
+@njit
+def mark(gate, markets, now):  # type: ignore[no-untyped-def]
+    """Bring equity, peak, drawdown and the day up to date at the current mids."""
+    unrealized = 0.0
+    for at in range(len(markets)):
+        lots = gate["position_lot"][at]
+        if lots != 0:
+            m = markets[at]
+            unrealized += lots * m["lot"] * m["mid"] * MINOR - gate["position_cost"][at]
+    gate["equity"] = gate["start_equity"] + gate["realized"] + unrealized
+    if gate["equity"] > gate["peak_equity"]:
+        gate["peak_equity"] = gate["equity"]
+    peak = gate["peak_equity"]
+    gate["drawdown"] = (peak - gate["equity"]) / peak if peak > 0.0 else 0.0
+    if gate["drawdown"] > gate["max_drawdown_seen"]:
+        gate["max_drawdown_seen"] = gate["drawdown"]
+    if gate["drawdown"] > gate["max_drawdown"]:
+        gate["drawdown_latched"] = 1
+    day = now // NS_PER_DAY
+    if day != gate["day"]:
+        gate["day"] = day
+        gate["day_equity"] = gate["equity"]
+
+
+@njit
+def market_blocks(gate, m, x, request, now):  # type: ignore[no-untyped-def]
+    """Check the market the order would meet: trusted, fresh, and near the order's price."""
+    blocks = 0
+    if x["trusted"] == 0 or m["quote_count"] == 0:
+        blocks |= MARKET_CROSSED
+    if now - m["quote_ts"] > gate["max_market_age_ns"]:
+        blocks |= MARKET_STALE
+    if request["signal_ts"] > 0 and now - request["signal_ts"] > gate["max_signal_age_ns"]:
+        blocks |= SIGNAL_AGE
+    if request["limit_tick"] > 0:
+        away = abs(request["limit_tick"] * m["tick"] - m["mid"])
+        if not away <= gate["max_price_deviation"] * m["mid"]:
+            blocks |= PRICE_COLLAR
+    return blocks
+
+
+@njit
+def flow_blocks(gate, request, now):  # type: ignore[no-untyped-def]
+    """Check the flow of orders: rate, duplicates, how many stand open."""
+    blocks = 0
+    elapsed = (now - gate["tokens_ts"]) * 1e-9
+    rate = gate["max_orders_per_s"]
+    gate["tokens"] = min(max(1.0, rate), gate["tokens"] + elapsed * rate)
+    gate["tokens_ts"] = now
+    if gate["tokens"] < 1.0:
+        blocks |= ORDER_RATE
+    if gate["open_orders"] >= gate["max_open_orders"]:
+        blocks |= OPEN_ORDERS
+    for at in range(FINE_DUPLICATES):
+        if gate["recent"][at] == request["key"]:
+            age = now - gate["recent_ts"][at]
+            if gate["recent_ts"][at] > 0 and age < gate["duplicate_window_ns"]:
+                blocks |= DUPLICATE
+    return blocks
+
+
+@njit
+def size_blocks(gate, request):  # type: ignore[no-untyped-def]
+    """Check the sizes; leaves in `room` what the limits would still allow to open."""
+    blocks = 0
+    opening = request["opening"]
+    room = gate["max_order_notional"]
+    if request["notional"] > room and request["reduce_only"] == 0:
+        blocks |= ORDER_NOTIONAL
+    if opening == 0:
+        gate["room"] = room
+        return blocks
+    at = request["instrument"]
+    left = gate["max_position_notional"]
+    left -= gate["instrument_filled"][at] + gate["instrument_reserved"][at]
+    if opening > left:
+        blocks |= POSITION
+    room = min(room, left)
+    left = gate["max_gross_exposure"] - gate["gross_filled"] - gate["gross_reserved"]
+    if opening > left:
+        blocks |= GROSS_EXPOSURE
+    room = min(room, left)
+    if request["model"] >= 0:
+        left = gate["limit"][request["model"]] - used_by(gate, request["model"])
+        if opening > left:
+            blocks |= MODEL_EXPOSURE
+        room = min(room, left)
+    gate["room"] = max(0, room)
+    return blocks
+
+
+@njit
+def loss_blocks(gate, request):  # type: ignore[no-untyped-def]
+    """Check what must not open while the account loses or the kill switch is latched."""
+    blocks = 0
+    if gate["killed"] == 1:
+        blocks |= KILLED
+    if request["opening"] > 0:
+        if gate["drawdown_latched"] == 1:
+            blocks |= DRAWDOWN
+        if gate["day_equity"] - gate["equity"] > gate["max_daily_loss"]:
+            blocks |= DAILY_LOSS
+        if request["reduce_only"] == 1:
+            blocks |= REDUCE_ONLY
+        if request["shorts"] == 1 and gate["allow_short"] == 0:
+            blocks |= SHORT_NOT_ALLOWED
+    return blocks
+
+
+@njit
+def judge_order(gate, markets, x, request, now):  # type: ignore[no-untyped-def]
+    """Return the bits of every limit that the order breaks; 0 approves and reserves.
+
+    A protective order is spared what would keep a position open: rate, duplicates, open orders,
+    signal age; never the market checks, the grid or the sizes.
+    """
+    m = markets[request["instrument"]]
+    mark(gate, markets, now)
+    gate["mid_at_check"] = m["mid"]
+    blocks = request["off_grid"] | market_blocks(gate, m, x, request, now)
+    if request["protective"] == 0:
+        blocks |= flow_blocks(gate, request, now)
+    else:
+        blocks &= ~SIGNAL_AGE
+    blocks |= size_blocks(gate, request) | loss_blocks(gate, request)
+    if request["reduce_only"] == 0:
+        if request["reference_notional"] < gate["min_notional"][request["instrument"]]:
+            blocks |= MIN_NOTIONAL
+    if blocks == 0:
+        reserve(gate, request, now)
+    return blocks
+
+
+@njit
+def reserve(gate, request, now):  # type: ignore[no-untyped-def]
+    """Count an approved order as in flight."""
+    gate["tokens"] -= 1.0
+    gate["open_orders"] += 1
+    at = gate["recent_at"]
+    gate["recent"][at] = request["key"]
+    gate["recent_ts"][at] = now
+    gate["recent_at"] = (at + 1) % FINE_DUPLICATES
+    opening = request["opening"]
+    if opening > 0:
+        gate["gross_reserved"] += opening
+        gate["instrument_reserved"][request["instrument"]] += opening
+        if request["model"] >= 0:
+            move(gate, request["model"], (0, 0, opening, 0))
+
+
+@njit
+def move(gate, model, change):  # type: ignore[no-untyped-def]
+    """Change a model's (filled, resting, in flight, unknown) exposure."""
+    gate["filled"][model] += change[0]
+    gate["resting"][model] += change[1]
+    gate["in_flight"][model] += change[2]
+    gate["unknown"][model] += change[3]
+    gate["max_seen"][model] = max(gate["max_seen"][model], used_by(gate, model))
