@@ -43,7 +43,8 @@ def main(group: str) -> int:
         pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-input", *files]
         if not follow(f"Installing the {group} packages into .venv", pip):
             return 1
-        done = stamps() | {group: wanted}
+        files_done = set(GROUPS[group])
+        done = stamps() | {g: fingerprint(g) for g in GROUPS if files_done.issuperset(GROUPS[g])}
         part = STAMP.with_suffix(".part")
         part.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
         os.replace(part, STAMP)
