@@ -154,7 +154,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     purpose: int = 0  # Purpose
     signal_id: int = -1
     signal_ts: int = 0  # kernel time of the signal, ns
-    owners: tuple[tuple[int, int], ...] = ()  # (model index, weight); () for a strategy without model
+    owners: tuple[tuple[int, int], ...] = ()  # (model index, weight); () without a model
     stop_loss_tick: int = 0  # protective trigger prices laid on the entry's fill; 0 for none
     take_profit_tick: int = 0
     reason: str = ""

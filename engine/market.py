@@ -58,7 +58,7 @@ MARKET = np.dtype(
         ("ask_sizes", "f8", (TOP_LEVELS,)),
         ("best_bid_tick", "i8"),
         ("best_ask_tick", "i8"),
-        ("bid_book", "i8"),  # addresses of float64[BOOK_SLOTS] sizes by price tick, see kernel/book.py
+        ("bid_book", "i8"),  # addresses of float64[BOOK_SLOTS] sizes by price tick, kernel/book.py
         ("ask_book", "i8"),
         # what went wrong
         ("gap_count", "i8"),  # gaps and disconnects so far

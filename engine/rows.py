@@ -1,4 +1,4 @@
-"""The tape's row: one 64-byte record for everything that reaches the engine, and what its slots mean.
+"""The tape's row: one 64-byte record for all that reaches the engine, and what its slots mean.
 
 A row is one cache line. Five 8-byte payload slots stand at offset 24; each can be read as float64
 (`f0`..`f4`) or as int64 (`i0`..`i4`): the two names share the bytes. What a slot holds depends on
@@ -27,11 +27,11 @@ A row is one cache line. Five 8-byte payload slots stand at offset 24; each can 
 | SCALAR     |      | i scalar     | f value      |                |               |              |
 | CONTROL    |      | i command    | i reference  | i argument     |               |              |
 
-`ts_event` is the venue's stamp, `ts_recv` ours, both int64 nanoseconds since the epoch, UTC; 0 means
+`ts_event` is the venue's stamp, `ts_recv` ours, both int64 nanoseconds since the epoch, UTC; 0 is
 "not known". On BAR rows `ts_event` is the OPEN time, `ts_recv` the close time (when the bar became
 known), and the high byte of `flags` an index into `BAR_INTERVALS_NS`. An absent size is NaN. DEPTH
-sizes are absolute, 0 removes the level; the rows of one message form a packet whose last row carries
-`LAST`. Sides: trades +1 buyer was the aggressor, -1 seller; depth +1 bid, -1 ask.
+sizes are absolute, 0 removes the level; the rows of one message form a packet whose last row
+carries `LAST`. Sides: trades +1 buyer was the aggressor, -1 seller; depth +1 bid, -1 ask.
 """
 
 from enum import IntEnum
@@ -99,7 +99,7 @@ BAR_OPEN = 64  # QUOTE made from a bar's open: market orders of bar-only instrum
 BAR_INTERVAL_SHIFT = 8  # BAR: index into BAR_INTERVALS_NS in the high byte
 
 BAR_INTERVALS_NS = tuple(
-    seconds * NS_PER_S for seconds in (1, 5, 10, 15, 30, 60, 180, 300, 900, 1800, 3600, 14400, 86400)
+    s * NS_PER_S for s in (1, 5, 10, 15, 30, 60, 180, 300, 900, 1800, 3600, 14400, 86400)
 )
 
 
@@ -118,7 +118,7 @@ def bar_flags(interval_ns: int) -> int:
 def row_checks(rows: np.ndarray, first_row: int) -> np.ndarray:
     """Compute the 16-bit check of each row, keyed by its row number.
 
-    The check folds all eight words of the row (its own field taken as 0) with the row number, so that
+    The check folds all eight words of the row (its own field taken as 0) with its number, so that
     a torn row, a row at the wrong place and a flipped bit are all seen (1 in 65,536 goes unseen).
 
     Args:
