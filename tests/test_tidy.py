@@ -38,11 +38,8 @@ IMPURE_CALLS = set(
 BAD_NAMES = set("types signal queue select logging utils helpers misc common base manager".split())
 WORDS = "TO" + "DO|FIX" + "ME|stu" + "bs?|place" + "holders?|NotImplemented" + "Error"
 ORIGINS = (
-    r"/(work|tmp|root|home)/\w|pypi\.|pythonhosted|clau"
-    + "de|open"
-    + r"ai\b|chat"
-    + "gpt|copi"
-    + "lot"
+    r"/(work|tmp|root|home)/\w|pypi\.|python"
+    "hosted|clau" + "de|open" + r"ai\b|chat" + "gpt|copi" + "lot"
 )
 BAD_WORDS = re.compile(rf"\b({WORDS})\b|{ORIGINS}", re.IGNORECASE)
 MAX_LINES, MAX_FUNCTION, MAX_METHODS, MAX_POSITIONAL = 400, 60, 12, 5
