@@ -4,27 +4,27 @@ This table is the documented layout (version 1) from which anyone can recompute 
 docs/audit.md says how, scripts outside the engine do it. Slots are named `f0..f6` / `i0..i6`, the
 same eight bytes read as float64 or int64. Records of every kind share the header.
 
-| kind     | id             | code       | slots 0..6                                                     |
-|----------|----------------|------------|----------------------------------------------------------------|
-| RUN      | layout version | 0          | words of sha256 of the run's inputs (4 slots)                  |
-| MODEL    | model index    | status     | sha256 of the model file (4 slots), f min_confidence           |
-| DECISION | signal id      | action     | f p_sell, f p_hold, f p_buy, i row_hash, f bid, f ask,         |
-|          |                |            | i data_age_ns                                                  |
-| INTENT   | intent id      | purpose    | i signal_id, i side, i qty_lot, i price_tick, i order_type,    |
-|          |                |            | i stop_tick, i profit_tick                                     |
-| VERDICT  | intent id      | 0/1/2      | i blocks, i qty_lot, i notional, i exposure, i limit,          |
-|          |                |            | i order_id, f mid                                              |
-| ORDER    | order id       | new state  | i intent_id, i side, i qty_lot, i price_tick, i filled_lot,    |
-|          |                |            | i reason, i queue_lot                                          |
-| FILL     | fill id        | liquidity  | i order_id, i side, i qty_lot, i price_tick, i fee_minor,      |
-|          |                |            | i realized_minor, i purpose                                    |
-| EXPOSURE | change id      | cause kind | i filled, i resting, i in_flight, i unknown, i total, i limit, |
-|          |                |            | i intent or order id                                           |
-| EVENT    | event id       | event code | three int64 arguments; text in events.jsonl                    |
+| kind     | id             | code       | slots 0..6                                             |
+|----------|----------------|------------|--------------------------------------------------------|
+| RUN      | layout version | 0          | words of sha256 of the run's inputs (4 slots)          |
+| MODEL    | model index    | status     | sha256 of the model file (4 slots), f min_confidence   |
+| DECISION | signal id      | action     | f p_sell, f p_hold, f p_buy, i row_hash, f bid, f ask, |
+|          |                |            | i data_age_ns                                          |
+| INTENT   | intent id      | purpose    | i signal_id, i side, i qty_lot, i price_tick, i        |
+|          |                |            | order_type, i stop_tick, i profit_tick                 |
+| VERDICT  | intent id      | 0/1/2      | i blocks, i qty_lot, i notional, i exposure, i limit,  |
+|          |                |            | i order_id, f mid                                      |
+| ORDER    | order id       | new state  | i intent_id, i side, i qty_lot, i price_tick, i        |
+|          |                |            | filled_lot, i reason, i queue_lot                      |
+| FILL     | fill id        | liquidity  | i order_id, i side, i qty_lot, i price_tick, i         |
+|          |                |            | fee_minor, i realized_minor, i purpose                 |
+| EXPOSURE | change id      | cause kind | i filled, i resting, i in_flight, i unknown, i total,  |
+|          |                |            | i limit, i intent or order id                          |
+| EVENT    | event id       | event code | three int64 arguments; text in events.jsonl            |
 
 `reason` of DECISION records stands in the low byte of `aux` (HoldReason), of others 0. Money is in
-minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked. EXPOSURE records
-stand after every change of a model's exposure, `model` names it; total = filled + resting +
+minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked. EXPOSURE
+records stand after every change of a model's exposure, `model` names it; total = filled + resting +
 in_flight + unknown, all at cost (docs/risk.md).
 
 Digest streams: RUN, MODEL and DECISION form the decision stream; INTENT, VERDICT, ORDER, FILL and
