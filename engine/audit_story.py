@@ -65,7 +65,9 @@ class Episode(msgspec.Struct, kw_only=True):
     fills: int = 0
 
 
-def last_signals(run_dir: Path, count: int, *, holds: bool = False) -> tuple[Funnel, list[SignalFate]]:
+def last_signals(
+    run_dir: Path, count: int, *, holds: bool = False
+) -> tuple[Funnel, list[SignalFate]]:
     """Count the whole funnel and follow the last signals.
 
     Args:

@@ -9,6 +9,24 @@ from engine.tape import Tape
 from engine.tape_info import BLOCK_ROWS, TapeInfo, content_sha256, is_tape, read_info
 
 
+def tape_folder(run_dir: Path, tape_dir: Path | None = None) -> Path:
+    """Return where a run's tape lies: its own, or the one it refers to.
+
+    Args:
+        run_dir: the run's folder.
+        tape_dir: where the tape lies now, if not where the run says.
+    Raises:
+        DataError: it is not there.
+    """
+    own = run_dir / "tape"
+    if tape_dir is None and is_tape(own):
+        return own
+    folder = tape_dir or Path(read_json(run_dir / TAPE_REF, TapeRef).path)
+    if not is_tape(folder):
+        raise DataError(f"{folder}: the run's tape is not there; name it with --tape DIR")
+    return folder
+
+
 class TapeWitness:
     """Knows the tape of a run; answers '' or what is wrong."""
 
@@ -35,9 +53,7 @@ class TapeWitness:
     def _find(self, run_dir: Path, tape_dir: Path | None) -> None:
         own = run_dir / "tape"
         ref = None if is_tape(own) else read_json(run_dir / TAPE_REF, TapeRef)
-        folder = tape_dir or (Path(ref.path) if ref else own)
-        if not is_tape(folder):
-            raise DataError(f"{folder}: the run's tape is not there; name it with --tape DIR")
+        folder = tape_folder(run_dir, tape_dir)
         info = read_info(folder)
         content = content_sha256(info.instruments, info.wakes, info.rows, info.block_sha256)
         if info.sha256 and content != info.sha256:
