@@ -40,12 +40,14 @@ test-all:  ## every test; some take minutes
 
 check:  ## format, lint, types, house rules, doctests
 	$(call install,test)
-	@echo "format"; $(RUN) -m ruff format --check --quiet . || \
-	    { echo "  run: $(RUN) -m ruff format ."; exit 1; }
-	@echo "lint"; $(RUN) -m ruff check --quiet .
-	@echo "types"; $(RUN) -m mypy --no-error-summary
-	@echo "house rules and doctests"; \
-	    $(RUN) -m pytest -q --doctest-modules tests/test_tidy.py $(ROOMS) $(ARGS)
+	@status=0; \
+	echo "format"; $(RUN) -m ruff format --check --quiet --output-format concise . || \
+	    { echo "  run: $(RUN) -m ruff format ."; status=1; }; \
+	echo "lint"; $(RUN) -m ruff check --quiet --output-format concise . || status=1; \
+	echo "types"; $(RUN) -m mypy --no-error-summary || status=1; \
+	echo "house rules and doctests"; \
+	$(RUN) -m pytest -q --doctest-modules tests/test_tidy.py $(ROOMS) $(ARGS) || status=1; \
+	exit $$status
 
 bench:  ## the speed bars, each beside its floor
 	$(call install,test)

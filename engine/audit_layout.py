@@ -11,13 +11,13 @@ same eight bytes read as float64 or int64. Records of every kind share the heade
 | DECISION | signal id      | action     | f p_sell, f p_hold, f p_buy, i row_hash, f bid, f ask, |
 |          |                |            | i data_age_ns                                          |
 | INTENT   | intent id      | purpose    | i signal_id, i side, i qty_lot, i price_tick,          |
-|          |                |            | ordi er_type, i stop_tick, i profit_tick               |
+|          |                |            | i order_type, i stop_tick, i profit_tick               |
 | VERDICT  | intent id      | 0/1/2      | i blocks, i qty_lot, i notional, i exposure, i limit,  |
 |          |                |            | i order_id, f mid                                      |
 | ORDER    | order id       | new state  | i intent_id, i side, i qty_lot, i price_tick,          |
-|          |                |            | fili led_lot, i reason, i queue_lot                    |
+|          |                |            | i filled_lot, i reason, i queue_lot                    |
 | FILL     | fill id        | liquidity  | i order_id, i side, i qty_lot, i price_tick,           |
-|          |                |            | feei _minor, i realized_minor, i purpose               |
+|          |                |            | i fee_minor, i realized_minor, i purpose               |
 | EXPOSURE | change id      | cause kind | i filled, i resting, i in_flight, i unknown, i total,  |
 |          |                |            | i limit, i intent or order id                          |
 | EVENT    | event id       | event code | three int64 arguments; text in events.jsonl            |
