@@ -8,7 +8,7 @@ from typing import Any
 from engine.audit_reader import Funnel, read_names
 from engine.audit_story import SignalFate, last_signals, order_story
 from engine.audit_verify import Progress, Verification, verify
-from engine.errors import DataError, UsageError
+from engine.errors import UsageError
 from engine.run_files import (
     CHAIN,
     SUMMARY,
@@ -24,8 +24,8 @@ from engine.run_files import (
 WIDTH = 80
 
 
-def add_audit_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Register `audit` and its three commands, each with `run` set."""
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Register `audit` and its three commands; `main` carries them out."""
     audit = subparsers.add_parser("audit", help="verify a run, show its signals, explain an order")
     commands = audit.add_subparsers(dest="audit_command", required=True, metavar="COMMAND")
     verify_parser = commands.add_parser(
@@ -56,6 +56,15 @@ def add_audit_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     explain.add_argument("order", metavar="ORDER_ID", help="the order's number")
     explain.add_argument("--tape", type=Path, metavar="DIR", help="where the tape lies now")
     explain.set_defaults(run=main_explain)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Carry out the chosen command and return its exit code.
+
+    Raises:
+        UsageError: there is no such run or order.
+    """
+    return int(args.run(args))
 
 
 def _run_argument(parser: argparse.ArgumentParser) -> None:
@@ -294,6 +303,3 @@ class _Bar:
         if not self._bar:
             return None
         return lambda done, total: self._bar.update(self._task, completed=done, total=total)
-
-
-__all__ = ["DataError", "add_audit_parser", "main_explain", "main_signal_flow", "main_verify"]

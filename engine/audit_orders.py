@@ -15,46 +15,31 @@ from engine.events import OrderState as S
 
 KEPT_CLOSED = 4096  # closed orders remembered, so that a fill may stand before or after its state
 
-MOVES: dict[int, frozenset[int]] = {
+MOVES: dict[int, frozenset[int]] = {  # a test holds it against engine/orders.py
     S.INTENT: frozenset({S.APPROVED}),
-    S.APPROVED: frozenset({S.SENT, S.REJECTED, S.CANCELED, S.EXPIRED, S.UNKNOWN}),
+    S.APPROVED: frozenset({S.SENT, S.REJECTED}),
     S.SENT: frozenset(
-        {
-            S.ACKED,
-            S.PARTIAL,
-            S.FILLED,
-            S.REJECTED,
-            S.CANCELED,
-            S.EXPIRED,
-            S.UNKNOWN,
-            S.PENDING_CANCEL,
-        }
+        {S.ACKED, S.PARTIAL, S.FILLED, S.CANCELED, S.REJECTED, S.EXPIRED, S.UNKNOWN}
+        | {S.PENDING_CANCEL}
     ),
     S.ACKED: frozenset(
-        {S.PARTIAL, S.FILLED, S.CANCELED, S.REJECTED, S.EXPIRED, S.UNKNOWN, S.PENDING_CANCEL}
+        {S.PARTIAL, S.FILLED, S.CANCELED, S.EXPIRED, S.UNKNOWN, S.PENDING_CANCEL, S.REJECTED}
     ),
-    S.PARTIAL: frozenset({S.PARTIAL, S.FILLED, S.CANCELED, S.EXPIRED, S.UNKNOWN, S.PENDING_CANCEL}),
+    S.PARTIAL: frozenset(
+        {S.PARTIAL, S.FILLED, S.CANCELED, S.EXPIRED, S.UNKNOWN, S.PENDING_CANCEL, S.ACKED}
+    ),
     S.PENDING_CANCEL: frozenset(
-        {
-            S.ACKED,
-            S.PARTIAL,
-            S.FILLED,
-            S.CANCELED,
-            S.REJECTED,
-            S.EXPIRED,
-            S.UNKNOWN,
-            S.PENDING_CANCEL,
-        }
+        {S.CANCELED, S.FILLED, S.PARTIAL, S.EXPIRED, S.UNKNOWN, S.PENDING_CANCEL, S.REJECTED}
     ),
     S.UNKNOWN: frozenset(
         {S.ACKED, S.PARTIAL, S.FILLED, S.CANCELED, S.REJECTED, S.EXPIRED, S.PENDING_CANCEL}
     ),
-    S.FILLED: frozenset(),
-    S.CANCELED: frozenset(),
-    S.REJECTED: frozenset(),
-    S.EXPIRED: frozenset(),
+    S.FILLED: frozenset({S.FILLED}),
+    S.CANCELED: frozenset({S.CANCELED, S.PARTIAL, S.FILLED}),
+    S.REJECTED: frozenset({S.REJECTED, S.PARTIAL, S.FILLED}),
+    S.EXPIRED: frozenset({S.EXPIRED, S.PARTIAL, S.FILLED}),
 }
-CLOSED = frozenset(state for state, moves in MOVES.items() if not moves)
+CLOSED = frozenset({S.FILLED, S.CANCELED, S.REJECTED, S.EXPIRED})
 _FIELDS = ("seq", "id", "kind", "code", "instrument", "i0", "i1", "i2", "i3", "i4", "i5")
 
 
@@ -173,10 +158,9 @@ class OrderFlow:
         self._open[order_id] = _Order(seq, ident, instrument, side, qty)
 
     def _order(self, seq: int, ident: int, code: int, instrument: int, i: list[int]) -> None:
-        order = self._open.get(ident)
+        order = self._open.get(ident) or self._closed.get(ident)
         if order is None:
-            state = "has ended" if ident in self._closed else "was never approved"
-            raise BrokenAudit(seq, f"order {ident} {state}")
+            raise BrokenAudit(seq, f"order {ident} was never approved, or ended long ago")
         self._matches(seq, ident, order, (instrument, i[0], i[1], i[2]))
         known = code in MOVES
         if order.state is None:
@@ -191,7 +175,7 @@ class OrderFlow:
             what = f"order {ident} is {reason_name(S, code)} with {i[4]} lots filled"
             raise BrokenAudit(seq, what)
         order.state, order.claimed, order.claimed_seq = code, i[4], seq
-        if code in CLOSED:
+        if code in CLOSED and ident in self._open:
             self._closed[ident] = self._open.pop(ident)
             if len(self._closed) > KEPT_CLOSED:
                 self._settle(*self._closed.popitem(last=False))
