@@ -153,7 +153,7 @@ class Signals(_File):
 
 
 class ProfitLoss(_File):
-    """Money in the reporting currency; null where there is no conversion."""
+    """Money in the reporting currency, after fees; null where there is no conversion."""
 
     realized: float | None = None
     unrealized: float | None = None
