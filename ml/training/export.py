@@ -1,0 +1,235 @@
+"""From a trained model to a registered version: files, hashes, metadata, entry."""
+
+import importlib.metadata
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from features.identity import kernel_identity
+
+from features.spec import FeatureSpec
+from ml import golden as golden_rows
+from ml.golden import Golden
+from ml.manifest import (
+    CLASSES,
+    SCHEMA_VERSION,
+    Change,
+    Entry,
+    Metadata,
+    Normalisation,
+    OutputKind,
+    OutputSchema,
+    Status,
+    TrainingData,
+    to_json,
+)
+from ml.registry import entries, next_version, register
+from ml.runtime.session import OrtModel
+from ml.safe_files import sha256
+
+LIBRARIES = ("lightgbm", "numpy", "onnx", "onnxmltools", "onnxruntime", "scikit-learn", "scipy")
+LATENCY_RUNS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What a recipe knows of its model before it has files."""
+
+    model_id: str
+    task: str
+    spec: FeatureSpec
+    training_data: TrainingData
+    cadence: str
+    horizon: str
+    normalisation: Normalisation
+    output: str
+    opset: int
+    kind: OutputKind = "classifier3"
+    classes: tuple[str, ...] = CLASSES
+    version: str = ""  # empty takes the next number
+    status: Status = "candidate"
+    owner: str = "tickgate"
+    parent: str | None = None
+    min_confidence: float = 0.0
+
+
+def properties(spec: FeatureSpec, dataset_sha256: str, classes: tuple[str, ...]) -> dict[str, str]:
+    """Return the small texts kept inside model.onnx; nothing in them depends on time or place."""
+    return {
+        "schema_version": str(SCHEMA_VERSION),
+        "feature_names": msgspec.json.encode(list(spec.names)).decode(),
+        "feature_spec_sha256": spec.sha256,
+        "classes": msgspec.json.encode(list(classes)).decode(),
+        "dataset_sha256": dataset_sha256,
+    }
+
+
+def utc_text(ts_ns: int) -> str:
+    """Return an ISO time of int64 ns.
+
+    >>> utc_text(1_700_000_000_000_000_000)
+    '2023-11-14T22:13:20Z'
+    """
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of what trains and serves, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def features_commit() -> str:
+    """Return the last commit that touched features/, or `unknown` outside of a clone."""
+    command = ["git", "log", "-1", "--format=%H", "--", "features"]
+    root = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(
+            command, check=False, cwd=root, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training gives.
+
+    Attributes:
+        onnx_bytes: the model.
+        golden: rows with the source's answers.
+        source_sha256: hash of the source model (LightGBM text, weights).
+        meta: content of model.meta.json: settings, label, split, figures, importance.
+        card: model_card.md, with `{name}` where ID:VERSION goes.
+        metrics: few figures for the registry.
+    """
+
+    onnx_bytes: bytes
+    golden: Golden
+    source_sha256: str
+    meta: Mapping[str, Any]
+    card: bytes
+    metrics: Mapping[str, float]
+
+
+def publish(root: Path, draft: Draft, trained: Trained, *, replace: bool = False) -> Entry:
+    """Write a version's files and register it, everything or nothing.
+
+    When `replace` finds the same model.onnx registered, its dates, commit, status, history and
+    latency stay, so that a rebuild of the same model changes no byte.
+
+    Args:
+        root: the artifacts folder.
+        draft: what the recipe knows.
+        trained: what training gave.
+        replace: allow the version to exist.
+    Returns:
+        The registered entry.
+    Raises:
+        ModelRefused: a check of the registry failed; nothing was written.
+    """
+    version = draft.version or next_version(root, draft.model_id)
+    model_hash = sha256(trained.onnx_bytes)
+    same = _registered(root, draft.model_id, version, model_hash) if replace else None
+    claims = _claims(draft, version, same)
+    files = _files(draft, trained, claims)
+    change = Change(at=claims["created_at"], by=draft.owner, status=draft.status, why="registered")
+    entry = Entry(
+        status=same.status if same else draft.status,
+        sha256=model_hash,
+        files={},
+        input_features=draft.spec.names,
+        owner=draft.owner,
+        metrics=dict(trained.metrics),
+        thresholds={"min_confidence": draft.min_confidence},
+        parent=draft.parent,
+        optimisation="all",
+        placement="inline",
+        latency_us=same.latency_us if same else median_latency_us(draft, trained),
+        history=same.history if same else (change,),
+        **claims,
+    )
+    return register(root, entry, files, replace=replace)
+
+
+def _claims(draft: Draft, version: str, same: Entry | None) -> dict[str, Any]:
+    """Return what stands in the registry and in metadata.json alike."""
+    schema = OutputSchema(name=draft.output, kind=draft.kind, classes=draft.classes)
+    return {
+        "model_id": draft.model_id,
+        "version": version,
+        "task": draft.task,
+        "feature_spec_sha256": draft.spec.sha256,
+        "kernel_identity": kernel_identity(draft.spec),
+        "output_schema": schema,
+        "normalisation": draft.normalisation,
+        "training_data": draft.training_data,
+        "cadence": draft.cadence,
+        "horizon": draft.horizon,
+        "created_at": same.created_at if same else utc_text(time.time_ns()),
+        "commit": same.commit if same else features_commit(),
+    }
+
+
+def _files(draft: Draft, trained: Trained, claims: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the bytes of all files of a version."""
+    golden_bytes = golden_rows.pack(trained.golden)
+    metadata = Metadata(
+        schema_version=SCHEMA_VERSION,
+        feature_names=draft.spec.names,
+        opset=draft.opset,
+        golden_sha256=sha256(golden_bytes),
+        source_model_sha256=trained.source_sha256,
+        libraries=libraries(),
+        **claims,
+    )
+    name = f"{claims['model_id']}:{claims['version']}"
+    return {
+        "model.onnx": trained.onnx_bytes,
+        "metadata.json": to_json(metadata),
+        "model.meta.json": to_json(dict(trained.meta)),
+        "feature_spec.json": draft.spec.to_json(),
+        "golden.npz": golden_bytes,
+        "model_card.md": trained.card.replace(b"{name}", name.encode()),
+    }
+
+
+def _registered(root: Path, model_id: str, version: str, model_sha256: str) -> Entry | None:
+    """Return the entry when this very model stands in the registry already."""
+    if not (root / "registry.json").exists():
+        return None
+    for entry in entries(root):
+        if (entry.model_id, entry.version, entry.sha256) == (model_id, version, model_sha256):
+            return entry
+    return None
+
+
+def median_latency_us(draft: Draft, trained: Trained) -> float:
+    """Measure the median time of one row in this runtime, with another row each time."""
+    rows = trained.golden.x
+    columns = OutputSchema(name=draft.output, kind=draft.kind, classes=draft.classes).columns
+    model = OrtModel(
+        trained.onnx_bytes,
+        x=np.zeros((1, rows.shape[1]), np.float32),
+        y=np.zeros((1, columns), np.float32),
+        output=draft.output,
+    )
+    taken = []
+    for k in range(LATENCY_RUNS):
+        model.x[0] = rows[k % len(rows)]
+        start = time.perf_counter_ns()
+        model.run()
+        taken.append(time.perf_counter_ns() - start)
+    return round(float(np.median(taken)) / 1000, 1)
