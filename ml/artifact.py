@@ -16,6 +16,7 @@ from ml.manifest import (
     MAX_FEATURES,
     Entry,
     Metadata,
+    Normalisation,
     check_normalisation,
     check_output,
     decode,
@@ -72,11 +73,7 @@ class LoadedModel:
     @property
     def normalise(self) -> tuple[np.ndarray, np.ndarray] | None:
         """(mean, 1 / std) float32[F] that the runtime must apply, or None when the graph does."""
-        kept = self.entry.normalisation
-        if kept.where != "metadata":
-            return None
-        std = np.asarray(kept.std, np.float64)
-        return np.asarray(kept.mean, np.float32), (1.0 / std).astype(np.float32)
+        return normalise_arrays(self.entry.normalisation)
 
     def open(self, x: np.ndarray | None = None, y: np.ndarray | None = None) -> OrtModel:
         """Make a session bound to the caller's arrays (or to new ones).
@@ -95,6 +92,14 @@ class LoadedModel:
             output=self.entry.output_schema.name,
             normalise=self.normalise,
         )
+
+
+def normalise_arrays(kept: Normalisation) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return (mean, 1 / std) float32[F], or None where the runtime must not normalise."""
+    if kept.where != "metadata":
+        return None
+    std = np.asarray(kept.std, np.float64)
+    return np.asarray(kept.mean, np.float32), (1.0 / std).astype(np.float32)
 
 
 def read_files(root: Path, entry: Entry) -> dict[str, bytes]:

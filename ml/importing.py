@@ -1,36 +1,30 @@
 """Takes an ONNX file made elsewhere into the registry, so that it can be served like our own."""
 
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from features.identity import kernel_identity
 from features.spec import FeatureSpec
-from ml import golden as golden_rows
+from ml.artifact import normalise_arrays
 from ml.golden import Golden
 from ml.manifest import (
     CLASSES,
-    SCHEMA_VERSION,
-    Change,
     Entry,
-    Metadata,
     Normalisation,
     OutputKind,
     OutputSchema,
     TrainingData,
-    to_json,
+    check_normalisation,
 )
 from ml.onnx_scan import OPSET, scan
+from ml.publish import Draft, Trained, publish
 from ml.refusal import ModelRefused
-from ml.registry import next_version, register
 from ml.runtime.session import OrtModel
 from ml.safe_files import sha256
 
 GOLDEN_ROWS = 256
-LATENCY_RUNS = 400
+IN_GRAPH = Normalisation(where="graph")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +51,7 @@ class Foreign:
     kind: OutputKind = "classifier3"
     classes: tuple[str, ...] = CLASSES
     output: str = ""
-    normalisation: Normalisation = Normalisation(where="graph")
+    normalisation: Normalisation = IN_GRAPH
     version: str = ""
     cadence: str = ""
     horizon: str = ""
@@ -78,68 +72,37 @@ def import_onnx(root: Path, data: bytes, foreign: Foreign) -> Entry:
         ModelRefused: the file, or what is said of it, does not fit; nothing is written.
     """
     declared = scan(data)
-    if not declared.outputs:
-        raise ModelRefused("model.contract", "model.onnx: no output")
     classes = foreign.classes if foreign.kind == "classifier3" else ("UP",)
-    name = foreign.output or declared.outputs[-1].name
-    schema = OutputSchema(name=name, kind=foreign.kind, classes=classes)
-    golden, latency = _golden(data, foreign, schema)
-    packed = golden_rows.pack(golden)
-    version = foreign.version or next_version(root, foreign.model_id)
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    claims = {
-        "model_id": foreign.model_id,
-        "version": version,
-        "task": "imported",
-        "feature_spec_sha256": foreign.spec.sha256,
-        "kernel_identity": kernel_identity(foreign.spec),
-        "output_schema": schema,
-        "normalisation": foreign.normalisation,
-        "training_data": TrainingData(name="unknown", sha256="0" * 64),
-        "cadence": foreign.cadence,
-        "horizon": foreign.horizon,
-        "created_at": now,
-        "commit": "unknown",
-    }
-    metadata = Metadata(
-        schema_version=SCHEMA_VERSION,
-        feature_names=foreign.spec.names,
+    draft = Draft(
+        model_id=foreign.model_id,
+        version=foreign.version,
+        task="imported",
+        spec=foreign.spec,
+        training_data=TrainingData(name="unknown", sha256="0" * 64),
+        cadence=foreign.cadence,
+        horizon=foreign.horizon,
+        normalisation=foreign.normalisation,
+        output=foreign.output or declared.outputs[-1].name,
         opset=OPSET,
-        golden_sha256=sha256(packed),
-        source_model_sha256=sha256(data),
-        libraries={},
-        **claims,
-    )
-    source = "source" if foreign.answers is not None else "this runtime"
-    card = f"# {foreign.model_id}:{version}\n\n{foreign.note}\n\nGolden answers: {source}.\n"
-    files = {
-        "model.onnx": data,
-        "metadata.json": to_json(metadata),
-        "model.meta.json": to_json({"recipe": "imported", "golden_answers": source}),
-        "feature_spec.json": foreign.spec.to_json(),
-        "golden.npz": packed,
-        "model_card.md": card.encode(),
-    }
-    entry = Entry(
-        status="candidate",
-        sha256=sha256(data),
-        files={},
-        input_features=foreign.spec.names,
+        kind=foreign.kind,
+        classes=classes,
         owner=foreign.owner,
-        metrics={},
-        thresholds={"min_confidence": 0.0},
-        parent=None,
-        optimisation="all",
-        placement="inline",
-        latency_us=latency,
-        history=(Change(at=now, by=foreign.owner, status="candidate", why="imported"),),
-        **claims,
     )
-    return register(root, entry, files)
+    said_by = "this runtime" if foreign.answers is None else "its source"
+    card = f"# {{name}}\n\n{foreign.note}\n\nGolden answers were given by {said_by}.\n"
+    trained = Trained(
+        onnx_bytes=data,
+        golden=_golden(data, foreign, draft),
+        source_sha256=sha256(data),
+        meta={"recipe": "imported", "golden_answers": said_by},
+        card=card.encode(),
+        metrics={},
+    )
+    return publish(root, draft, trained)
 
 
-def _golden(data: bytes, foreign: Foreign, schema: OutputSchema) -> tuple[Golden, float]:
-    """Choose golden rows, answer them, and time single rows (median, us)."""
+def _golden(data: bytes, foreign: Foreign, draft: Draft) -> Golden:
+    """Choose golden rows and answer them, by the source where its answers are given."""
     width = len(foreign.spec)
     rows = foreign.rows
     if rows is None:
@@ -148,30 +111,22 @@ def _golden(data: bytes, foreign: Foreign, schema: OutputSchema) -> tuple[Golden
     if rows.ndim != 2 or rows.shape[1] != width:
         text = f"rows for the golden answers have shape {list(rows.shape)}, expected [n, {width}]"
         raise ModelRefused("model.contract", text)
-    kept = foreign.normalisation
-    normalise = None
-    if kept.where == "metadata":
-        scale = 1.0 / np.asarray(kept.std, np.float64)
-        normalise = (np.asarray(kept.mean, np.float32), scale.astype(np.float32))
-    model = OrtModel(
-        data,
-        x=np.zeros((1, width), np.float32),
-        y=np.zeros((1, schema.columns), np.float32),
-        output=schema.name,
-        normalise=normalise,
-    )
-    answers = model.run_rows(rows) if foreign.answers is None else foreign.answers[:GOLDEN_ROWS]
-    taken = []
-    for k in range(LATENCY_RUNS):
-        model.x[0] = rows[k % len(rows)]
-        start = time.perf_counter_ns()
-        model.run()
-        taken.append(time.perf_counter_ns() - start)
-    golden = Golden(
+    check_normalisation(foreign.normalisation, width, foreign.model_id)
+    answers = foreign.answers
+    if answers is None:
+        columns = OutputSchema(name=draft.output, kind=draft.kind, classes=draft.classes).columns
+        model = OrtModel(
+            data,
+            x=np.zeros((1, width), np.float32),
+            y=np.zeros((1, columns), np.float32),
+            output=draft.output,
+            normalise=normalise_arrays(foreign.normalisation),
+        )
+        answers = model.run_rows(rows)
+    return Golden(
         x=rows,
-        y=np.ascontiguousarray(answers, np.float32),
+        y=np.ascontiguousarray(answers[:GOLDEN_ROWS], np.float32),
         tape_rows=np.zeros((0, 64), np.uint8),
         tape_at=np.zeros(0, np.int64),
         tape_x=np.zeros((0, width), np.float32),
     )
-    return golden, round(float(np.median(taken)) / 1000, 1)

@@ -13,10 +13,10 @@ import numpy as np
 from engine.errors import DataError
 from features.spec import FeatureSpec
 from ml.manifest import CLASSES, Normalisation, Status
+from ml.publish import Draft, Trained, properties, publish
 from ml.safe_files import sha256
 from ml.training.calibrate import fit_temperature
 from ml.training.card import card
-from ml.training.export import Draft, Trained, properties, publish
 from ml.training.golden_rows import golden_rows
 from ml.training.labels import ATR_BARS, triple_barrier
 from ml.training.onnx_graph import (
@@ -135,6 +135,19 @@ def bar_interval_ns(samples: Samples) -> int:
     steps = np.diff(np.unique(samples.ts))
     values, counts = np.unique(steps, return_counts=True)
     return int(values[counts.argmax()])
+
+
+def cadence_text(interval_ns: int) -> str:
+    """Return how settings name a bar interval.
+
+    >>> cadence_text(60_000_000_000), cadence_text(5_000_000_000)
+    ('bar:1m', 'bar:5s')
+    """
+    seconds = interval_ns // 1_000_000_000
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"bar:{seconds // size}{unit}"
+    return f"bar:{seconds}s"
 
 
 def fit_trees(
@@ -264,7 +277,7 @@ def _draft(
         task="triple_barrier_classification",
         spec=spec,
         training_data=training_data(parts, source),
-        cadence=f"bar:{interval_ns // 1_000_000_000}s",
+        cadence=cadence_text(interval_ns),
         horizon=f"{settings.horizon} bars",
         normalisation=Normalisation(where="none"),
         output=OUTPUT,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ml.manifest import CLASSES, Entry, TrainingData
+from ml.publish import utc_text
 from ml.training.baselines import baselines
-from ml.training.export import utc_text
 from ml.training.metrics import economics, scores
 from ml.training.rows import Samples, Source
 from ml.training.splits import Split, split_by_time

@@ -12,10 +12,10 @@ import numpy as np
 from engine.errors import DataError
 from features.spec import FeatureSpec
 from ml.manifest import CLASSES, Normalisation, Status
+from ml.publish import Draft, Trained, properties, publish
 from ml.safe_files import sha256
 from ml.training.calibrate import fit_temperature, softmax
 from ml.training.card import card
-from ml.training.export import Draft, Trained, properties, publish
 from ml.training.golden_rows import golden_rows
 from ml.training.labels import future_move
 from ml.training.network import Fit, Network, fit_network

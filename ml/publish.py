@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from features.identity import kernel_identity
 
+from features.identity import kernel_identity
 from features.spec import FeatureSpec
 from ml import golden as golden_rows
+from ml.artifact import normalise_arrays
 from ml.golden import Golden
 from ml.manifest import (
     CLASSES,
@@ -93,7 +94,7 @@ def libraries() -> dict[str, str]:
 def features_commit() -> str:
     """Return the last commit that touched features/, or `unknown` outside of a clone."""
     command = ["git", "log", "-1", "--format=%H", "--", "features"]
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     try:
         done = subprocess.run(
             command, check=False, cwd=root, capture_output=True, text=True, timeout=10
@@ -225,6 +226,7 @@ def median_latency_us(draft: Draft, trained: Trained) -> float:
         x=np.zeros((1, rows.shape[1]), np.float32),
         y=np.zeros((1, columns), np.float32),
         output=draft.output,
+        normalise=normalise_arrays(draft.normalisation),
     )
     taken = []
     for k in range(LATENCY_RUNS):

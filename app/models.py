@@ -1,0 +1,249 @@
+"""`lab.py models`: list, show, verify, promote, archive and import models."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import UsageError
+from ml import registry
+from ml.manifest import Entry
+
+NORMALISED = {
+    "graph": "inside the graph",
+    "none": "not at all",
+    "metadata": "by the runtime, with the numbers in metadata.json",
+}
+EPILOG = """\
+examples:
+  lab.py models list
+  lab.py models show SignalClassifier
+  lab.py models verify
+  lab.py models promote SignalClassifier:2 --why "better log loss on the test part"
+  lab.py models import --onnx mlp.onnx --spec spec.json --id PeerMLP --kind binary
+"""
+
+
+def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Register the command and its verbs."""
+    parser = commands.add_parser(
+        "models", help="list, show, verify and promote models", epilog=EPILOG
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, summary in (
+        ("list", "one line for each version"),
+        ("show", "everything about one version"),
+        ("verify", "hash every file again and run the golden rows"),
+        ("promote", "make a version the serving one; the one before is archived"),
+        ("archive", "take a version out of service"),
+        ("import", "register an ONNX file made elsewhere as a candidate"),
+    ):
+        verb = verbs.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        verb.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR")
+        verb.add_argument("--json", action="store_true", help="print one JSON object")
+        _add_arguments(name, verb)
+    parser.set_defaults(command="models")
+
+
+def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
+    """Add what only one verb takes."""
+    if name in ("show", "verify"):
+        nargs = "?" if name == "verify" else None
+        text = "ID or ID:VERSION; an ID alone means its production version when shown"
+        verb.add_argument("model", nargs=nargs, metavar="ID[:VERSION]", help=text)
+    elif name in ("promote", "archive"):
+        verb.add_argument("model", metavar="ID:VERSION")
+        verb.add_argument("--why", default="by hand", help="recorded in the history")
+        verb.add_argument("--by", default="", help="who; default: the user's name")
+    elif name == "import":
+        verb.add_argument("--onnx", type=Path, required=True, metavar="FILE")
+        verb.add_argument("--spec", type=Path, required=True, metavar="FILE")
+        verb.add_argument("--id", required=True, metavar="ID")
+        verb.add_argument("--kind", choices=("classifier3", "binary"), default="classifier3")
+        verb.add_argument("--classes", default="SELL,HOLD,BUY", help="order of the three columns")
+        verb.add_argument("--output", default="", help="name of the output; default: the last")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one verb; return the exit code.
+
+    Raises:
+        ModelRefused: the registry or a model cannot be used.
+        UsageError: a name that is no ID:VERSION.
+    """
+    verbs = {
+        "list": _list,
+        "show": _show,
+        "verify": _verify,
+        "promote": _promote,
+        "archive": _archive,
+        "import": _import,
+    }
+    return verbs[args.verb](args)
+
+
+def split_name(text: str, default: str = "") -> tuple[str, str]:
+    """Split `ID:VERSION`; without a version the default stands, or the name is refused.
+
+    >>> split_name("TickMLP:3"), split_name("TickMLP", "production")
+    (('TickMLP', '3'), ('TickMLP', 'production'))
+    """
+    model_id, colon, version = text.partition(":")
+    if not model_id or (colon and not version) or not (version or default):
+        raise UsageError(f"{text!r} is no model; write ID:VERSION, for example SignalClassifier:1")
+    return model_id, version or default
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(msgspec.to_builtins(value), allow_nan=False))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column in ("inputs", "us", "log loss")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _list(args: argparse.Namespace) -> int:
+    view = registry.View(args.artifacts)
+    entries = view.registry.entries
+    if view.problem:
+        print(view.problem, file=sys.stderr)
+    if args.json:
+        _print_json({"models": entries, "problem": view.problem})
+        return 0
+    if not entries:
+        print("no models; `make demo-models` trains the demonstration models")
+        return 0
+    table = _table("model", "status", "cadence", "inputs", "log loss", "us", "sha256")
+    for entry in entries:
+        loss = entry.metrics.get("test_log_loss")
+        table.add_row(
+            entry.name,
+            entry.status,
+            entry.cadence or "-",
+            str(len(entry.input_features)),
+            "-" if loss is None else f"{loss:.4f}",
+            f"{entry.latency_us:.1f}",
+            entry.sha256[:8],
+        )
+    _console().print(table)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    model_id, version = split_name(args.model, "production")
+    entry = registry.View(args.artifacts).find(model_id, version)
+    folder = args.artifacts / entry.model_id / entry.version
+    if args.json:
+        _print_json({"model": entry, "folder": str(folder)})
+        return 0
+    table = _table("", "")
+    for label, value in _rows(entry, folder):
+        table.add_row(label, value)
+    table.show_header = False
+    _console().print(table)
+    return 0
+
+
+def _rows(entry: Entry, folder: Path) -> list[tuple[str, str]]:
+    """Return what `show` prints, label and text."""
+    figures = ", ".join(f"{name} {value:g}" for name, value in sorted(entry.metrics.items()))
+    data = entry.training_data
+    rows = [
+        ("model", f"{entry.name} ({entry.status})"),
+        ("task", entry.task),
+        ("asked", f"{entry.cadence or '-'}, horizon {entry.horizon or '-'}"),
+        ("output", f"{entry.output_schema.kind}: {', '.join(entry.output_schema.classes)}"),
+        ("normalised", f"in the {entry.normalisation.where}"),
+        (
+            "served",
+            f"{entry.placement}, {entry.latency_us:g} us, optimisation {entry.optimisation}",
+        ),
+        ("trained on", f"{data.name}, {data.rows} rows, {data.start} to {data.end}"),
+        ("figures", figures or "-"),
+        ("created", f"{entry.created_at}, features at {entry.commit[:12]}"),
+        ("owner", entry.owner),
+        ("sha256", entry.sha256),
+        ("spec", entry.feature_spec_sha256),
+        ("kernel", entry.kernel_identity),
+        ("features", ", ".join(entry.input_features)),
+        ("card", str(folder / "model_card.md")),
+    ]
+    history = (f"{c.at} {c.status} by {c.by}: {c.why}" for c in entry.history)
+    return rows + [("history", line) for line in history]
+
+
+def _verify(args: argparse.Namespace) -> int:
+    model_id, version = ("", "")
+    if args.model:
+        model_id, _, version = args.model.partition(":")
+    findings = registry.verify(args.artifacts, model_id, version)
+    bad = [finding for finding in findings if not finding.ok]
+    if args.json:
+        rows = [
+            {"model": f.entry.name, "ok": f.ok, "code": f.code, "reason": f.reason}
+            for f in findings
+        ]
+        _print_json({"ok": not bad, "models": rows})
+        return 1 if bad else 0
+    for finding in findings:
+        said = "ok" if finding.ok else f"REFUSED: {finding.reason}"
+        print(f"{finding.entry.name} ({finding.entry.status}): {said}")
+    if not findings:
+        print("no models to verify")
+    return 1 if bad else 0
+
+
+def _changed(args: argparse.Namespace, entry: Entry) -> int:
+    if args.json:
+        _print_json({"model": entry})
+    else:
+        print(f"{entry.name} is {entry.status} now ({entry.history[-1].why})")
+    return 0
+
+
+def _promote(args: argparse.Namespace) -> int:
+    model_id, version = split_name(args.model)
+    entry = registry.promote(args.artifacts, model_id, version, why=args.why, by=args.by)
+    return _changed(args, entry)
+
+
+def _archive(args: argparse.Namespace) -> int:
+    model_id, version = split_name(args.model)
+    entry = registry.archive(args.artifacts, model_id, version, why=args.why, by=args.by)
+    return _changed(args, entry)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from features.spec import parse_spec
+    from ml.importing import Foreign, import_onnx
+
+    found = {}
+    for option in ("onnx", "spec"):
+        path = getattr(args, option)
+        try:
+            found[option] = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"--{option} {path}: {error.strerror}") from None
+    foreign = Foreign(
+        model_id=args.id,
+        spec=parse_spec(found["spec"], str(args.spec)),
+        kind=args.kind,
+        classes=tuple(args.classes.split(",")),
+        output=args.output,
+    )
+    return _changed(args, import_onnx(args.artifacts, found["onnx"], foreign))
