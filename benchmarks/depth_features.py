@@ -1,8 +1,8 @@
 """The twelve depth features of the level-two benchmark, in our own mechanism.
 
-They equal benchmarks/peers_hftbacktest.py (same formulas, same order of additions), so that the sums
-can be compared. Importing this module registers `depth_load_1` to `depth_load_12`, in the order of the
-peer's row. Each is advanced at the end of a packet, the peer's wake-up.
+They equal benchmarks/peers_hftbacktest.py (same formulas, same order of additions), so that the
+sums can be compared. Importing this module registers `depth_load_1` to `depth_load_12`, in the
+order of the peer's row. Each is advanced at the end of a packet, the peer's wake-up.
 """
 
 import math
@@ -183,7 +183,7 @@ def volatility(s: Record, m: Record) -> float:
 
 @step
 def total(s: Record, m: Record) -> float:
-    """A running total as it stands."""
+    """Return a running total as it stands."""
     return s["total"]
 
 

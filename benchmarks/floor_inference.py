@@ -26,9 +26,7 @@ class BoundModel:
         run_options = ort.RunOptions()
         run_options.log_severity_level = 4
         self._kept = x, y, values, binding, run_options
-        self.run = partial(
-            self.session._sess.run_with_iobinding, binding._iobinding, run_options
-        )
+        self.run = partial(self.session._sess.run_with_iobinding, binding._iobinding, run_options)
 
     def run_batch(self, rows: np.ndarray) -> np.ndarray:
         """Evaluate float32[n, F] at once; float32[n, C], newly allocated."""

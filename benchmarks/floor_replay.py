@@ -1,7 +1,8 @@
-"""Floor of replay: a hand-fused loop of the ten tick features and a bound MLP, with no engine at all.
+"""Floor of replay: a hand-fused loop of the ten tick features and a bound MLP, without an engine.
 
 One jitted function walks the tape's rows by address and stops at each tenth; Python then runs the
-model on the bound buffers. No bars, orders, risk, audit or digest: what is left is what nobody can save.
+model on the bound buffers. No bars, orders, risk, audit or digest: what is left is what nobody can
+save.
 """
 
 import math

@@ -1,8 +1,8 @@
 """A seeded book of one instrument as level-two rows and trades: the load of the depth benchmark.
 
-Needs NumPy and numba only, so that the peer's own environment can make the very same rows. Tick 0.1,
-40 levels a side at the start, about 14 % trade rows, a millisecond between events, feed latency of
-2 ms with jitter. All rows of one local time form one packet (one wake-up).
+Needs NumPy and numba only, so that the peer's own environment can make the very same rows. Tick
+0.1, 40 levels a side at the start, about 14 % trade rows, a millisecond between events, feed
+latency of 2 ms with jitter. All rows of one local time form one packet (one wake-up).
 """
 
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def _put(rows, i, stamp, kind, side, index, size):
 
 @njit
 def _trade(rows, i, stamp, book, touch, buy):
-    """Take from the touch: a trade row, then the level's new size. Move the touch if it is empty."""
+    """Take from the touch: a trade row, then the level's new size; an empty touch moves."""
     index = touch[1] if buy else touch[0]
     size = min(book[index], 0.01 + 0.4 * np.random.random())
     i = _put(rows, i, stamp, TRADE, BID if buy else ASK, index, size)

@@ -105,9 +105,14 @@ def _instruments():
 
 
 def _objects(ticks, instrument, k, kind):
-    """Make the library's objects of one instrument and kind by its own wranglers (its fast path)."""
+    """Make the library's objects of one instrument and kind by its own wranglers."""
     chosen = (ticks["inst"] == k) & (ticks["kind"] == kind)
-    columns = {"bid_price": "bid", "ask_price": "ask", "bid_size": "bid_size", "ask_size": "ask_size"}
+    columns = {
+        "bid_price": "bid",
+        "ask_price": "ask",
+        "bid_size": "bid_size",
+        "ask_size": "ask_size",
+    }
     if kind == QUOTE:
         frame = {name: ticks[column][chosen] for name, column in columns.items()}
     else:
@@ -125,7 +130,9 @@ def _objects(ticks, instrument, k, kind):
 def prepare(ticks):
     """Make the library's own objects of all events; not part of the timed run."""
     instruments = _instruments()
-    lists = [_objects(ticks, i, k, kind) for k, i in enumerate(instruments) for kind in (QUOTE, TRADE)]
+    lists = [
+        _objects(ticks, i, k, kind) for k, i in enumerate(instruments) for kind in (QUOTE, TRADE)
+    ]
     return instruments, lists
 
 

@@ -132,7 +132,9 @@ def prepare(ticks):
         else:
             aggressor = AggressorSide.BUY if side > 0 else AggressorSide.SELL
             size = Quantity(size, 3)
-            objects.append(TradeTick(key, Price(price, 2), size, aggressor, TradeId(str(k)), ts, ts))
+            objects.append(
+                TradeTick(key, Price(price, 2), size, aggressor, TradeId(str(k)), ts, ts)
+            )
     return instruments, objects
 
 

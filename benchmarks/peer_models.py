@@ -1,8 +1,8 @@
-"""Three ONNX models with fixed random weights, ten inputs and one probability: loads for the benchmark.
+"""Three ONNX models with fixed random weights, ten inputs and one probability, as loads.
 
-`logistic` has ten weights, `mlp` is 10-64-32-1, `gbdt` has 500 trees of 31 leaves. They have the shape
-and the cost of real models and predict nothing. Opset 17 (ai.onnx.ml 3), dynamic batch. The same
-bytes each time; they are written under build/, and needed only by who runs the benchmarks.
+`logistic` has ten weights, `mlp` is 10-64-32-1, `gbdt` has 500 trees of 31 leaves. They have the
+shape and the cost of real models and predict nothing. Opset 17 (ai.onnx.ml 3), dynamic batch. The
+same bytes each time; they are written under build/, and needed only by who runs the benchmarks.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ DEFAULT_DIR = Path("build") / "peer_models"
 
 
 def _model_bytes(name: str, nodes: list[Any], weights: dict[str, np.ndarray], trees: bool) -> bytes:
-    """Wrap nodes and weights into a checked model `x` float32[batch, 10] -> `p` float32[batch, 1]."""
+    """Wrap nodes and weights into a model, float32[batch, 10] `x` to float32[batch, 1] `p`."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

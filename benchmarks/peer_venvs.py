@@ -60,11 +60,15 @@ HFTBACKTEST = Peer("hftbacktest", "2.4.4", ("hftbacktest==2.4.4",), (3, 11), (3,
 
 
 def _version(python: str) -> tuple[int, int] | None:
-    """Ask an interpreter for its version; None when it does not answer or cannot make environments."""
+    """Ask an interpreter for its version; None when it cannot be used."""
     code = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
     try:
         out = subprocess.run(
-            [python, "-c", code], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=True
+            [python, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT_S,
+            check=True,
         ).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return None
@@ -126,7 +130,7 @@ def install(peer: Peer, say: bool = True) -> None:
 
 
 def nautilus() -> Peer:
-    """Return the NautilusTrader to compare with: 2.0.0rc7 where a Python >= 3.12 is, else 1.221.0."""
+    """Return the NautilusTrader to compare with: 2.0.0rc7 where there is Python 3.12, else 1.221.0."""
     if NAUTILUS_2.installed or interpreter_for(NAUTILUS_2) is not None:
         return NAUTILUS_2
     return NAUTILUS_1

@@ -1,6 +1,7 @@
 """Replay the level-two load through hftbacktest; run by the interpreter of its own environment.
 
-    .venvs/hftbacktest-2.4.4/bin/python benchmarks/peers_hftbacktest.py --mode features --book vector
+    .venvs/hftbacktest-2.4.4/bin/python benchmarks/peers_hftbacktest.py --mode features --book
+    vector
 
 Prints one JSON object. The strategy is jitted, as that library's users write them, and is woken on
 every feed time: it reads the touch (`trivial`) or keeps twelve features (`features`).
@@ -76,13 +77,11 @@ def features(replay, out):
     x = np.zeros(12)
     total = 0.0
     while replay.wait_next_feed(False, HOUR_NS) != ENDED:
-        depth = replay.depth(0)
-        bid, ask = depth.best_bid, depth.best_ask
-        bid_tick, ask_tick = depth.best_bid_tick, depth.best_ask_tick
-        # `best_bid_qty` of version 2.4.4 returns the price on the vector book: read by tick instead.
-        bid_size, ask_size = depth.bid_qty_at_tick(bid_tick), depth.ask_qty_at_tick(ask_tick)
-        mid = 0.5 * (bid + ask)
-        if wakes == 0:
+        depth = replay.depth(0) bid, ask = depth.best_bid, depth.best_ask bid_tick, ask_tick =
+        depth.best_bid_tick, depth.best_ask_tick # `best_bid_qty` of version 2.4.4 returns the price
+        on the vector book: read by tick instead. bid_size, ask_size =
+        depth.bid_qty_at_tick(bid_tick), depth.ask_qty_at_tick(ask_tick) mid = 0.5 * (bid + ask) if
+        wakes == 0:
             fast = slow = last_mid = mid
         ts = replay.current_timestamp
         gap_ns = ts - last_ts

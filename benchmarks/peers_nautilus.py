@@ -2,11 +2,11 @@
 
     .venvs/nautilus-2.0.0rc7/bin/python benchmarks/peers_nautilus.py --mode model
 
-Prints one JSON object. Written as a competent user of that library would: a Python strategy, slotted
-state per instrument, constant-time updates, one reused input buffer, one single-threaded session.
-Modes: noop (handlers count), features (ten features kept, read each 10th event), model (+ inference
-each 10th event), trade (+ an order when the probability leaves the band), force (+ an order after
-each inference, sides alternate).
+Prints one JSON object. Written as a competent user of that library would: a Python strategy,
+slotted state per instrument, constant-time updates, one reused input buffer, one single-threaded
+session. Modes: noop (handlers count), features (ten features kept, read each 10th event), model (+
+inference each 10th event), trade (+ an order when the probability leaves the band), force (+ an
+order after each inference, sides alternate).
 """
 
 import argparse
@@ -34,7 +34,7 @@ BAND = 0.10
 
 
 class TickFeatures:
-    """The ten features of one instrument in plain Python floats; docs/benchmarks.md has the formulas."""
+    """The ten features of one instrument in plain Python floats (docs/benchmarks.md)."""
 
     __slots__ = (
         "ask",

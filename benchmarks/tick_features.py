@@ -1,8 +1,8 @@
 """The ten tick features of the peer benchmark, in our own mechanism.
 
-They equal benchmarks/peers_nautilus.py number by number (same formulas, same order of additions), so
-that checksums can be compared. Importing this module registers `tick_load_1` to `tick_load_10`, in
-the order of the peer's row.
+They equal benchmarks/peers_nautilus.py number by number (same formulas, same order of additions),
+so that checksums can be compared. Importing this module registers `tick_load_1` to `tick_load_10`,
+in the order of the peer's row.
 """
 
 import math

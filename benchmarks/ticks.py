@@ -1,8 +1,9 @@
 """The benchmark load: a seeded stream of quotes and trades of two instruments, NumPy only.
 
-Every engine that is compared (ours, NautilusTrader) gets these very events. The stream is a load and
-no market model: prices sit on the tick grid, arrivals are clustered, trade sides, quote imbalance
-and drift share one latent flow. Same `n` and `seed` give the same bytes; `digest` proves it.
+Every engine that is compared (ours, NautilusTrader) gets these very events. The stream is a load
+and no market model: prices sit on the tick grid, arrivals are clustered, trade sides, quote
+imbalance and drift share one latent flow. Same `n` and `seed` give the same bytes; `digest` proves
+it.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def _fill_listing(rng: np.random.Generator, out: Ticks, k: int) -> None:
     moved = (rng.random(m) < 0.18) & is_quote
     upward = rng.random(m) < 0.5 + 0.22 * flow
     steps = np.where(moved, np.where(upward, 1, -1), 0)
-    bid_tick = int(round(listing.base_price / listing.tick)) + np.cumsum(steps)
+    bid_tick = round(listing.base_price / listing.tick) + np.cumsum(steps)
     spread_tick = 1 + np.minimum(rng.geometric(0.8, m) - 1, 6)
     skew = np.exp(0.5 * flow)
     bid_size = _sizes(rng.lognormal(0.0, 0.9, m) * listing.quote_size * skew)

@@ -1,8 +1,9 @@
 """Timing that holds on a shared machine: rounds in which every case takes its turn, and ratios.
 
-A case is a function that does its work once and returns how many units (rows, calls, events) it did.
-Per unit we keep CPU time of the process (threads included), which a busy neighbour disturbs least, and
-wall time. Absolute figures of a shared machine mean little; the ratio of two cases of one run does.
+A case is a function that does its work once and returns how many units (rows, calls, events) it
+did. Per unit we keep CPU time of the process (threads included), which a busy neighbour disturbs
+least, and wall time. Absolute figures of a shared machine mean little; the ratio of two cases of
+one run does.
 """
 
 import gc
@@ -73,7 +74,7 @@ def repeated(call: Callable[[], Any], count: int) -> Case:
 
 
 def entry_point(compiled: Any) -> Callable[..., Any]:
-    """Return the C entry of an eagerly compiled numba function: no dispatch, integers in and out."""
+    """Return the C entry of an eagerly compiled numba function: integers in and out."""
     (overload,) = compiled.overloads.values()
     entry: Callable[..., Any] = overload.entry_point
     return entry

@@ -1,9 +1,9 @@
 """The runtime's C entry, for kernels that call a model without going through Python.
 
 The wheel ships the runtime as a shared library with a stable C interface (a table of functions that
-is only ever appended to; the numbers below are places in it). A `NativeRun` is a second session over
-the same bytes and the same two arrays as an `OrtModel`; it is used only where its answers equal the
-other's bit for bit, and where anything is missing the Python call is used instead.
+is only ever appended to; the numbers below are places in it). A `NativeRun` is a second session
+over the same bytes and the same two arrays as an `OrtModel`; it is used only where its answers
+equal the other's bit for bit, and where anything is missing the Python call is used instead.
 """
 
 import ctypes
@@ -68,7 +68,7 @@ class _Api:
 
 
 class NativeRun:
-    """One model as a C function and its eight arguments; both addresses stay valid while this lives.
+    """One model as a C function and its arguments; both addresses live as long as this object.
 
     Attributes:
         function: address of `status = f(a0, .., a7)`, 0 being success.
