@@ -25,7 +25,7 @@ def value(s: Record, m: Record) -> float:
         return NAN
     bids = 0.0
     asks = 0.0
-    for k in range(min(s["levels"], m["levels"])):
+    for k in range(s["levels"]):
         bids += m["bid_sizes"][k]
         asks += m["ask_sizes"][k]
     return ratio(bids - asks, bids + asks, 0.0)

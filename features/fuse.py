@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import linecache
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -93,18 +94,37 @@ def fused_source(specs: Sequence[FeatureSpec], *, cache: bool = False) -> str:
 
 
 def parts_sha256(specs: Sequence[FeatureSpec]) -> str:
-    """Hash the sources of all modules that the features of these specs are made of.
+    """Hash the sources of all modules that the features of these specs are made of."""
+    return sources_sha256(part_modules([entry for spec in specs for entry in resolve(spec)]))
 
-    Modules they import from this folder, the layout of MARKET and the versions of numpy, numba and
-    llvmlite are in it.
-    """
+
+def sources_sha256(modules: Sequence[str]) -> str:
+    """Hash modules' sources, the layout of MARKET and the versions of numpy, numba, llvmlite."""
     digest = hashlib.sha256()
-    entries = [entry for spec in specs for entry in resolve(spec)]
-    for name in part_modules(entries):
+    for name in modules:
         digest.update(inspect.getsource(importlib.import_module(name)).encode())
     versions = (np.__version__, numba.__version__, llvmlite.__version__)
     digest.update(repr((MARKET.descr, MARKET.itemsize, versions)).encode())
     return digest.hexdigest()
+
+
+def bound_source(module: str, together: Sequence[str]) -> str:
+    """Return a module's constants and functions as text, its calls on `fused` made plain calls.
+
+    Functions handed over as values would keep numba from caching their caller on disk, so a module
+    that calls features is embedded beside them instead. Imports from the modules that are embedded
+    `together` are left out, and so are docstrings and classes.
+    """
+    source = inspect.getsource(importlib.import_module(module))
+    kept = []
+    for node in ast.parse(source).body:
+        own = isinstance(node, ast.ImportFrom) and node.module in together
+        text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not own and not text and not isinstance(node, ast.ClassDef):
+            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+            kept.append("\n".join(source.splitlines()[first - 1 : node.end_lineno]))
+    body = re.sub(r"\bfused\.(init|on_\w+|read)\(", r"\1(", "\n\n".join(kept))
+    return f"\n# {module}\n{body}\n"
 
 
 def part_modules(entries: Sequence[Resolved]) -> tuple[str, ...]:
@@ -126,29 +146,43 @@ def part_modules(entries: Sequence[Resolved]) -> tuple[str, ...]:
     return tuple(sorted(seen))
 
 
-def load_fused(specs: Sequence[FeatureSpec], folder: Path | None = None) -> ModuleType:
+def load_fused(
+    specs: Sequence[FeatureSpec], folder: Path | None = None, tail: str = ""
+) -> ModuleType:
     """Write, import and return the fused module.
 
     Args:
         specs: see fused_source.
         folder: where the file goes, named by the hash of its text, with numba's cache beside it;
             None keeps the source in memory and compiles anew in each process.
+        tail: more source for the end of the module; `CACHE` in it tells whether to cache.
     """
     source = fused_source(specs, cache=folder is not None)
-    name = "fused_" + hashlib.sha256(source.encode()).hexdigest()[:16]
+    if tail:
+        source += f"\n\nCACHE = {folder is not None}\n{tail}"
+    name = "fused_" + hashlib.sha256(source.encode()).hexdigest()[:20]
     if folder is None:
         module = ModuleType(name)
         path = f"<{name}>"
         linecache.cache[path] = (len(source), None, source.splitlines(True), path)
-        exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102
+        exec(compile(source, path, "exec"), module.__dict__)
         return module
-    path = str(folder / f"{name}.py")
-    if not os.path.exists(path):
+    file = folder / f"{name}.py"
+    if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = f"{path}.{os.getpid()}.tmp"
-        Path(temporary).write_text(source, encoding="utf-8")
-        os.replace(temporary, path)
-    found = importlib.util.spec_from_file_location(name, path)
+        temporary = folder / f"{name}.{os.getpid()}.tmp"
+        temporary.write_text(source, encoding="utf-8")
+        os.replace(temporary, file)
+    try:
+        return _import_file(name, file)
+    except Exception:  # a cut-off cache index raises nearly anything: drop it and compile
+        for index in (folder / "__pycache__").glob(f"{name}.*"):
+            index.unlink(missing_ok=True)
+        return _import_file(name, file)
+
+
+def _import_file(name: str, file: Path) -> ModuleType:
+    found = importlib.util.spec_from_file_location(name, file)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)

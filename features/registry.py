@@ -24,7 +24,17 @@ INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "le
 EVENTS = ("on_quote", "on_trade", "on_bar", "on_depth")
 MAX_NAME_NUMBER = 10_000  # upper bound of a number in a name: it sizes rings
 _NOT_FEATURES = frozenset(
-    {"registry", "spec", "fuse", "batch", "calculator", "identity", "step", "catalogue"}
+    {
+        "registry",
+        "spec",
+        "fuse",
+        "feed",
+        "feed_module",
+        "batch",
+        "calculator",
+        "identity",
+        "catalogue",
+    }
 )
 
 Kernel = Callable[..., Any]
@@ -37,7 +47,7 @@ class Warmup(NamedTuple):
     first event of the feature's kind).
     """
 
-    count: int
+    n: int
     of: str
 
 
@@ -234,7 +244,7 @@ def resolve_one(name: str, params: Params | None = None) -> Resolved:
     Example:
         >>> r = resolve_one("rsi_14")
         >>> r.params, r.inputs, r.warmup
-        ({'span': 14}, ('bars',), Warmup(count=15, of='bars'))
+        ({'span': 14}, ('bars',), Warmup(n=15, of='bars'))
     """
     entry, numbers = lookup(name)
     given = dict(params or {})
@@ -319,6 +329,6 @@ def warmup_of(spec: FeatureSpec) -> dict[str, int]:
     """Return the longest warm-up of a spec by kind: bars, quotes, trades, depth, seconds."""
     longest: dict[str, int] = {}
     for entry in resolve(spec):
-        count, of = entry.warmup
-        longest[of] = max(count, longest.get(of, 0))
+        n, of = entry.warmup
+        longest[of] = max(n, longest.get(of, 0))
     return longest

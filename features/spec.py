@@ -38,7 +38,7 @@ class FeatureSpec(msgspec.Struct, frozen=True):
     Example:
         >>> spec = FeatureSpec(features=(("rsi_14", {}), ("vpin", {"mode": "bulk"})))
         >>> spec.names, len(spec), spec.sha256[:12]
-        (('rsi_14', 'vpin'), 2, 'b3d6bac7c6a9')
+        (('rsi_14', 'vpin'), 2, '4d0f8102173d')
         >>> parse_spec(spec.to_json()) == spec
         True
     """

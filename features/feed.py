@@ -1,0 +1,86 @@
+"""Rows of one instrument through the market kernel and its features, without orders or models.
+
+The parts are the engine's own (engine/kernel): what is a good quote, how bars close and what a gap
+means is decided there, so that a notebook sees what a run sees. `fused` stands for the generated
+feature functions: features/feed_module.py embeds this text, with that of engine/kernel/apply.py,
+beside them.
+"""
+
+from typing import Any, NamedTuple
+
+from numba import njit
+
+from engine.kernel.apply import apply_bar, apply_depth, apply_gap, apply_quote, apply_trade
+from engine.kernel.bars import close_bar, next_close
+from engine.rows import LAST, Kind
+
+QUOTE_ROW, TRADE_ROW, DEPTH_ROW = int(Kind.QUOTE), int(Kind.TRADE), int(Kind.DEPTH)
+BAR_ROW, GAP_ROW, DISCONNECT_ROW = int(Kind.BAR), int(Kind.GAP), int(Kind.DISCONNECT)
+FILTERS_ROW = int(Kind.FILTERS)
+BOOK_GAP = 1
+BAR_CLOSED, PACKET_ENDED = 4, 16  # bits of what a row changed, with those of engine/kernel/apply.py
+
+
+class Feed(NamedTuple):
+    """The arrays of one instrument's state, named as the parts of engine/kernel expect them."""
+
+    root: Any
+    markets: Any
+    features: Any
+    matching: Any
+    bars: Any
+    slots: Any
+
+
+@njit
+def begin_row(k: Any, row: Any) -> int:
+    """Return the kernel time of a row, the running maximum; the first one starts the clock."""
+    root = k.root
+    stamp = row["ts_recv"] if row["ts_recv"] > 0 else row["ts_event"]
+    ts = max(stamp, root["now"])
+    if root["first_ts"] == 0:
+        root["first_ts"] = ts
+        root["now"] = ts
+    return ts
+
+
+@njit
+def close_one(k: Any, fused: Any) -> int:
+    """Close the bar that is due next; return BAR_CLOSED when the features saw it."""
+    root = k.root
+    m = k.markets[0]
+    root["now"] = max(root["now"], root["next_timer"])
+    m["ts"] = root["now"]
+    seen = close_bar(root, m, k.bars[0])
+    if seen == 1:
+        fused.on_bar(k.features[0], m)
+    root["next_timer"] = next_close(root, k.bars[0])
+    return BAR_CLOSED if seen == 1 else 0
+
+
+@njit
+def apply_one(k: Any, fused: Any, row: Any, ts: int) -> int:
+    """Apply one row of any kind at kernel time ts; return what changed."""
+    root = k.root
+    m = k.markets[0]
+    root["now"] = ts
+    m["ts"] = ts
+    m["ts_event"] = row["ts_event"]
+    kind = row["kind"]
+    changed = 0
+    if kind == QUOTE_ROW:
+        changed = apply_quote(k, fused, 0, row)
+    elif kind == TRADE_ROW:
+        changed = apply_trade(k, fused, 0, row)
+    elif kind == DEPTH_ROW:
+        changed = apply_depth(k, fused, 0, row)
+    elif kind == BAR_ROW:
+        changed = apply_bar(k, fused, 0, row)
+    elif kind == GAP_ROW:
+        apply_gap(k, fused, 0, 1 if row["i2"] == BOOK_GAP else 0)
+    elif kind == DISCONNECT_ROW:
+        apply_gap(k, fused, 0, 0)
+    elif kind == FILTERS_ROW:
+        m["tick"] = row["f0"]
+        m["lot"] = row["f1"]
+    return changed | PACKET_ENDED if row["flags"] & LAST != 0 else changed

@@ -1,0 +1,164 @@
+"""Writes and loads the fused kernel of one spec with entry points for rows of one instrument."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from engine.errors import UsageError
+from engine.instruments import Instrument
+from engine.kernel.state import KernelRules, KernelState
+from engine.rows import BAR_INTERVALS_NS, NS_PER_S
+from features.fuse import bound_source, load_fused, sources_sha256
+from features.spec import FeatureSpec
+
+KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
+EMBEDDED = ("engine.kernel.apply", "features.feed")
+PARTS = tuple(
+    f"engine.kernel.{name}" for name in ("bars", "book", "layout", "memory", "state", "touch")
+) + ("engine.rows", "engine.market", "engine.limits")
+
+REQUEST = np.dtype(
+    [
+        ("count", "i8"),  # rows
+        ("cursor", "i8"),  # next row to apply
+        ("wanted", "i8"),  # bits: write features after what
+        ("room", "i8"),  # feature rows that fit
+        ("written", "i8"),
+        ("out", "i8"),  # addresses of float32[room, n_features] and PLACE[room]
+        ("places", "i8"),
+    ]
+)
+PLACE = np.dtype([("row", "i8"), ("ts", "i8"), ("valid", "i8")])
+
+TAIL = '''
+from numba import carray
+
+from engine.kernel.book import gather_levels
+from engine.kernel.layout import BARS, MATCHING, ROOT, SLOT
+from engine.kernel.memory import floats32, pointer
+from engine.market import MARKET
+from engine.rows import ROW
+from features.feed import Feed
+from features.feed_module import PLACE, REQUEST
+
+
+@njit(inline="always")
+def view(state):
+    """Turn the address of the root record into the arrays it names."""
+    root = carray(pointer(state), (1,), ROOT)[0]
+    return Feed(
+        root,
+        carray(pointer(root["markets"]), (1,), MARKET),
+        carray(pointer(root["features"]), (1,), FEATURES),
+        carray(pointer(root["matching"]), (1,), MATCHING),
+        carray(pointer(root["bars"]), (1,), BARS),
+        carray(pointer(root["slots"]), (1,), SLOT),
+    )
+
+
+@njit(cache=CACHE)
+def read_features(k, out):
+    """Write the features of spec 0."""
+    m = k.markets[0]
+    if READS_LEVELS and m["bid_book"] != 0:
+        gather_levels(k.matching[0], m)
+    return read_0(k.features[0], m, floats32(out, SPECS[0]))
+
+
+@njit("void(int64)", cache=CACHE)
+def restart(state):
+    """Set all features to their start."""
+    init(view(state).features[0])
+
+
+@njit("int64(int64, int64)", cache=CACHE)
+def fill(state, out):
+    """Write the features; 1 when all are finite."""
+    return read_features(view(state), out)
+
+
+@njit("int64(int64, int64, int64)", cache=CACHE)
+def on_row(state, row, out):
+    """Apply one row; where `out` is not 0 write the features there; 1 when all are finite."""
+    k = view(state)
+    row = carray(pointer(row), (1,), ROW)[0]
+    ts = begin_row(k, row)
+    while k.root["next_timer"] <= ts:
+        close_one(k, 0)
+    apply_one(k, 0, row, ts)
+    return read_features(k, out) if out != 0 else 0
+
+
+@njit("int64(int64, int64, int64)", cache=CACHE)
+def run_rows(state, rows, request):
+    """Go through the rows until all are applied or the request's room is full; see REQUEST."""
+    k = view(state)
+    q = carray(pointer(request), (1,), REQUEST)[0]
+    tape = carray(pointer(rows), (q["count"],), ROW)
+    places = carray(pointer(q["places"]), (q["room"],), PLACE)
+    while q["cursor"] < q["count"] and q["written"] < q["room"]:
+        row = tape[q["cursor"]]
+        ts = begin_row(k, row)
+        if k.root["next_timer"] <= ts:
+            changed = close_one(k, 0)
+            applied = 0
+        else:
+            changed = apply_one(k, 0, row, ts)
+            applied = 1
+            q["cursor"] += 1
+        if changed & q["wanted"] != 0:
+            place = places[q["written"]]
+            place["row"] = q["cursor"] - applied
+            place["ts"] = k.root["now"]
+            out = q["out"] + q["written"] * 4 * SPECS[0]
+            place["valid"] = read_features(k, out)
+            q["written"] += 1
+    return q["written"]
+'''
+
+
+def load_feed(spec: FeatureSpec, folder: Path | None = KERNEL_FOLDER) -> ModuleType:
+    """Compile, or load from the cache in `folder`, the fused kernel of one spec for one instrument.
+
+    None for the folder compiles anew.
+    """
+    parts = f"FEED_PARTS = {sources_sha256(PARTS)!r}\n"
+    embedded = "\n".join(bound_source(name, EMBEDDED) for name in EMBEDDED)
+    return load_fused([spec], folder, parts + embedded + TAIL)
+
+
+def feed_state(
+    module: ModuleType,
+    instrument: Instrument,
+    bar_interval_s: int = 60,
+    bar_grace_ms: int = 0,
+) -> KernelState:
+    """Make the state of one instrument with all features at their start."""
+    interval_ns = bar_interval_s * NS_PER_S
+    if interval_ns not in BAR_INTERVALS_NS:
+        allowed = ", ".join(str(ns // NS_PER_S) for ns in BAR_INTERVALS_NS)
+        raise UsageError(f"bar_interval_s is {bar_interval_s}; allowed: {allowed}")
+    rules = KernelRules(
+        implied_wakes=True,
+        bar_interval_ns=interval_ns,
+        bar_grace_ns=bar_grace_ms * 1_000_000,
+        max_data_age_ns=1 << 62,
+        max_jump=0.5,
+        jump_confirmations=3,
+        trigger_confirmations=1,
+        sample_ns=3600 * NS_PER_S,
+        assumed_notional=0.0,
+        half_spread=0.5e-4,
+    )
+    state = KernelState([instrument], 0, module.FEATURES, rules)
+    module.restart(state.address)
+    return state
+
+
+def entry_point(module: ModuleType, name: str) -> Any:
+    """Return the C entry of an eagerly compiled function: integers in, no allocation."""
+    overloads = list(getattr(module, name).overloads.values())
+    assert len(overloads) == 1
+    return overloads[0].entry_point
