@@ -181,7 +181,7 @@ class _Exposures:
 
 
 def _held(peaks: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Fill steps without a change with the end of the last step that had one; 0 before the first."""
+    """Fill steps without a change with the end of the last that had one; 0 before the first."""
     last = np.maximum.accumulate(np.where(ends >= 0, np.arange(len(ends)), -1))
     before = np.concatenate(([-1], last[:-1]))
     carried = np.where(before >= 0, ends[before], 0)
