@@ -130,7 +130,7 @@ def install(peer: Peer, say: bool = True) -> None:
 
 
 def nautilus() -> Peer:
-    """Return the NautilusTrader to compare with: 2.0.0rc7 where there is Python 3.12, else 1.221.0."""
+    """Return the NautilusTrader to run: 2.0.0rc7 where there is Python 3.12, else 1.221.0."""
     if NAUTILUS_2.installed or interpreter_for(NAUTILUS_2) is not None:
         return NAUTILUS_2
     return NAUTILUS_1

@@ -77,11 +77,13 @@ def features(replay, out):
     x = np.zeros(12)
     total = 0.0
     while replay.wait_next_feed(False, HOUR_NS) != ENDED:
-        depth = replay.depth(0) bid, ask = depth.best_bid, depth.best_ask bid_tick, ask_tick =
-        depth.best_bid_tick, depth.best_ask_tick # `best_bid_qty` of version 2.4.4 returns the price
-        on the vector book: read by tick instead. bid_size, ask_size =
-        depth.bid_qty_at_tick(bid_tick), depth.ask_qty_at_tick(ask_tick) mid = 0.5 * (bid + ask) if
-        wakes == 0:
+        depth = replay.depth(0)
+        bid, ask = depth.best_bid, depth.best_ask
+        bid_tick, ask_tick = depth.best_bid_tick, depth.best_ask_tick
+        # Version 2.4.4's `best_bid_qty` is the price on the vector book: read by tick instead.
+        bid_size, ask_size = depth.bid_qty_at_tick(bid_tick), depth.ask_qty_at_tick(ask_tick)
+        mid = 0.5 * (bid + ask)
+        if wakes == 0:
             fast = slow = last_mid = mid
         ts = replay.current_timestamp
         gap_ns = ts - last_ts
