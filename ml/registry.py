@@ -31,8 +31,8 @@ from ml.refusal import ModelRefused
 from ml.safe_files import check_name, open_folder, read_bounded, sha256, write_atomic
 
 REGISTRY = "registry.json"
-LAST_GOOD = ".registry.last.json"  # not committed; the view before a torn write
-LOCK = ".registry.lock"
+LAST_GOOD = "registry.last.json"  # not committed; what is used when registry.json is torn
+LOCK = "registry.lock"
 
 
 @dataclass(frozen=True)
@@ -88,24 +88,21 @@ class View:
 
 
 def _read(root: Path, name: str) -> Registry:
-    with open_folder(root) as folder:
-        # A dotted name is ours, not the caller's: only REGISTRY and LAST_GOOD come here.
-        if name == LAST_GOOD:
-            return read_registry_bytes((root / LAST_GOOD).read_bytes())
-        try:
+    try:
+        with open_folder(root) as folder:
             data = read_bounded(folder, name, MAX_BYTES[REGISTRY], f"{root.name}/{name}")
-        except ModelRefused as error:
-            if error.code != "model.missing":
-                raise
-            text = f"{root.name}: no registry.json there; `make demo-models` writes one"
-            raise ModelRefused("model.missing", text) from None
+    except ModelRefused as error:
+        if error.code != "model.missing":
+            raise
+        text = f"{root.name}: no registry.json there; `make demo-models` writes one"
+        raise ModelRefused("model.missing", text) from None
     return read_registry_bytes(data)
 
 
 def _last_good(root: Path, error: ModelRefused) -> Registry:
     try:
         return _read(root, LAST_GOOD)
-    except (OSError, ModelRefused):
+    except ModelRefused:
         raise error from None
 
 
