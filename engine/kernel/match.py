@@ -1,8 +1,8 @@
 """Paper matching: what a venue would do with our orders, on the market data that there is.
 
-Takers walk the displayed touch, then the known levels behind it; what they took stays taken until the
-feed refreshes it. Makers stand behind the size displayed when they came; only trades at their price,
-trades through it, or an opposite touch that reaches it fill them.
+Takers walk the displayed touch, then the known levels behind it; what they took stays taken until
+the feed refreshes it. Makers stand behind the size displayed when they came; only trades at their
+price, trades through it, or an opposite touch that reaches it fill them, first in line first.
 """
 
 import numpy as np
@@ -10,106 +10,37 @@ from numba import njit
 
 from engine.events import Liquidity, OrderType, RejectReason
 from engine.kernel.book import size_at
-from engine.kernel.layout import NEVER, NO_BUY, NO_SELL, Out, PaperState
+from engine.kernel.fills import (
+    FREE,
+    MASK,
+    NO_REASON,
+    RESTING,
+    WAITS_FOR_OPEN,
+    emit,
+    fill,
+    release,
+    take,
+    touch_size,
+    whole_lots,
+)
+from engine.kernel.layout import NEVER, NO_SELL, Out, PaperState
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.touch import touch_ticks
 from engine.limits import MAX_ORDERS, MAX_OUT
 from engine.market import BOOK_SLOTS
 
-FREE = int(PaperState.FREE)
 TRAVELLING = int(PaperState.TRAVELLING)
-WAITS_FOR_OPEN = int(PaperState.WAITS_FOR_OPEN)
-RESTING = int(PaperState.RESTING)
 MARKET_ORDER = int(OrderType.MARKET)
 LIMIT_GTC = int(OrderType.LIMIT_GTC)
 POST_ONLY = int(OrderType.POST_ONLY)
-OUT_ACK, OUT_FILL = int(Out.ACK), int(Out.FILL)
+OUT_ACK = int(Out.ACK)
 OUT_REJECT, OUT_CANCELED = int(Out.REJECT), int(Out.CANCELED)
 TAKER, MAKER = int(Liquidity.TAKER), int(Liquidity.MAKER)
-NO_REASON = int(RejectReason.NONE)
 WOULD_CROSS = int(RejectReason.POST_ONLY_WOULD_CROSS)
 NO_LIQUIDITY = int(RejectReason.NO_LIQUIDITY)
 OUTSIDE_COLLAR = int(RejectReason.COLLAR)
 BY_REQUEST = int(RejectReason.BY_REQUEST)
 HALTED = int(RejectReason.MARKET_HALTED)
-MASK = BOOK_SLOTS - 1
-ROUNDING = 1e-9  # of a lot: sizes are floats, lots are not
-
-
-@njit
-def emit(k, o, kind, detail):  # type: ignore[no-untyped-def]
-    """Append a venue event about an order; detail = (qty, price_tick, liquidity, reason)."""
-    root = k.root
-    event = k.out[root["out_count"]]
-    event["kind"] = kind
-    event["order_id"] = o["order_id"]
-    event["qty"] = detail[0]
-    event["price_tick"] = detail[1]
-    event["liquidity"] = detail[2]
-    event["reason"] = detail[3]
-    event["ts"] = root["now"]
-    event["queue"] = o["queue"]
-    root["out_count"] += 1
-
-
-@njit
-def release(k, o):  # type: ignore[no-untyped-def]
-    """Free an order's place; keep the instrument's nearest resting prices right."""
-    x = k.matching[o["instrument"]]
-    was_resting = o["state"] == RESTING
-    if o["state"] == WAITS_FOR_OPEN:
-        k.root["waiting_open"] -= 1
-    o["state"] = FREE
-    k.root["order_count"] -= 1
-    if was_resting:
-        x["resting"] -= 1
-        nearest_resting(k, o["instrument"])
-
-
-@njit
-def nearest_resting(k, instrument):  # type: ignore[no-untyped-def]
-    """Recompute an instrument's highest resting buy and lowest resting sell."""
-    x = k.matching[instrument]
-    x["best_buy"] = NO_BUY
-    x["best_sell"] = NO_SELL
-    if x["resting"] == 0:
-        return
-    for at in range(MAX_ORDERS):
-        o = k.orders[at]
-        if o["state"] == RESTING and o["instrument"] == instrument:
-            if o["side"] > 0:
-                x["best_buy"] = max(x["best_buy"], o["price_tick"])
-            else:
-                x["best_sell"] = min(x["best_sell"], o["price_tick"])
-
-
-@njit
-def fill(k, o, qty, price_tick, liquidity):  # type: ignore[no-untyped-def]
-    """Fill part of an order; frees it when nothing is left."""
-    o["left"] -= qty
-    emit(k, o, OUT_FILL, (qty, price_tick, liquidity, NO_REASON))
-    if o["left"] == 0:
-        release(k, o)
-
-
-@njit
-def whole_lots(m, size):  # type: ignore[no-untyped-def]
-    """Count the whole lots in a size; 0 for what is not a number."""
-    if not size > 0.0:
-        return np.int64(0)
-    return np.int64(np.floor(min(size / m["lot"] + ROUNDING, 9.0e18)))
-
-
-@njit
-def touch_size(m, x, side):  # type: ignore[no-untyped-def]
-    """Return what a taker of `side` finds displayed at the touch and not yet taken by us."""
-    if side > 0:
-        size, price, used = m["ask_size"], m["ask"], x["used_ask"]
-    else:
-        size, price, used = m["bid_size"], m["bid"], x["used_bid"]
-    if np.isnan(size):
-        size = x["assumed_notional"] / price
-    return size - used
 
 
 @njit
@@ -122,10 +53,7 @@ def take_touch(k, o, limit_tick):  # type: ignore[no-untyped-def]
         return
     qty = min(o["left"], whole_lots(m, touch_size(m, x, o["side"])))
     if qty > 0:
-        if o["side"] > 0:
-            x["used_ask"] += qty * m["lot"]
-        else:
-            x["used_bid"] += qty * m["lot"]
+        take(m, x, o["side"], qty)
         fill(k, o, qty, tick, TAKER)
 
 
@@ -157,7 +85,7 @@ def take_levels(k, o, limit_tick):  # type: ignore[no-untyped-def]
 
 @njit
 def queue_ahead(k, o):  # type: ignore[no-untyped-def]
-    """Estimate the size ahead of an order that comes to rest: all that is displayed at its price."""
+    """Estimate the size ahead of an order that comes to rest: all displayed at its price."""
     x = k.matching[o["instrument"]]
     m = k.markets[o["instrument"]]
     buying = o["side"] > 0
@@ -239,7 +167,7 @@ def arrive(k, o):  # type: ignore[no-untyped-def]
 
 @njit
 def next_due(k):  # type: ignore[no-untyped-def]
-    """Find the earliest arrival or cancel on its way: (time, index of the order, 1 for a cancel)."""
+    """Find the earliest arrival or cancel under way: (time, place of the order, 1: cancel)."""
     best_ts, best_at, best_cancel, best_id = NEVER, -1, 0, NEVER
     for at in range(MAX_ORDERS):
         o = k.orders[at]
@@ -290,33 +218,77 @@ def match_open(k, instrument):  # type: ignore[no-untyped-def]
 
 
 @njit
+def next_in_line(k, instrument, side, last):  # type: ignore[no-untyped-def]
+    """Return the place of the resting order that stands behind `last` on a side, -1 if none does.
+
+    Better prices stand first, then who came first: last = (price times side, rested_ts, id).
+    """
+    value, rested, number = last
+    found = -1
+    for at in range(MAX_ORDERS):
+        o = k.orders[at]
+        if o["state"] != RESTING or o["instrument"] != instrument or o["side"] != side:
+            continue
+        mine = o["price_tick"] * side
+        behind = mine < value or (
+            mine == value
+            and (o["rested_ts"] > rested or (o["rested_ts"] == rested and o["order_id"] > number))
+        )
+        if not behind:
+            continue
+        if found >= 0:
+            f = k.orders[found]
+            if mine < f["price_tick"] * side:
+                continue
+            if mine == f["price_tick"] * side and (
+                o["rested_ts"] > f["rested_ts"]
+                or (o["rested_ts"] == f["rested_ts"] and o["order_id"] > f["order_id"])
+            ):
+                continue
+        found = at
+    return found
+
+
+@njit
 def match_touch(k, instrument):  # type: ignore[no-untyped-def]
-    """Fill resting orders that the opposite touch has reached; shrink queues to what is displayed."""
+    """Fill resting orders that the opposite touch reached; shrink queues to what is displayed."""
     x = k.matching[instrument]
     m = k.markets[instrument]
     touch_ticks(m, x)
-    reached = x["ask_tick"] <= x["best_buy"] or x["bid_tick"] >= x["best_sell"]
-    at_touch = x["bid_tick"] <= x["best_buy"] or x["ask_tick"] >= x["best_sell"]
-    if not reached and not at_touch:
+    if x["ask_tick"] <= x["best_buy"]:
+        fill_reached(k, instrument, 1)
+    if x["bid_tick"] >= x["best_sell"]:
+        fill_reached(k, instrument, -1)
+    if x["bid_tick"] > x["best_buy"] and x["ask_tick"] < x["best_sell"]:
         return
     for at in range(MAX_ORDERS):
         o = k.orders[at]
         if o["state"] != RESTING or o["instrument"] != instrument:
             continue
-        buying = o["side"] > 0
-        opposite = x["ask_tick"] if buying else x["bid_tick"]
-        if (o["price_tick"] - opposite) * o["side"] >= 0:
-            qty = min(o["left"], whole_lots(m, touch_size(m, x, o["side"])))
-            if qty > 0:
-                if buying:
-                    x["used_ask"] += qty * m["lot"]
-                else:
-                    x["used_bid"] += qty * m["lot"]
-                fill(k, o, qty, o["price_tick"], MAKER)
-        elif o["price_tick"] == (x["bid_tick"] if buying else x["ask_tick"]):
-            size = m["bid_size"] if buying else m["ask_size"]
+        if o["price_tick"] == (x["bid_tick"] if o["side"] > 0 else x["ask_tick"]):
+            size = m["bid_size"] if o["side"] > 0 else m["ask_size"]
             if size < o["queue"]:
                 o["queue"] = size
+
+
+@njit
+def fill_reached(k, instrument, side):  # type: ignore[no-untyped-def]
+    """Fill a side's resting orders, first in line first, from the touch that reached them."""
+    x = k.matching[instrument]
+    m = k.markets[instrument]
+    touch = x["ask_tick"] if side > 0 else x["bid_tick"]
+    last = (NO_SELL, np.int64(0), np.int64(0))
+    while True:
+        at = next_in_line(k, instrument, side, last)
+        if at < 0:
+            return
+        o = k.orders[at]
+        last = (o["price_tick"] * side, o["rested_ts"], o["order_id"])
+        qty = min(o["left"], whole_lots(m, touch_size(m, x, side)))
+        if (o["price_tick"] - touch) * side < 0 or qty <= 0:
+            return
+        take(m, x, side, qty)
+        fill(k, o, qty, o["price_tick"], MAKER)
 
 
 @njit
@@ -325,32 +297,42 @@ def match_trade(k, instrument):  # type: ignore[no-untyped-def]
     x = k.matching[instrument]
     m = k.markets[instrument]
     tick = np.int64(np.floor(m["trade_price"] / m["tick"] + 0.5))
-    if tick > x["best_buy"] and tick < x["best_sell"]:
-        return
+    if m["trade_side"] <= 0.0 and tick <= x["best_buy"]:  # else its aggressor was on our side
+        fill_traded(k, instrument, 1, tick)
+    if m["trade_side"] >= 0.0 and tick >= x["best_sell"]:
+        fill_traded(k, instrument, -1, tick)
+
+
+@njit
+def fill_traded(k, instrument, side, tick):  # type: ignore[no-untyped-def]
+    """Fill a side's resting orders, first in line first, that a trade went through or reached."""
+    m = k.markets[instrument]
     left = m["trade_size"]
-    for at in range(MAX_ORDERS):
+    last = (NO_SELL, np.int64(0), np.int64(0))
+    while True:
+        at = next_in_line(k, instrument, side, last)
+        if at < 0:
+            return
         o = k.orders[at]
-        if o["state"] != RESTING or o["instrument"] != instrument:
-            continue
-        if m["trade_side"] * o["side"] > 0.0:
-            continue  # its aggressor was on our side of the book
-        through = (o["price_tick"] - tick) * o["side"]
+        last = (o["price_tick"] * side, o["rested_ts"], o["order_id"])
+        through = (o["price_tick"] - tick) * side
+        if through < 0:
+            return
         if through > 0:
             fill(k, o, o["left"], o["price_tick"], MAKER)
-        elif through == 0:
-            o["queue"] -= left
-            if o["queue"] < 0.0:
-                qty = min(o["left"], whole_lots(m, -o["queue"]))
-                o["queue"] = 0.0
-                if qty > 0:
-                    left -= qty * m["lot"]
-                    fill(k, o, qty, o["price_tick"], MAKER)
+            continue
+        o["queue"] -= left
+        if o["queue"] < 0.0:
+            qty = min(o["left"], whole_lots(m, -o["queue"]))
+            o["queue"] = 0.0
+            if qty > 0:
+                left -= qty * m["lot"]
+                fill(k, o, qty, o["price_tick"], MAKER)
 
 
 @njit
 def match_bar(k, instrument):  # type: ignore[no-untyped-def]
     """Fill resting orders whose price a bar traded through (a touch of the extreme does not)."""
-    x = k.matching[instrument]
     m = k.markets[instrument]
     low = np.int64(np.floor(m["bar_low"] / m["tick"] + 0.5))
     high = np.int64(np.floor(m["bar_high"] / m["tick"] + 0.5))

@@ -1,0 +1,384 @@
+"""Paper matching in the kernel against the rules written a second time, event by event."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.kernel import KernelModule, load_kernel
+from engine.instruments import Instrument
+from engine.kernel.layout import WORD, Reason
+from engine.kernel.state import KernelRules, KernelState
+from engine.rows import BAR_OPEN, LAST, ROW, SNAPSHOT, SNAPSHOT_START, Kind
+from features.spec import FeatureSpec
+from tests.venues.paper_reference import GTC, IOC, MARKET, POST_ONLY, PaperReference, Resting
+
+TICK, LOT = "0.1", "0.001"
+ASSUMED_NOTIONAL = 250.0
+BASE = 10_000  # ticks
+NS = 1_000_000_000
+START = 1_700_000_000 * NS
+
+
+@pytest.fixture(scope="module")
+def kernel() -> KernelModule:
+    """The kernel that trades, with one small feature."""
+    return load_kernel([FeatureSpec(features=(("bid_ask_spread", {}),))])
+
+
+def size_of(lots: Fraction) -> float:
+    """Return lots as the float64 of their decimal size in base units."""
+    return float(Decimal(lots.numerator) * Decimal(LOT) / Decimal(lots.denominator))
+
+
+def price_of(tick: int) -> float:
+    """Return ticks as the float64 of their decimal price."""
+    return float(tick * Decimal(TICK))
+
+
+class KernelVenue:
+    """Drives the compiled kernel row by row and collects what the venue says."""
+
+    def __init__(self, kernel: KernelModule, has: tuple[str, ...]) -> None:
+        instrument = Instrument(
+            venue="test", symbol="BTCUSDT", base="BTC", quote="USDT", tick=TICK, lot=LOT, has=has
+        )
+        rules = KernelRules(
+            implied_wakes=True, bar_interval_ns=60 * NS, bar_grace_ns=0, max_data_age_ns=1 << 60,
+            max_jump=0.9, jump_confirmations=1, trigger_confirmations=1, sample_ns=1 << 60,
+            assumed_notional=ASSUMED_NOTIONAL, half_spread=1e-4,
+        )  # fmt: skip
+        self.kernel = kernel
+        self.state = KernelState([instrument], 0, kernel.features, rules)
+        kernel.reset_features(self.state.address)
+        self.events: list[tuple[int, ...]] = []
+        self.rows = np.zeros(4096, ROW)
+        self.count = 0
+
+    def place(self, o: Resting) -> None:
+        """Send an order on its way."""
+        low, high = o.collar
+        at = self.kernel.place(
+            self.state.address, o.order_id, 0, o.side, o.order_type, o.left, o.price, low, high,
+            o.arrive_ts,
+        )  # fmt: skip
+        assert at >= 0
+
+    def cancel(self, order_id: int, cancel_ts: int) -> None:
+        """Ask for its removal."""
+        self.kernel.cancel(self.state.address, order_id, cancel_ts)
+
+    def feed(self, rows: list[dict]) -> None:
+        """Append one packet and run up to its end."""
+        for k, fields in enumerate(rows):
+            row = self.rows[self.count]
+            row["flags"] = LAST if k == len(rows) - 1 else 0
+            for name, value in fields.items():
+                row[name] = value if name != "flags" else row["flags"] | value
+            self.count += 1
+        address = self.rows.ctypes.data
+        words = self.state.words
+        while True:
+            reasons = Reason(self.kernel.advance(self.state.address, address, 0, self.count))
+            for event in self.state.out[: words[WORD["out_count"]]]:
+                fields = ("kind", "order_id", "qty", "price_tick", "liquidity", "reason", "ts")
+                self.events.append(tuple(int(event[name]) for name in fields))
+            words[WORD["out_count"]] = 0
+            if Reason.HEAD in reasons:
+                return
+            assert reasons & (Reason.VENUE | Reason.SAMPLE), reasons
+
+
+class Twins:
+    """The kernel and the reference, given the same market and the same orders."""
+
+    def __init__(self, kernel: KernelModule, has: tuple[str, ...]) -> None:
+        self.venue = KernelVenue(kernel, has)
+        self.reference = PaperReference(
+            lambda tick: Fraction(ASSUMED_NOTIONAL) / (tick * Fraction(TICK)) / Fraction(LOT),
+            touch_from_depth="quotes" not in has,
+        )
+        self.ts = START
+        self.next_id = 1
+
+    def quote(self, dt: int, bid: int, ask: int, bid_size, ask_size) -> None:
+        """Both see a quote; a size of None is a quote without."""
+        self.ts += dt
+        self.reference.quote(self.ts, bid, ask, bid_size, ask_size)
+        sizes = [np.nan if size is None else size_of(size) for size in (bid_size, ask_size)]
+        row = {"kind": Kind.QUOTE, "ts_recv": self.ts, "ts_event": self.ts, "f0": price_of(bid),
+               "f1": price_of(ask), "f2": sizes[0], "f3": sizes[1]}  # fmt: skip
+        self.venue.feed([row])
+
+    def trade(self, dt: int, price: int, size: Fraction, side: int) -> None:
+        """Both see a market trade."""
+        self.ts += dt
+        self.reference.trade(self.ts, price, size, side)
+        row = {"kind": Kind.TRADE, "ts_recv": self.ts, "ts_event": self.ts, "side": side,
+               "f0": price_of(price), "f1": size_of(size)}  # fmt: skip
+        self.venue.feed([row])
+
+    def depth(self, dt: int, changes, snapshot: bool = False) -> None:
+        """Both see a packet of levels."""
+        self.ts += dt
+        self.reference.depth(self.ts, changes, snapshot)
+        rows = []
+        for k, (side, tick, size) in enumerate(changes):
+            flags = SNAPSHOT | (SNAPSHOT_START if k == 0 else 0) if snapshot else 0
+            rows.append({"kind": Kind.DEPTH, "ts_recv": self.ts, "ts_event": self.ts, "side": side,
+                         "f0": price_of(tick), "f1": size_of(size), "i2": tick,
+                         "flags": flags})  # fmt: skip
+        self.venue.feed(rows)
+
+    def place(self, side, order_type, qty, price, latency, collar=(1, 1 << 40)) -> int:
+        """Both get the same order; returns its id."""
+        fields = {
+            "order_id": self.next_id, "side": side, "order_type": order_type, "left": qty,
+            "price": 0 if order_type == MARKET else price, "collar": collar,
+            "arrive_ts": self.ts + latency,
+        }  # fmt: skip
+        self.next_id += 1
+        self.venue.place(Resting(**fields))
+        self.reference.place(Resting(**fields))
+        return fields["order_id"]
+
+    def cancel(self, order_id: int, latency: int) -> None:
+        """Both are asked to remove an order."""
+        self.venue.cancel(order_id, self.ts + latency)
+        self.reference.cancel(order_id, self.ts + latency)
+
+    def agree(self) -> list[tuple[int, ...]]:
+        """Assert that both said the same so far, and return it."""
+        expected = [event.key() for event in self.reference.events]
+        assert self.venue.events == expected
+        return expected
+
+
+@dataclass
+class Step:
+    """One random step; what the numbers mean depends on `what`."""
+
+    what: str
+    dt: int
+    a: int
+    b: int
+    c: int
+    d: int
+
+
+steps = st.lists(
+    st.builds(
+        Step,
+        what=st.sampled_from(["quote"] * 4 + ["trade"] * 3 + ["place"] * 4 + ["cancel", "crossed"]
+                             + ["depth"] * 2),
+        dt=st.integers(0, 5),
+        a=st.integers(-4, 4),
+        b=st.integers(1, 4),
+        c=st.integers(0, 120),
+        d=st.integers(0, 120),
+    ),
+    min_size=5,
+    max_size=60,
+)  # fmt: skip
+
+
+def play(twins: Twins, script: list[Step], sizes: bool, depth: bool) -> None:
+    """Give both a random market and random orders; sizes are tenths of a lot."""
+    mid = BASE
+    placed: list[int] = []
+    quotes = not twins.reference.touch_from_depth
+    if depth:
+        ladder = [(-1, mid + k, Fraction(20 * k, 10)) for k in range(1, 6)]
+        twins.depth(1, ladder + [(1, mid - k, Fraction(30 * k, 10)) for k in range(1, 6)], True)
+    for s in script:
+        big, small = Fraction(s.c + 1, 10), Fraction(s.d + 1, 10)
+        if s.what == "quote" and quotes:
+            mid += s.a
+            twins.quote(s.dt, mid, mid + s.b, big if sizes else None, small if sizes else None)
+        elif s.what == "crossed" and quotes:
+            twins.quote(s.dt, mid + s.b, mid, big, small)
+        elif s.what == "trade":
+            twins.trade(s.dt, mid + s.a, big, 1 if s.d % 2 else -1)
+        elif s.what == "place":
+            order_type = (MARKET, GTC, GTC, IOC, POST_ONLY)[s.c % 5]
+            collar = (1, 1 << 40) if s.d % 3 else (mid - 2, mid + 3)
+            side = 1 if s.b % 2 else -1
+            placed.append(twins.place(side, order_type, 1 + s.d % 17, mid + s.a, s.dt * 2, collar))
+        elif s.what == "cancel" and placed:
+            twins.cancel(placed[s.c % len(placed)], s.dt)
+        elif s.what == "depth" and depth:
+            size = Fraction(0) if s.c % 4 == 0 else big
+            side = 1 if s.d % 2 else -1
+            level = mid - side * (s.b + 1) + (0 if quotes else s.a // 3)
+            twins.depth(s.dt, [(side, level, size)])
+    if quotes:
+        twins.quote(100, mid, mid + 1, Fraction(9), Fraction(9))
+
+
+@settings(max_examples=250, deadline=None)
+@given(script=steps)
+def test_quotes_with_sizes(kernel, script):
+    twins = Twins(kernel, ("quotes", "quote_sizes", "trades", "trade_sides"))
+    play(twins, script, sizes=True, depth=False)
+    twins.agree()
+
+
+@settings(max_examples=100, deadline=None)
+@given(script=steps)
+def test_quotes_without_sizes(kernel, script):
+    twins = Twins(kernel, ("quotes", "trades"))
+    play(twins, script, sizes=False, depth=False)
+    twins.agree()
+
+
+@settings(max_examples=150, deadline=None)
+@given(script=steps)
+def test_quotes_and_depth(kernel, script):
+    twins = Twins(kernel, ("quotes", "quote_sizes", "trades", "trade_sides", "depth"))
+    play(twins, script, sizes=True, depth=True)
+    twins.agree()
+
+
+@settings(max_examples=150, deadline=None)
+@given(script=steps)
+def test_depth_alone(kernel, script):
+    twins = Twins(kernel, ("trades", "trade_sides", "depth"))
+    play(twins, script, sizes=True, depth=True)
+    twins.agree()
+
+
+def lots(*numbers: float) -> tuple[Fraction, ...]:
+    """Return exact lots."""
+    return tuple(Fraction(number) for number in numbers)
+
+
+@pytest.mark.parametrize("has", [("trades", "depth"), ("quotes", "quote_sizes", "depth")])
+def test_a_level_that_we_took_stays_taken_when_the_touch_moves(kernel, has):
+    """Take the touch, let a better one come: the level behind it is still empty for us."""
+    twins = Twins(kernel, has)
+    book = [(1, BASE - 1, Fraction(9)), (-1, BASE, Fraction(5)), (-1, BASE + 1, Fraction(7))]
+    twins.depth(1, book, snapshot=True)
+    if "quotes" in has:
+        twins.quote(1, BASE - 1, BASE, *lots(9, 5))
+    twins.place(1, MARKET, 5, 0, 1)
+    twins.trade(2, BASE + 50, Fraction(1), 1)
+    if "quotes" in has:
+        twins.quote(1, BASE - 1, BASE, *lots(9, 5))  # said again, unchanged: not refreshed
+        twins.depth(1, [(1, BASE - 1, Fraction(0)), (1, BASE - 2, Fraction(3)),
+                        (-1, BASE - 1, Fraction(1))])  # fmt: skip
+        twins.quote(1, BASE - 2, BASE - 1, *lots(3, 1))
+    else:
+        twins.depth(1, [(1, BASE - 1, Fraction(0)), (1, BASE - 2, Fraction(3)),
+                        (-1, BASE - 1, Fraction(1))])  # fmt: skip
+    twins.place(1, MARKET, 4, 0, 1)
+    twins.trade(2, BASE + 50, Fraction(1), 1)
+    events = twins.agree()
+    taken = [(e[2], e[3]) for e in events if e[0] == 2]
+    assert taken == [(5, BASE), (1, BASE - 1), (3, BASE + 1)]
+
+
+def test_the_touch_fills_once_until_it_changes(kernel):
+    twins = Twins(kernel, ("quotes", "quote_sizes"))
+    twins.quote(1, BASE, BASE + 1, *lots(5, 5))
+    twins.place(1, IOC, 3, BASE + 1, 1)
+    twins.place(1, IOC, 3, BASE + 1, 2)
+    twins.place(1, IOC, 3, BASE + 1, 3)
+    twins.quote(3, BASE, BASE + 1, *lots(4, 5))  # the bid changed, the ask did not
+    twins.place(1, IOC, 3, BASE + 1, 1)
+    twins.quote(1, BASE, BASE + 1, *lots(4, 6))
+    twins.place(1, IOC, 3, BASE + 1, 1)
+    twins.quote(1, BASE, BASE + 2, *lots(4, 6))
+    kinds = [(e[0], e[1], e[2]) for e in twins.agree()]
+    assert kinds == [(2, 1, 3), (2, 2, 2), (4, 2, 1), (4, 3, 3), (4, 4, 3), (2, 5, 3)]
+
+
+def test_first_in_line_first_filled(kernel):
+    """Better prices stand first, then who came first, wherever their records lie."""
+    twins = Twins(kernel, ("quotes", "quote_sizes", "trades", "trade_sides"))
+    twins.quote(1, BASE, BASE + 5, *lots(9, 9))
+    early = twins.place(1, GTC, 2, BASE + 1, 1)
+    twins.quote(2, BASE, BASE + 5, *lots(9, 8))
+    first = twins.place(1, GTC, 2, BASE + 2, 1)
+    twins.cancel(early, 1)
+    twins.quote(2, BASE, BASE + 5, *lots(9, 7))
+    second = twins.place(1, GTC, 2, BASE + 2, 1)  # takes the record of the cancelled one
+    better = twins.place(1, GTC, 2, BASE + 3, 2)
+    twins.quote(3, BASE, BASE + 5, *lots(9, 6))
+    twins.quote(1, BASE, BASE + 2, *lots(9, 3))
+    twins.quote(1, BASE, BASE + 2, *lots(9, 2))
+    fills = [e[1:4] for e in twins.agree() if e[0] == 2]
+    assert fills == [(better, 2, BASE + 3), (first, 1, BASE + 2), (first, 1, BASE + 2),
+                     (second, 1, BASE + 2)]  # fmt: skip
+
+
+def test_queue_before_fill_and_no_fill_on_touch(kernel):
+    twins = Twins(kernel, ("quotes", "quote_sizes", "trades", "trade_sides"))
+    twins.quote(1, BASE, BASE + 1, *lots(5, 5))
+    mine = twins.place(1, POST_ONLY, 4, BASE, 1)
+    twins.quote(1, BASE, BASE + 1, *lots(8, 5))  # those who came later stand behind us
+    twins.trade(1, BASE, Fraction(3), -1)
+    twins.trade(1, BASE, Fraction(2), -1)  # the queue of 5 is gone
+    twins.trade(1, BASE, Fraction(2), 1)  # a buyer hits the other side of the book
+    assert [e[0] for e in twins.agree()] == [1]
+    twins.trade(1, BASE, Fraction(7, 4), -1)  # 1.75 lots: one whole lot
+    twins.trade(1, BASE - 1, Fraction(1, 10), -1)  # through our price: all that is left
+    assert [e[:4] for e in twins.agree()[1:]] == [(2, mine, 1, BASE), (2, mine, 3, BASE)]
+
+
+def test_market_orders_of_bars_alone_fill_at_the_next_open(kernel):
+    """A bar's close fills nothing; the open of the next one does, on its assumed touch."""
+    venue = KernelVenue(kernel, ("bars",))
+
+    def bar_quote(ts: int, bid: int, ask: int, flags: int) -> None:
+        venue.feed([{"kind": Kind.QUOTE, "ts_recv": ts, "ts_event": ts, "f0": price_of(bid),
+                     "f1": price_of(ask), "f2": 1.0, "f3": 1.0, "flags": flags}])  # fmt: skip
+
+    bar_quote(START, BASE, BASE + 2, BAR_OPEN)
+    venue.place(Resting(1, 1, MARKET, 3, 0, (1, 1 << 40), START + 5))
+    bar_quote(START + 60 * NS, BASE + 10, BASE + 12, 0)
+    assert venue.events == []
+    bar_quote(START + 60 * NS, BASE + 20, BASE + 22, BAR_OPEN)
+    assert venue.events == [(2, 1, 3, BASE + 22, 0, 0, START + 60 * NS)]
+
+
+def test_planted_errors_in_the_reference_are_seen(kernel):
+    """The comparison can fail: each broken rule parts the two on some script."""
+
+    class NoQueue(PaperReference):
+        def _rest(self, order):
+            super()._rest(order)
+            order.queue = Fraction(0)
+
+    class NoMemory(PaperReference):
+        def _take_touch(self, side, qty):
+            pass
+
+    class NoPostOnly(PaperReference):
+        def _arrive(self, order):
+            order.order_type = GTC if order.order_type == POST_ONLY else order.order_type
+            super()._arrive(order)
+
+    class AnyAggressor(PaperReference):
+        def trade(self, ts, price, size, side):
+            super().trade(ts, price, size, 0)
+
+    for broken in (NoQueue, NoMemory, NoPostOnly, AnyAggressor):
+        parted = 0
+        for seed in range(30):
+            twins = Twins(kernel, ("quotes", "quote_sizes", "trades", "trade_sides"))
+            twins.reference = broken()
+            random = np.random.default_rng(seed)
+            kinds = ["quote", "quote", "trade", "place", "place"]
+            script = [
+                Step(kinds[random.integers(5)], int(random.integers(1, 5)),
+                     int(random.integers(-2, 3)), int(random.integers(1, 4)),
+                     int(random.integers(120)), int(random.integers(120)))
+                for _ in range(60)
+            ]  # fmt: skip
+            play(twins, script, sizes=True, depth=False)
+            parted += [e.key() for e in twins.reference.events] != twins.venue.events
+        assert parted > 0, broken.__name__
