@@ -87,7 +87,6 @@ class RunMaker:
         self.order_id = 0
         self.row = 0
         self.position = [0, 0]
-        self.entry_tick = [0, 0]
         self.filled = [0, 0]  # exposure at cost by model
         self.in_flight = [0, 0]
         self.realized = 0
@@ -227,13 +226,12 @@ class RunMaker:
         cost, fee = qty * price * unit, qty * price * unit // 5000
         realized = 0
         if side > 0:
-            self.filled_entry(instrument, qty, price)
             self.expose(instrument, cost, -cost, Record.FILL, order)
         else:
-            realized = qty * (price - self.entry_tick[instrument]) * unit
-            self.position[instrument] -= qty
-            left = self.position[instrument] * self.entry_tick[instrument] * unit
-            self.expose(instrument, left - self.filled[instrument], 0, Record.FILL, order)
+            out = self.filled[instrument] * qty // self.position[instrument]
+            realized = cost - out
+            self.expose(instrument, -out, 0, Record.FILL, order)
+        self.position[instrument] += side * qty
         self.realized += realized
         self.fees += fee
         self.write(
@@ -250,13 +248,6 @@ class RunMaker:
             i5=realized,
             i6=int(purpose),
         )
-
-    def filled_entry(self, instrument: int, qty: int, price: int) -> None:
-        """Average the position's price, in ticks."""
-        held = self.position[instrument]
-        total = held * self.entry_tick[instrument] + qty * price
-        self.position[instrument] = held + qty
-        self.entry_tick[instrument] = total // (held + qty)
 
     def expose(self, model: int, filled: int, in_flight: int, cause: Record, order: int) -> None:
         """Change a model's exposure and write it down."""
