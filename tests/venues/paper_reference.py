@@ -1,7 +1,7 @@
 """The rules of the paper venue, written a second time: slow, plain, exact, one instrument.
 
-Sizes are Fractions of a lot, prices whole ticks, so nothing rounds but where a rule says so (a fill is
-whole lots). It shares no code with engine/kernel; tests compare the two event by event.
+Sizes are Fractions of a lot, prices whole ticks, so nothing rounds but where a rule says so (a fill
+is whole lots). It shares no code with engine/kernel; tests compare the two event by event.
 """
 
 from dataclasses import dataclass, field
@@ -104,7 +104,7 @@ class PaperReference:
     # --- what the feed does ---------------------------------------------------------------------
 
     def before(self, ts: int) -> None:
-        """Let every order and cancel that is due by the row's time reach the venue, earliest first."""
+        """Let every order and cancel due by the row's time reach the venue, earliest first."""
         while True:
             due = [(o.arrive_ts, o.order_id, o) for o in self.orders if not o.here]
             due += [(o.cancel_ts, o.order_id, o) for o in self.orders if o.here and o.cancel_ts]
@@ -249,7 +249,7 @@ class PaperReference:
                 self._fill(order, qty, tick, TAKER)
 
     def _rest(self, order: Resting) -> None:
-        opposite, own = self._sides(order)
+        _, own = self._sides(order)
         better = (order.price - own.tick) * order.side
         if better > 0:
             order.queue = Fraction(0)

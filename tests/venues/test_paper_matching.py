@@ -26,7 +26,7 @@ START = 1_700_000_000 * NS
 
 @pytest.fixture(scope="module")
 def kernel() -> KernelModule:
-    """The kernel that trades, with one small feature."""
+    """Load the kernel that trades, with one small feature."""
     return load_kernel([FeatureSpec(features=(("bid_ask_spread", {}),))])
 
 
