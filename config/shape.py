@@ -10,7 +10,10 @@ from typing import Any
 from msgspec import inspect
 
 Path = tuple[str | int, ...]
-_SECRET = re.compile(r"key|secret|token|passw|passphrase|credential|private", re.IGNORECASE)
+_SECRET = re.compile(
+    r"api_?key|secret|token|passw|passphrase|credential|private_?key|^key$", re.IGNORECASE
+)
+_SIMPLE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _NO_SECRETS = "; secrets come from the environment, never from a file"
 
 
@@ -29,14 +32,19 @@ def dotted(path: Path) -> str:
         >>> dotted(("models", 0, "cadence"))
         'models[0].cadence'
     """
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
+    words = []
+    for part in path:
+        plain = isinstance(part, int) or _SIMPLE.fullmatch(part)
+        words.append(f"[{part}]" if isinstance(part, int) else f".{part if plain else shown(part)}")
+    return "".join(words).removeprefix(".")
 
 
 def shown(value: Any, path: Path = ()) -> str:
     """Return a value for a message: one short line, control characters escaped, secrets hidden."""
     if any(isinstance(part, str) and _SECRET.search(part) for part in path):
         return "(hidden)"
+    if isinstance(value, dict | list | tuple) and value:
+        return "{...}" if isinstance(value, dict) else "[...]"  # a secret may be inside
     text = json.dumps(value, ensure_ascii=True, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -114,6 +122,8 @@ def check(value: Any, kind: inspect.Type, path: Path = ()) -> None:
         for key, item in value.items():
             if not _fits(key, kind.key_type):
                 raise Misfit((*path, key), f"unknown key; a key is {allowed(kind.key_type)}")
+            if _SECRET.search(key):
+                raise Misfit((*path, key), f"(hidden): not allowed here{_NO_SECRETS}")
             check(item, kind.value_type, (*path, key))
     elif not _fits(value, kind):
         raise _unfit(value, described, path)

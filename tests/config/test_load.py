@@ -138,6 +138,22 @@ def test_fault_C05_a_secret_is_refused_and_not_repeated(files):
     assert "hunter2" not in message
 
 
+def test_fault_C05_secrets_inside_groups_and_free_pairs(files):
+    for text in (
+        GOOD + "exchange: {api_key: hunter2}\n",
+        GOOD.replace("threshold: 0.6", "threshold: 0.6, apiKey: hunter2"),
+        GOOD.replace('{USDT: "10000"}', "{USDT: {secret: hunter2}}"),
+        GOOD.replace("bar_interval_s: 60", "bar_interval_s: [{token: hunter2}]"),
+    ):
+        assert "hunter2" not in files.refusal(text)
+
+
+def test_a_key_cannot_forge_a_second_line(files):
+    message = files.refusal(GOOD + '"a\\nx.yaml: all is well\\e[2J": 1\n')
+    assert "\\n" in message
+    assert message.isprintable()
+
+
 def test_fault_C06_bombs_depth_size_tags(files):
     bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
     for k in range(1, 10):
