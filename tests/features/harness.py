@@ -1,0 +1,237 @@
+"""Drives the fused kernel in tests: a small market of its own, and float64 values of every feature."""
+
+import re
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from engine.market import MARKET, TOP_LEVELS
+from features.feed_module import KERNEL_FOLDER, entry_point
+from features.fuse import bound_source, fused_source, load_fused
+from features.registry import Feature, Resolved, catalogue, resolve
+from features.spec import FeatureSpec
+
+BAR, QUOTE, TRADE, DEPTH = 1, 2, 3, 4
+NAMES = {"bars": BAR, "quotes": QUOTE, "trades": TRADE, "depth": DEPTH}
+EVENT = np.dtype(
+    [("ts", "i8"), ("kind", "i8"), ("gap", "i8")]
+    + [(name, "f8") for name in "a b c d e f g".split()]
+    + [("bids", "f8", (TOP_LEVELS,)), ("asks", "f8", (TOP_LEVELS,))],
+    align=True,
+)
+MINUTE = 60_000_000_000
+START = 1_700_000_040_000_000_000  # a whole minute
+
+DRIVER = '''
+from numba import carray
+
+from engine.kernel.memory import pointer
+from engine.market import MARKET
+from tests.features.harness import EVENT
+from tests.features.market_step import market_step
+
+
+@njit(error_model="numpy")
+def drive_all(fs, m, events, out):
+    for i in range(events.size):
+        e = events[i]
+        kind = market_step(m, e)
+        if kind == 1:
+            on_bar(fs, m)
+        elif kind == 2:
+            on_quote(fs, m)
+        elif kind == 3:
+            on_trade(fs, m)
+        elif kind == 4:
+            on_depth(fs, m)
+        values(fs, m, out[i])
+
+
+@njit("void(int64, int64, int64, int64, int64)", error_model="numpy", cache=CACHE)
+def drive(features, market, events, count, out):
+    fs = carray(pointer(features), (1,), FEATURES)[0]
+    m = carray(pointer(market), (1,), MARKET)[0]
+    rows = carray(pointer(out), (count, N), np.float64)
+    drive_all(fs, m, carray(pointer(events), (count,), EVENT), rows)
+
+
+@njit("void(int64)", error_model="numpy", cache=CACHE)
+def start(features):
+    init(carray(pointer(features), (1,), FEATURES)[0])
+'''
+
+
+def values_source(source: str, n: int) -> str:
+    """Write read_0 again with float64 results instead of float32 ones."""
+    lines = re.findall(r"put\(out, (\d+), (.*)\)  # ", source)
+    body = "\n".join(f"    out[{k}] = {value}" for k, value in lines)
+    return f"N = {n}\n\n\n@njit(error_model='numpy')\ndef values(fs, m, out):\n{body}\n\n"
+
+
+class World:
+    """One spec over a market of its own; state is kept between runs until `restart`."""
+
+    def __init__(self, spec: FeatureSpec, folder: Any = KERNEL_FOLDER) -> None:
+        self.spec = spec
+        self.column = {name: k for k, name in enumerate(spec.names)}
+        parts = bound_source("tests.features.market_step", ())
+        source = values_source(fused_source([spec]), len(spec)) + f"# {hash_of(parts)}\n" + DRIVER
+        self.module = load_fused([spec], folder, source)
+        self.features = np.zeros(1, self.module.FEATURES)
+        self.market = np.zeros(1, MARKET)
+        self._drive = entry_point(self.module, "drive")
+        self._start = entry_point(self.module, "start")
+        self.restart()
+
+    def restart(self) -> None:
+        """Start anew, features and market."""
+        self.market[:] = 0
+        self._start(self.features.ctypes.data)
+
+    def run(self, events: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Go on with these events; return float64[n, n_features], the values after each."""
+        if out is None:
+            out = np.empty((len(events), len(self.spec)))
+        addresses = self.features.ctypes.data, self.market.ctypes.data, events.ctypes.data
+        self._drive(*addresses, len(events), out.ctypes.data)
+        return out
+
+    def fresh(self, events: np.ndarray) -> np.ndarray:
+        """Run from the start."""
+        self.restart()
+        return self.run(np.ascontiguousarray(events))
+
+
+def hash_of(text: str) -> str:
+    """Hash a text, for naming a module by it."""
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def members(feature: Feature) -> list[tuple[str, dict[str, Any]]]:
+    """List concrete members of a feature: its defaults, and each choice once."""
+    name = feature.name.format(**feature.defaults)
+    found: list[tuple[str, dict[str, Any]]] = [(name, {})]
+    for key, words in feature.choices.items():
+        found += [(name, {key: word}) for word in words if word != feature.defaults[key]]
+    return found
+
+
+def own_features() -> list[Feature]:
+    """List the features of this folder, without those that benchmarks register."""
+    return [entry for entry in catalogue() if entry.module.startswith("features.")]
+
+
+@cache
+def every_spec() -> tuple[FeatureSpec, ...]:
+    """Return specs that together hold every member: one with defaults, more with the choices."""
+    specs: list[list[tuple[str, dict[str, Any]]]] = [[]]
+    for feature in own_features():
+        for k, member in enumerate(members(feature)):
+            while len(specs) <= k:
+                specs.append([])
+            specs[k].append(member)
+    return tuple(FeatureSpec(tuple(entries)) for entries in specs)
+
+
+@cache
+def worlds() -> tuple[World, ...]:
+    """Compile every member once for the whole session."""
+    return tuple(World(spec) for spec in every_spec())
+
+
+@cache
+def resolved() -> tuple[tuple[World, Resolved], ...]:
+    """Pair every member with its world."""
+    return tuple((w, entry) for w in worlds() for entry in resolve(w.spec))
+
+
+def bar_events(bars: dict[str, np.ndarray], start: int = START) -> np.ndarray:
+    """Make bar events, a minute apart, from open, high, low, close, volume, buy?, sell?."""
+    n = len(bars["close"])
+    events = np.zeros(n, EVENT)
+    events["kind"] = BAR
+    opened = bars.get("ts_event", start + np.arange(n) * MINUTE)
+    events["ts"] = opened + MINUTE
+    for slot, name in zip("abcdefg", ("open", "high", "low", "close", "volume", "buy", "sell")):
+        events[slot] = bars.get(name, np.nan)
+    return events
+
+
+def quote_events(quotes: dict[str, np.ndarray]) -> np.ndarray:
+    """Make quote events from ts, bid, ask, bid_size, ask_size."""
+    events = np.zeros(len(quotes["bid"]), EVENT)
+    events["kind"] = QUOTE
+    events["ts"] = quotes["ts"]
+    for slot, name in zip("abcd", ("bid", "ask", "bid_size", "ask_size")):
+        events[slot] = quotes.get(name, np.nan)
+    return events
+
+
+def trade_events(trades: dict[str, np.ndarray]) -> np.ndarray:
+    """Make trade events from ts, price, size, side."""
+    events = np.zeros(len(trades["price"]), EVENT)
+    events["kind"] = TRADE
+    events["ts"] = trades["ts"]
+    for slot, name in zip("abc", ("price", "size", "side")):
+        events[slot] = trades[name]
+    return events
+
+
+def depth_events(draw: np.random.Generator, n: int, start: int = START) -> np.ndarray:
+    """Make events of ten levels of sizes."""
+    events = np.zeros(n, EVENT)
+    events["kind"] = DEPTH
+    events["ts"] = start + np.arange(n) * 50_000_000
+    events["bids"] = draw.uniform(0.0, 5.0, (n, TOP_LEVELS))
+    events["asks"] = draw.uniform(0.0, 5.0, (n, TOP_LEVELS))
+    return events
+
+
+def random_bars(draw: np.random.Generator, n: int, price: float = 100.0) -> dict[str, np.ndarray]:
+    """Draw plausible bars with aggressor volumes; every tenth one does not trade."""
+    close = price * np.exp(np.cumsum(draw.normal(0, 1e-3, n)))
+    open_ = np.concatenate([[price], close[:-1]]) * np.exp(draw.normal(0, 2e-4, n))
+    reach = np.abs(draw.normal(0, 5e-4, (2, n)))
+    high = np.maximum(open_, close) * (1.0 + reach[0])
+    low = np.minimum(open_, close) * (1.0 - reach[1])
+    volume = np.where(draw.random(n) < 0.1, 0.0, draw.lognormal(0, 1, n))
+    buy = volume * draw.random(n)
+    return {"open": open_, "high": high, "low": low, "close": close, "volume": volume,
+            "buy": buy, "sell": volume - buy}  # fmt: skip
+
+
+def random_quotes(
+    draw: np.random.Generator, n: int, mean_ns: float = 5e6, tick: float = 0.01
+) -> dict[str, np.ndarray]:
+    """Draw quotes on a grid with gaps, bursts at the same time, and sizes in hundredths."""
+    steps = draw.exponential(mean_ns, n).astype(np.int64) * (draw.random(n) < 0.7)
+    bid = 100.0 + np.cumsum(draw.integers(-1, 2, n)) * tick
+    return {
+        "ts": START + np.cumsum(steps),
+        "bid": bid,
+        "ask": bid + tick * draw.integers(1, 4, n),
+        "bid_size": draw.integers(1, 500, n) / 100.0,
+        "ask_size": draw.integers(1, 500, n) / 100.0,
+    }
+
+
+def mixed_events(seed: int, n: int = 4000) -> np.ndarray:
+    """Draw all kinds of events in time order."""
+    draw = np.random.default_rng(seed)
+    quotes = quote_events(random_quotes(draw, n, mean_ns=2e8))
+    span = int(quotes["ts"][-1] - START)
+    n_trades, n_bars = n // 3, max(2, span // MINUTE)
+    ts = START + np.sort(draw.integers(0, span, n_trades))
+    trades = trade_events({
+        "ts": ts, "price": np.full(n_trades, 100.0), "size": draw.integers(1, 99, n_trades) / 10.0,
+        "side": draw.choice([-1.0, 1.0], n_trades),
+    })  # fmt: skip
+    parts = [quotes, trades, bar_events(random_bars(draw, n_bars)), depth_events(draw, n // 4)]
+    events = np.concatenate(parts)
+    return events[np.argsort(events["ts"], kind="stable")]
+
+
