@@ -1,0 +1,168 @@
+"""Turn columns of bars into tape rows: the bar at its close, quotes at its open and close."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.errors import DataError
+from engine.rows import ASSUMED, BAR_INTERVALS_NS, BAR_OPEN, LAST, ROW, Kind, bar_flags
+from store.encode import NO_TIME, NOT_A_PRICE, NOT_A_SIZE, number
+from store.times import to_ns
+
+Columns = Mapping[str, pa.Array]
+WRONG_RANGE = "bar with low > high or open/close outside"
+QUOTE_FIELDS = ("open_bid", "open_ask", "close_bid", "close_ask")
+# A bar in a batch: its times, values, and the bid and ask at its open and close where they are known.
+BAR = np.dtype(
+    [("ts", "i8"), ("symbol", "i8")]
+    + [(name, "f8") for name in ("open", "high", "low", "close", "volume", *QUOTE_FIELDS)]
+)
+
+
+def read_bars(columns: Columns, path: object, dropped: Counter[str]) -> np.ndarray:
+    """Return BAR[n]; `symbol` is left 0 for the caller."""
+    length = len(next(iter(columns.values())))
+    bars = np.zeros(length, BAR)
+    bars["ts"] = to_ns(_open_times(columns), "ts_event", path)
+    for name in BAR.names or ():
+        if name not in ("ts", "symbol"):
+            bars[name] = number(columns, name, length)
+    prices = np.stack([bars[name] for name in ("open", "high", "low", "close")])
+    finite = ((prices > 0) & (prices < np.inf)).all(axis=0)
+    ranged = (bars["low"] <= prices.min(axis=0)) & (bars["high"] >= prices.max(axis=0))
+    volume = bars["volume"]
+    sized = np.isnan(volume) | ((volume >= 0) & (volume < np.inf))
+    good = np.ones(length, dtype=bool)
+    for reason, passes in (
+        (NO_TIME, bars["ts"] > 0),
+        (NOT_A_PRICE, finite),
+        (WRONG_RANGE, ranged),
+        (NOT_A_SIZE, sized),
+    ):
+        count = int(np.count_nonzero(good & ~passes))
+        if count:
+            dropped[reason] += count
+            good &= passes
+    return bars[good]
+
+
+def close_rows(bars: np.ndarray, interval_ns: int, instruments: np.ndarray) -> np.ndarray:
+    """Return ROW[2n]: at each close a packet of an assumed quote and the bar.
+
+    Quotes hold the mid on both sides unless the file has bids and asks; lay_spread parts them.
+    """
+    rows = np.zeros(2 * len(bars), ROW)
+    quotes, closed = rows[0::2], rows[1::2]
+    rows["ts_recv"] = np.repeat(bars["ts"] + interval_ns, 2)
+    rows["instrument"] = np.repeat(instruments, 2)
+    quotes["kind"] = Kind.QUOTE
+    quotes["flags"] = ASSUMED
+    quotes["ts_event"] = bars["ts"] + interval_ns
+    _lay_quote(quotes, bars, "close")
+    closed["kind"] = Kind.BAR
+    closed["flags"] = LAST | bar_flags(interval_ns)
+    closed["ts_event"] = bars["ts"]
+    for slot, name in enumerate(("open", "high", "low", "close", "volume")):
+        closed[f"f{slot}"] = bars[name]
+    return rows
+
+
+def open_rows(bars: np.ndarray, instruments: np.ndarray) -> np.ndarray:
+    """Return ROW[n]: an assumed quote at each open, marked BAR_OPEN."""
+    rows = np.zeros(len(bars), ROW)
+    rows["kind"] = Kind.QUOTE
+    rows["flags"] = ASSUMED | BAR_OPEN | LAST
+    rows["ts_event"] = rows["ts_recv"] = bars["ts"]
+    rows["instrument"] = instruments
+    _lay_quote(rows, bars, "open")
+    return rows
+
+
+def _lay_quote(rows: np.ndarray, bars: np.ndarray, at: str) -> None:
+    """Set bid and ask from the bar's own quotes, or both to its price; sizes stay NaN."""
+    bid, ask = bars[f"{at}_bid"], bars[f"{at}_ask"]
+    known = (bid > 0) & (ask > 0)
+    rows["f0"] = np.where(known, bid, bars[at])
+    rows["f1"] = np.where(known, ask, bars[at])
+    rows["f2"] = rows["f3"] = np.nan
+    rows["i4"] = known  # 1: a quote of the file, no spread to lay
+
+
+def lay_spread(
+    rows: np.ndarray,
+    *,
+    tick: np.ndarray,
+    lot: np.ndarray,
+    half_spread: float,
+    size_notional: float,
+) -> None:
+    """Give assumed quotes their spread, to the tick outward, and their size, in place.
+
+    Args:
+        rows: ROW[n] of any kinds; only quotes with the flag ASSUMED are changed.
+        tick: float64[n], the price increment of each row's instrument.
+        lot: float64[n], its size increment.
+        half_spread: half the assumed spread as a share of the price.
+        size_notional: assumed size at the touch, in quote currency.
+    """
+    chosen = (rows["kind"] == Kind.QUOTE) & (rows["flags"] & ASSUMED != 0)
+    if not chosen.any():
+        return
+    some = rows[chosen]
+    tick, lot = tick[chosen], lot[chosen]
+    laid = some["i4"] == 0
+    mid = (some["f0"] + some["f1"]) / 2
+    # The nearest tick is taken first where the price lies on one, so that float noise moves nothing.
+    low = np.floor(mid * (1.0 - half_spread) / tick + 1e-7) * tick
+    high = np.ceil(mid * (1.0 + half_spread) / tick - 1e-7) * tick
+    digits = 10.0 ** np.ceil(-np.log10(tick) + 6.0)
+    low, high = np.rint(low * digits) / digits, np.rint(high * digits) / digits
+    low = np.where(low > 0, low, tick)
+    some["f0"] = np.where(laid, low, some["f0"])
+    some["f1"] = np.where(laid, high, some["f1"])
+    lots = np.maximum(np.floor(size_notional / mid / lot), 1.0)
+    some["f2"] = some["f3"] = lots * lot
+    rows[chosen] = some
+
+
+def interval_of(stamps: np.ndarray, symbols: np.ndarray) -> int:
+    """Return the interval of bars in ns: the most frequent step, 0 if there is none.
+
+    >>> interval_of(np.array([0, 60, 120, 300]) * 10**9, np.zeros(4, dtype=int))
+    60000000000
+    """
+    order = np.lexsort((stamps, symbols))
+    steps = np.diff(stamps[order])
+    steps = steps[(np.diff(symbols[order]) == 0) & (steps > 0)]
+    if len(steps) == 0:
+        return 0
+    values, counts = np.unique(steps, return_counts=True)
+    return int(values[np.argmax(counts)])
+
+
+def checked_interval(interval_ns: int, path: object) -> int:
+    """Return the interval, refusing one that no bar row can carry.
+
+    A step of one to four days is the daily interval (weekends are no bars).
+    """
+    day = BAR_INTERVALS_NS[-1]
+    if interval_ns in (day, 2 * day, 3 * day, 4 * day):
+        return day
+    if interval_ns not in BAR_INTERVALS_NS:
+        allowed = ", ".join(f"{one // 10**9}" for one in BAR_INTERVALS_NS)
+        raise DataError(
+            f"{path}: bars of {interval_ns / 1e9:g} s; allowed intervals in seconds: {allowed}"
+        )
+    return interval_ns
+
+
+def _open_times(columns: Columns) -> pa.Array:
+    """Return the column of open times; a date and a time of day are joined."""
+    stamps = columns["ts_event"]
+    clock = columns.get("clock")
+    if clock is None or not pa.types.is_string(clock.type):
+        return stamps
+    return pc.binary_join_element_wise(stamps.cast(pa.string()), clock, " ")

@@ -1,0 +1,330 @@
+"""Decode Binance market messages (spot and USD-M) straight into tape rows. Pure: bytes in, rows out."""
+
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from engine.rows import LAST, OFF_MARKET, ROW_BYTES, SNAPSHOT, SNAPSHOT_START, Kind
+
+# Bounds that no market reaches: zero, negative, infinite and absurd numbers are refused while parsing.
+Price = Annotated[float, Meta(gt=0, lt=1e15)]
+Size = Annotated[float, Meta(ge=0, lt=1e18)]
+Id = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Stamp = Annotated[int, Meta(ge=0, lt=4_102_444_800_000_000)]  # ms, or us by its size; until 2100
+Levels = list[tuple[Price, Size]]
+MICROSECONDS_FROM = 100_000_000_000_000  # a larger stamp counts microseconds
+
+MARKET_PRINTS = ("", "MARKET")
+
+
+class Ticker(msgspec.Struct, gc=False):
+    """bookTicker; spot sends no times."""
+
+    u: Id
+    s: str
+    b: Price
+    B: Size
+    a: Price
+    A: Size
+    T: Stamp = 0
+    E: Stamp = 0
+
+
+class Trade(msgspec.Struct, gc=False):
+    """One trade; `X` tells market trades from insurance fund prints (USD-M)."""
+
+    s: str
+    t: Id
+    p: Price
+    q: Size
+    T: Stamp
+    m: bool
+    X: str = ""
+
+
+class AggregateTrade(msgspec.Struct, gc=False):
+    """Trades of one taker order at one price."""
+
+    s: str
+    a: Id
+    p: Price
+    q: Size
+    T: Stamp
+    m: bool
+
+
+class Update(msgspec.Struct, gc=False):
+    """depthUpdate; sizes are absolute."""
+
+    s: str
+    U: Id
+    u: Id
+    b: Levels
+    a: Levels
+    E: Stamp
+    T: Stamp = 0
+    pu: int = -1
+
+
+class Book(msgspec.Struct, gc=False):
+    """A full book, as REST gives it: without a symbol."""
+
+    lastUpdateId: Id
+    bids: Levels
+    asks: Levels
+    E: Stamp = 0
+    T: Stamp = 0
+
+
+class _TickerIn(msgspec.Struct, gc=False):
+    data: Ticker
+
+
+class _TradeIn(msgspec.Struct, gc=False):
+    data: Trade
+
+
+class _AggregateIn(msgspec.Struct, gc=False):
+    data: AggregateTrade
+
+
+class _UpdateIn(msgspec.Struct, gc=False):
+    data: Update
+
+
+class _Kind(msgspec.Struct, gc=False):
+    """What tells the kind of a message whose keys come in another order."""
+
+    e: str = ""
+    u: int | None = None
+    lastUpdateId: int | None = None
+    stream: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+    result: msgspec.Raw | None = None
+    id: msgspec.Raw | None = None
+    code: int | None = None
+
+
+class DepthIds(NamedTuple):
+    """What the sync must know of the depth packet decoded last."""
+
+    first_id: int
+    last_id: int
+    prev_id: int
+    snapshot: bool
+
+
+def _decoder(kind: type) -> msgspec.json.Decoder:
+    return msgspec.json.Decoder(kind, strict=False)
+
+
+_TICKER = _decoder(Ticker).decode
+_TRADE = _decoder(Trade).decode
+_AGGREGATE = _decoder(AggregateTrade).decode
+_UPDATE = _decoder(Update).decode
+_BOOK = _decoder(Book).decode
+_TICKER_IN = _decoder(_TickerIn).decode
+_TRADE_IN = _decoder(_TradeIn).decode
+_AGGREGATE_IN = _decoder(_AggregateIn).decode
+_UPDATE_IN = _decoder(_UpdateIn).decode
+_KIND = _decoder(_Kind).decode
+
+_HEAD = "<qqHBbHH"  # ts_event ts_recv instrument kind side flags check
+_PUT_TICKER = struct.Struct(_HEAD + "ddddq").pack_into
+_PUT_TRADE = struct.Struct(_HEAD + "ddqqq").pack_into
+_PUT_LEVEL = struct.Struct(_HEAD + "ddqqq").pack_into
+_QUOTE, _TRADED, _DEPTH = int(Kind.QUOTE), int(Kind.TRADE), int(Kind.DEPTH)
+_IGNORED = ("kline", "24hrTicker", "24hrMiniTicker", "markPriceUpdate", "avgPrice", "forceOrder")
+
+
+class MessageDecoder:
+    """Decode the messages of one connection.
+
+    Nothing that a venue sends raises: what cannot be used is counted in `skipped` by its reason.
+    Duplicate keys of a JSON object: the last one counts.
+    """
+
+    def __init__(self, symbols: Mapping[str, int], ticks: Mapping[int, float] | None = None) -> None:
+        """Take the instruments.
+
+        Args:
+            symbols: "BTCUSDT" -> index on the tape; a symbol that raises KeyError is skipped.
+            ticks: index -> price increment; depth rows get their price in ticks. Where it is
+                missing `i2` holds the previous update id, for the importer to fill later.
+        """
+        self._symbols = symbols
+        self._ticks = dict(ticks or {})
+        self.skipped: Counter[str] = Counter()
+        self.depth: DepthIds | None = None  # of the packet written last; None if it is no depth
+        self.needed_rows = 0  # rows of the message that did not fit
+
+    def decode_into(
+        self, message: bytes, buffer: memoryview, at: int, ts_recv: int, symbol: str = ""
+    ) -> int:
+        """Write the rows of one message, one packet, from slot `at` on.
+
+        Args:
+            message: the frame as received; raw or with the combined-stream envelope.
+            buffer: writable bytes of whole ROWs, `memoryview(rows).cast("B")`.
+            at: index of the first row to write.
+            ts_recv: our receive stamp, ns.
+            symbol: whose book a bare snapshot is (REST replies do not say).
+        Returns:
+            rows written: 0 if the message holds nothing for the tape, -1 if the buffer is too short
+            for it (see `needed_rows`).
+        """
+        try:
+            lead = message[2]
+            if lead == 115:  # {"stream":
+                mark = message[message.index(b"@", 10, 64) + 1]
+                if mark == 98:  # bookTicker
+                    return self._ticker(_TICKER_IN(message).data, buffer, at, ts_recv)
+                if mark == 116:  # trade
+                    return self._trade(_TRADE_IN(message).data, buffer, at, ts_recv)
+                if mark == 100:  # depth
+                    return self._update(_UPDATE_IN(message).data, buffer, at, ts_recv)
+                if mark == 97:  # aggTrade
+                    return self._aggregate(_AGGREGATE_IN(message).data, buffer, at, ts_recv)
+            elif lead == 117:  # {"u":
+                return self._ticker(_TICKER(message), buffer, at, ts_recv)
+            elif lead == 101:  # {"e":
+                mark = message[6]
+                if mark == 98:
+                    return self._ticker(_TICKER(message), buffer, at, ts_recv)
+                if mark == 116:
+                    return self._trade(_TRADE(message), buffer, at, ts_recv)
+                if mark == 100:
+                    return self._update(_UPDATE(message), buffer, at, ts_recv)
+        except (msgspec.MsgspecError, ValueError, IndexError, RecursionError):
+            pass  # another layout, or bad: the slow way tells which
+        except KeyError:
+            self.skipped["unknown symbol"] += 1
+            self.depth = None
+            return 0
+        return self._by_kind(message, buffer, at, ts_recv, symbol)
+
+    def _by_kind(
+        self, message: bytes, buffer: memoryview, at: int, ts_recv: int, symbol: str
+    ) -> int:
+        """Decode a message by what it says of itself, whatever the order of its keys."""
+        self.depth = None
+        try:
+            kind = _KIND(message)
+            if kind.stream and len(bytes(kind.data)):
+                message = bytes(kind.data)
+                kind = _KIND(message)
+            if kind.e == "trade":
+                return self._trade(_TRADE(message), buffer, at, ts_recv)
+            if kind.e == "depthUpdate":
+                return self._update(_UPDATE(message), buffer, at, ts_recv)
+            if kind.e == "aggTrade":
+                return self._aggregate(_AGGREGATE(message), buffer, at, ts_recv)
+            if kind.e == "bookTicker" or (kind.e == "" and kind.u is not None):
+                return self._ticker(_TICKER(message), buffer, at, ts_recv)
+            if kind.lastUpdateId is not None:
+                return self._book(_BOOK(message), symbol, buffer, at, ts_recv)
+        except (msgspec.ValidationError, OverflowError):
+            self.skipped["field missing, of the wrong type or out of bounds"] += 1
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self.skipped["no JSON"] += 1
+        except KeyError:
+            self.skipped["unknown symbol"] += 1
+        else:
+            if kind.e in _IGNORED:
+                self.skipped[f"{kind.e} is not used"] += 1
+            elif kind.id is not None or kind.result is not None:
+                self.skipped["answer to a request"] += 1
+            else:
+                self.skipped["unknown message"] += 1
+        return 0
+
+    def _ticker(self, m: Ticker, buffer: memoryview, at: int, ts_recv: int) -> int:
+        """Write one QUOTE row."""
+        self.depth = None
+        if (at + 1) * ROW_BYTES > len(buffer):
+            return self._short(1)
+        stamp = m.T or m.E
+        if stamp:
+            stamp *= 1_000_000 if stamp < MICROSECONDS_FROM else 1_000
+        index = self._symbols[m.s]
+        _PUT_TICKER(
+            buffer, at * 64, stamp, ts_recv, index, _QUOTE, 0, LAST, 0, m.b, m.a, m.B, m.A, m.u
+        )
+        return 1
+
+    def _trade(self, m: Trade, buffer: memoryview, at: int, ts_recv: int) -> int:
+        """Write one TRADE row."""
+        self.depth = None
+        if (at + 1) * ROW_BYTES > len(buffer):
+            return self._short(1)
+        stamp = m.T * (1_000_000 if m.T < MICROSECONDS_FROM else 1_000)
+        flags = LAST if m.X in MARKET_PRINTS else LAST | OFF_MARKET
+        side = -1 if m.m else 1
+        index = self._symbols[m.s]
+        _PUT_TRADE(
+            buffer, at * 64, stamp, ts_recv, index, _TRADED, side, flags, 0, m.p, m.q, m.t, 0, 0
+        )
+        return 1
+
+    def _aggregate(self, m: AggregateTrade, buffer: memoryview, at: int, ts_recv: int) -> int:
+        """Write one TRADE row."""
+        return self._trade(Trade(m.s, m.a, m.p, m.q, m.T, m.m), buffer, at, ts_recv)
+
+    def _update(self, m: Update, buffer: memoryview, at: int, ts_recv: int) -> int:
+        """Write the DEPTH rows of an update: bids, then asks."""
+        self.depth = DepthIds(m.U, m.u, m.pu, False)
+        index = self._symbols[m.s]
+        head = (m.T or m.E, ts_recv, index, 0)
+        return self._levels(head, m.b, m.a, (m.pu, m.u, m.U), buffer, at)
+
+    def _book(self, m: Book, symbol: str, buffer: memoryview, at: int, ts_recv: int) -> int:
+        """Write the DEPTH rows of a full book."""
+        self.depth = DepthIds(m.lastUpdateId, m.lastUpdateId, -1, True)
+        index = self._symbols[symbol]
+        head = (m.T or m.E, ts_recv, index, SNAPSHOT)
+        return self._levels(head, m.bids, m.asks, (-1, m.lastUpdateId, 0), buffer, at)
+
+    def _levels(
+        self,
+        head: tuple[int, int, int, int],
+        bids: Levels,
+        asks: Levels,
+        ids: tuple[int, int, int],
+        buffer: memoryview,
+        at: int,
+    ) -> int:
+        """Write levels as one packet."""
+        stamp, ts_recv, index, flags = head
+        prev_id, last_id, first_id = ids
+        count = len(bids) + len(asks)
+        if count == 0:
+            return 0
+        if (at + count) * ROW_BYTES > len(buffer):
+            return self._short(count)
+        if stamp:
+            stamp *= 1_000_000 if stamp < MICROSECONDS_FROM else 1_000
+        tick = self._ticks.get(index, 0.0)
+        offset = at * ROW_BYTES
+        last = offset + (count - 1) * ROW_BYTES
+        mark = flags | SNAPSHOT_START if flags else 0
+        for side, levels in ((1, bids), (-1, asks)):
+            for price, size in levels:
+                if offset == last:
+                    mark |= LAST
+                slot = round(price / tick) if tick else prev_id
+                _PUT_LEVEL(
+                    buffer, offset, stamp, ts_recv, index, _DEPTH, side, mark, 0,
+                    price, size, slot, last_id, first_id,
+                )  # fmt: skip
+                offset += ROW_BYTES
+                mark = flags
+        return count
+
+    def _short(self, rows: int) -> int:
+        """Say that the buffer is too short."""
+        self.needed_rows = rows
+        return -1
