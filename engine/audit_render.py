@@ -211,12 +211,8 @@ class Renderer:
     def _exposure(self, c: Columns) -> Fields:
         parts = ("filled", "resting", "in_flight", "unknown", "total", "limit")
         fields: Fields = [(name, c.money(f"i{k}")) for k, name in enumerate(parts)]
-        causes = zip(c.ints("id"), c.ints("code"), c.ints("i6"))
-        intents = (Record.INTENT, Record.VERDICT)
-        ids = [
-            f'{{"change":{change},"{"intent" if code in intents else "order"}":{cause}}}'
-            for change, code, cause in causes
-        ]
+        causes = zip(c.ints("id"), c.ints("i6"))
+        ids = [f'{{"change":{change},"order":{order}}}' for change, order in causes]
         return [*fields, ("cause", c.names("code", Record)), ("ids", ids)]
 
     def _event(self, c: Columns) -> Fields:

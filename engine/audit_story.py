@@ -142,11 +142,7 @@ def order_story(run_dir: Path, order_id: int) -> Story:
     parts: dict[int, list[np.ndarray]] = {kind: [] for kind in Record}
     for block in audit.blocks():
         kind, ident, cause = block["kind"], block["id"], block["i6"]
-        exposed = (kind == Record.EXPOSURE) & np.where(
-            np.isin(block["code"], (Record.INTENT, Record.VERDICT)),
-            (cause == intent_id) | (cause == order_id),
-            cause == order_id,
-        )
+        exposed = (kind == Record.EXPOSURE) & (cause == order_id)
         mine = (
             ((kind == Record.INTENT) & (ident == intent_id))
             | ((kind == Record.ORDER) & (ident == order_id))
