@@ -17,12 +17,19 @@ _TRAINING = {"lightgbm", "onnx", "onnxmltools", "scipy", "skl2onnx", "sklearn"}
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """80 columns wherever the help is read; names and their help on one line."""
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog, **(kwargs | {"max_help_position": 26, "width": 80}))
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with errors of one line that name the nearest word; no abbreviated flags."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", _Help)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
