@@ -105,7 +105,7 @@ class CaptureFeed:
         self, source: Source, decoder: WireDecoder, dropped: Counter[str]
     ) -> Iterator[np.ndarray]:
         """Yield rows of one file in the order in which a book must apply them."""
-        buffer = memoryview(self._buffer).cast("B")
+        buffer = memoryview(self._buffer.view(np.uint8))
         at = 0
         plain = 0  # rows before this one wait to be copied out
         found: list[np.ndarray] = []

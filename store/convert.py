@@ -67,6 +67,13 @@ class Conversion:
         by_receive = self._by_receive()
         shifts = self._offsets()
         instruments = [self._instrument(number, shifts) for number in order]
+        made = [one.symbol for one in instruments if "bars" in one.has and "quotes" not in one.has]
+        if made:
+            self.notes.append(
+                f"quotes of {', '.join(made)} are made from bars: spread "
+                f"{self.options.assumed.bar_spread_bps:g} bps, size "
+                f"{self.options.assumed.quote_size_notional:g} in quote currency"
+            )
         finish = _Finish(order, instruments, self.options.assumed)
         streams = self._streams(shifts, by_receive)
         total = sum(feed.learnt.rows for feed in self.feeds)
@@ -164,8 +171,6 @@ class Conversion:
                     inferred.remove(name)
         if not sized and "lot" in inferred:
             self.notes.append(f"{venue}:{symbol}: no sizes in the data, lot {found['lot']} assumed")
-        if "quotes" not in has and "bars" in has:
-            self.notes.append(f"{venue}:{symbol}: quotes are made from bars, see assumed")
         _, base, quote = split_symbol(symbol)
         shift = shifts.get(venue, 0) or (known.clock_offset_ns if known else 0)
         return Instrument(

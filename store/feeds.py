@@ -199,7 +199,7 @@ class BarFeed:
         """Read the file once; find the interval."""
         self._registry = registry
         steps: Counter[int] = Counter()
-        quoted = {"open_bid", "open_ask", "close_bid", "close_ask"} <= self.fields.keys()
+        quoted = set(bar_rows.QUOTE_FIELDS) <= self.fields.keys()
         for bars in self._bars(dropped):
             step = bar_rows.interval_of(bars["ts"], bars["symbol"])
             if step:
@@ -210,9 +210,9 @@ class BarFeed:
             for number in np.unique(bars["symbol"]).tolist():
                 some = bars[bars["symbol"] == number]
                 grid = registry.grids[number]
-                for name in ("open", "high", "low", "close"):
-                    grid.price.add(some[name])
-                grid.size.add(np.nan_to_num(some["volume"]))
+                for name in bar_rows.QUOTE_FIELDS if quoted else ("open", "high", "low", "close"):
+                    grid.price.add(np.nan_to_num(some[name]))
+                grid.volume.add(np.nan_to_num(some["volume"]))
                 registry.has[number] |= {"bars"} | ({"bar_quotes"} if quoted else set())
         self.interval_ns = _interval(steps, self.source.path)
         for number in set(self._numbers):
@@ -317,7 +317,7 @@ def learn_market(rows: np.ndarray, registry: Registry) -> None:
             elif kind == Kind.DEPTH:
                 has |= {"depth"}
                 grid.price.add(part["f0"])
-                grid.size.add(part["f1"])
+                grid.level.add(part["f1"])
 
 
 def symbol_numbers(column: pa.Array, venue: str, registry: Registry) -> np.ndarray:

@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 
 MAX_DECIMALS = 10
+MAX_SIZE_DECIMALS = 8  # what lies beyond is the noise of summed volumes
 MAX_DIGITS = 10**15  # more significant digits than that are float noise, no decimal of a venue
 TRUSTED_STEPS = 32  # so many changes are needed before an increment above 10^-decimals is believed
 TRUSTED_TRADES = 1000  # so many trades before their smallest notional says anything
@@ -26,6 +27,7 @@ class Increment:
     noise: int = 0
     values: int = 0
     largest: float = 0.0
+    max_decimals: int = MAX_DECIMALS
 
     def add(self, values: np.ndarray) -> None:
         """Take in float64[n], positive and finite or 0."""
@@ -37,10 +39,10 @@ class Increment:
         self.steps += int(np.count_nonzero(values[1:] != values[:-1]))
         distinct = np.unique(values) if len(values) > 64 else values
         scaled, exact = _scaled(distinct, self.decimals)
-        while not exact.all() and self.decimals < MAX_DECIMALS:
+        while not exact.all() and self.decimals < self.max_decimals:
             finer, finer_exact = _scaled(distinct, self.decimals + 1)
             if np.count_nonzero(finer_exact) <= np.count_nonzero(exact) and not _any_finer(
-                distinct[~exact], self.decimals
+                distinct[~exact], self.decimals, self.max_decimals
             ):
                 break
             self.decimals += 1
@@ -51,21 +53,31 @@ class Increment:
             divisor = int(np.gcd.reduce(scaled[exact].astype(np.int64)))
             self.divisor = int(np.gcd(self.divisor, divisor))
 
-    def text(self) -> str | None:
-        """Return the increment as a decimal string, or None if nothing was seen."""
+    def text(self, *, decimal: bool = False) -> str | None:
+        """Return the increment as a decimal string, or None if nothing was seen.
+
+        Args:
+            decimal: a power of ten, also where all values have a larger divisor.
+        """
         if self.divisor == 0:
             return None
         unit = Decimal(1).scaleb(-self.decimals)
-        step = _usual(self.divisor) if self.steps >= TRUSTED_STEPS else 1
+        step = _usual(self.divisor) if self.steps >= TRUSTED_STEPS and not decimal else 1
         return format((unit * step).normalize(), "f")
 
 
 @dataclass
 class Grid:
-    """What is learnt of one instrument's grid."""
+    """What is learnt of one instrument's grid.
+
+    The lot comes from trades and quotes; from resting levels only if there are none (old ones keep
+    the lot of years ago), and from bars only as a power of ten (volumes are sums).
+    """
 
     price: Increment = field(default_factory=Increment)
-    size: Increment = field(default_factory=Increment)
+    size: Increment = field(default_factory=lambda: Increment(max_decimals=MAX_SIZE_DECIMALS))
+    level: Increment = field(default_factory=lambda: Increment(max_decimals=MAX_SIZE_DECIMALS))
+    volume: Increment = field(default_factory=lambda: Increment(max_decimals=MAX_SIZE_DECIMALS))
     trades: int = 0
     smallest_notional: float = float("inf")
 
@@ -86,7 +98,7 @@ class Grid:
 
         Without sizes the lot is the power of ten that is worth at most 0.01 in quote currency.
         """
-        text = self.size.text()
+        text = self.size.text() or self.level.text() or self.volume.text(decimal=True)
         if text is not None:
             return text, True
         worth = max(self.price.largest, 1e-9)
@@ -109,9 +121,9 @@ def _scaled(values: np.ndarray, decimals: int) -> tuple[np.ndarray, np.ndarray]:
     return scaled, (scaled / power == values) & (scaled < MAX_DIGITS)
 
 
-def _any_finer(values: np.ndarray, decimals: int) -> bool:
-    """Say whether some value is exact with more decimals than these."""
-    return any(_scaled(values, d)[1].any() for d in range(decimals + 1, MAX_DECIMALS + 1))
+def _any_finer(values: np.ndarray, decimals: int, most: int) -> bool:
+    """Say whether some value is exact with more decimals than these, but no more than `most`."""
+    return any(_scaled(values, d)[1].any() for d in range(decimals + 1, most + 1))
 
 
 def _usual(divisor: int) -> int:

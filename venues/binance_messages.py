@@ -169,7 +169,7 @@ class MessageDecoder:
 
         Args:
             message: the frame as received; raw or with the combined-stream envelope.
-            buffer: writable bytes of whole ROWs, `memoryview(rows).cast("B")`.
+            buffer: writable bytes of whole ROWs, `memoryview(rows.view(np.uint8))`.
             at: index of the first row to write.
             ts_recv: our receive stamp, ns.
             symbol: whose book a bare snapshot is (REST replies do not say).
@@ -286,7 +286,7 @@ class MessageDecoder:
         self.depth = DepthIds(m.lastUpdateId, m.lastUpdateId, -1, True)
         index = self._symbols[symbol]
         head = (m.T or m.E, ts_recv, index, SNAPSHOT)
-        return self._levels(head, m.bids, m.asks, (-1, m.lastUpdateId, 0), buffer, at)
+        return self._levels(head, m.bids, m.asks, (-1, m.lastUpdateId, m.lastUpdateId), buffer, at)
 
     def _levels(
         self,
