@@ -22,13 +22,12 @@ def window_dtype(columns: int, ring: int = RING) -> np.dtype[Any]:
     """Lay out a window of one column (levels) or two (sums); `ring` is a power of two.
 
     >>> window_dtype(1).itemsize, window_dtype(2).itemsize
-    (16448, 24640)
+    (16456, 24648)
     """
     words = [("cell", "i8", (ring,))]
     words += [(name, "f8", (ring,)) for name in ("x", "y")[:columns]]
-    counters = [(name, "i8") for name in ("head", "tail", "cell_ns", "start", "started", "gaps")]
-    sums = [("total_x", "f8"), ("total_y", "f8")]
-    return np.dtype([*words, *counters, *sums], align=True)
+    words += [(name, "i8") for name in "head tail flip cell_ns start started gaps".split()]
+    return np.dtype([*words, ("late_x", "f8"), ("late_y", "f8")], align=True)
 
 
 @step
@@ -40,8 +39,9 @@ def window_init(w: Record, seconds: int) -> None:
     w["gaps"] = 0
     w["head"] = 0
     w["tail"] = 0
-    w["total_x"] = 0.0
-    w["total_y"] = 0.0
+    w["flip"] = 0
+    w["late_x"] = 0.0
+    w["late_y"] = 0.0
 
 
 @step
@@ -54,8 +54,9 @@ def window_touch(w: Record, m: Record) -> bool:
     w["gaps"] = m["gap_count"]
     w["head"] = 0
     w["tail"] = 0
-    w["total_x"] = 0.0
-    w["total_y"] = 0.0
+    w["flip"] = 0
+    w["late_x"] = 0.0
+    w["late_y"] = 0.0
     return False
 
 
@@ -79,51 +80,52 @@ def edge_cell(w: Record, m: Record) -> int:
 def window_add(w: Record, m: Record, x: float, y: float) -> None:
     """Add (x, y) at the time of m, in a window of two columns.
 
-    Sums are rebuilt from the ring once a turn and cleared when the window is empty, so that
-    rounding cannot add up.
+    Nothing is ever subtracted, so no rounding is left behind: cells before `flip` hold the sum from
+    themselves up to `flip`, later ones their own sums, which `late_x` and `late_y` add up.
     """
     cells = w["cell"]
     mask = cells.size - 1
     edge = edge_cell(w, m)
-    while w["tail"] < w["head"] and cells[w["tail"] & mask] <= edge:
-        w["total_x"] -= w["x"][w["tail"] & mask]
-        w["total_y"] -= w["y"][w["tail"] & mask]
-        w["tail"] += 1
-    if w["tail"] == w["head"]:
-        w["total_x"] = 0.0
-        w["total_y"] = 0.0
     cell = m["ts"] // w["cell_ns"]
-    if w["tail"] < w["head"] and cells[(w["head"] - 1) & mask] >= cell:
-        w["x"][(w["head"] - 1) & mask] += x
-        w["y"][(w["head"] - 1) & mask] += y
-    else:
-        if w["head"] - w["tail"] == cells.size:
-            m["window_overflows"] += 1
-            w["total_x"] -= w["x"][w["tail"] & mask]
-            w["total_y"] -= w["y"][w["tail"] & mask]
-            w["tail"] += 1
+    tail = w["tail"]
+    while tail < w["head"] and cells[tail & mask] <= edge:
+        tail += 1
+    fresh = tail == w["head"] or cells[(w["head"] - 1) & mask] < cell
+    if fresh and w["head"] - tail == cells.size:
+        m["window_overflows"] += 1
+        tail += 1
+    if tail > w["tail"]:
+        w["tail"] = tail
+        if tail >= w["flip"]:
+            window_flip(w)
+    w["late_x"] += x
+    w["late_y"] += y
+    if fresh:
         slot = w["head"] & mask
         cells[slot] = cell
         w["x"][slot] = x
         w["y"][slot] = y
         w["head"] += 1
-    w["total_x"] += x
-    w["total_y"] += y
-    if w["head"] & mask == 0:
-        window_rebuild(w)
+    elif w["head"] > w["flip"]:
+        w["x"][(w["head"] - 1) & mask] += x
+        w["y"][(w["head"] - 1) & mask] += y
 
 
 @step
-def window_rebuild(w: Record) -> None:
-    """Sum the cells of the window afresh."""
+def window_flip(w: Record) -> None:
+    """Replace the sums of all cells by the sums from each one to the newest."""
     mask = w["cell"].size - 1
-    total_x = 0.0
-    total_y = 0.0
-    for k in range(w["tail"], w["head"]):
-        total_x += w["x"][k & mask]
-        total_y += w["y"][k & mask]
-    w["total_x"] = total_x
-    w["total_y"] = total_y
+    x = 0.0
+    y = 0.0
+    for back in range(w["head"] - w["tail"]):
+        at = (w["head"] - 1 - back) & mask
+        x += w["x"][at]
+        y += w["y"][at]
+        w["x"][at] = x
+        w["y"][at] = y
+    w["flip"] = w["head"]
+    w["late_x"] = 0.0
+    w["late_y"] = 0.0
 
 
 @step
@@ -132,14 +134,19 @@ def window_sums(w: Record, m: Record) -> tuple[float, float]:
     cells = w["cell"]
     mask = cells.size - 1
     edge = edge_cell(w, m)
-    x = w["total_x"]
-    y = w["total_y"]
     k = w["tail"]
     while k < w["head"] and cells[k & mask] <= edge:
-        x -= w["x"][k & mask]
-        y -= w["y"][k & mask]
         k += 1
-    return (x, y) if k < w["head"] else (0.0, 0.0)
+    if k < w["flip"]:
+        return w["x"][k & mask] + w["late_x"], w["y"][k & mask] + w["late_y"]
+    if k == w["tail"]:
+        return w["late_x"], w["late_y"]
+    x = 0.0
+    y = 0.0
+    for at in range(k, w["head"]):
+        x += w["x"][at & mask]
+        y += w["y"][at & mask]
+    return x, y
 
 
 @step

@@ -1,0 +1,235 @@
+"""Every feature on ticks against an independent vectorised version, on drawn and on real quotes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from tests.features.bar_reference import ema
+from tests.features.harness import (
+    EVENT,
+    QUOTE,
+    TRADE,
+    depth_events,
+    members,
+    own_features,
+    quote_events,
+    random_quotes,
+    trade_events,
+    worlds,
+)
+
+DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+SECOND = 1_000_000_000
+ON_TICKS = [f for f in own_features() if "bars" not in f.inputs({**f.defaults, "mode": 0})]
+
+Columns = dict[str, np.ndarray]
+
+
+def columns(events: np.ndarray) -> Columns:
+    """Spread events into columns: the touch in force at each, the trades, the cells' clock."""
+    quote, trade = events["kind"] == QUOTE, events["kind"] == TRADE
+    found: Columns = {"ts": events["ts"], "quote": quote, "trade": trade}
+    for slot, name in zip("abcd", ("bid", "ask", "bid_size", "ask_size")):
+        held = pl.Series(np.where(quote, events[slot], np.nan)).fill_nan(None).forward_fill()
+        found[name] = held.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    found["mid"] = (found["bid"] + found["ask"]) / 2.0
+    found["size"], found["side"] = events["b"], events["c"]
+    return found
+
+
+def before(c: Columns, name: str) -> np.ndarray:
+    """Return, at quotes, the value at the quote before; NaN at the first and elsewhere."""
+    out = np.full(len(c["ts"]), np.nan)
+    at = np.flatnonzero(c["quote"])
+    out[at[1:]] = c[name][at[:-1]]
+    return out
+
+
+def window_sum(c: Columns, x: np.ndarray, seconds: int) -> np.ndarray:
+    """Sum x over the cells of the window that ends at each event."""
+    cell = c["ts"] // (seconds * SECOND // 1000)
+    first = np.searchsorted(cell, cell - 1000, side="right")
+    pairs = np.stack([first, np.arange(1, len(cell) + 1)], axis=1).ravel()
+    return np.add.reduceat(np.append(np.nan_to_num(x), 0.0), pairs)[::2]
+
+
+def warm(c: Columns, x: np.ndarray, seconds: int) -> np.ndarray:
+    return np.where(c["ts"] - c["ts"][0] >= seconds * SECOND, x, np.nan)
+
+
+def share(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.where(np.abs(b) < 1e-12, 0.0, a / b)
+
+
+def velocity(c: Columns, seconds: int) -> np.ndarray:
+    cell = c["ts"] // (seconds * SECOND // 1000)
+    then = c["mid"][np.maximum(np.searchsorted(cell, cell - 1000, side="right") - 1, 0)]
+    return warm(c, 1e4 * (c["mid"] / then - 1.0) / seconds, seconds)
+
+
+def order_flow(c: Columns, seconds: int) -> np.ndarray:
+    was = {name: before(c, name) for name in ("bid", "ask", "bid_size", "ask_size")}
+    bids = c["bid_size"] * (c["bid"] >= was["bid"]) - was["bid_size"] * (c["bid"] <= was["bid"])
+    asks = c["ask_size"] * (c["ask"] <= was["ask"]) - was["ask_size"] * (c["ask"] >= was["ask"])
+    flow = window_sum(c, bids - asks, seconds)
+    return warm(c, share(flow, window_sum(c, np.abs(bids) + np.abs(asks), seconds)), seconds)
+
+
+def trade_flow(c: Columns, seconds: int) -> np.ndarray:
+    size = np.where(c["trade"], c["size"], 0.0)
+    side = np.where(c["trade"], c["side"], 0.0)
+    signed = window_sum(c, size * side, seconds)
+    return warm(c, share(signed, window_sum(c, size, seconds)), seconds)
+
+
+def volatility(c: Columns, seconds: int) -> np.ndarray:
+    move = 1e4 * (c["mid"] / before(c, "mid") - 1.0)
+    return warm(c, np.sqrt(np.maximum(window_sum(c, move**2, seconds), 0.0)), seconds)
+
+
+def on_quotes(c: Columns, x: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Apply x to the mids of the quotes and hold the result between them."""
+    out = np.full(len(c["ts"]), np.nan)
+    out[c["quote"]] = x(c["mid"][c["quote"]])
+    return pl.Series(out).fill_nan(None).forward_fill().fill_null(np.nan).to_numpy()
+
+
+def weighted_mid(c: Columns) -> np.ndarray:
+    return (c["bid"] * c["ask_size"] + c["ask"] * c["bid_size"]) / (c["bid_size"] + c["ask_size"])
+
+
+REFERENCES: dict[str, Callable[[Columns, dict], np.ndarray]] = {
+    "bid_ask_spread": lambda c, p: 1e4 * (c["ask"] - c["bid"]) / c["mid"],
+    "microprice": lambda c, p: 1e4 * (weighted_mid(c) - c["mid"]) / c["mid"],
+    "book_imbalance": lambda c, p: share(
+        c["bid_size"] - c["ask_size"], c["bid_size"] + c["ask_size"]),
+    "mid_price_velocity_{seconds}s": lambda c, p: velocity(c, p["seconds"]),
+    "order_flow_imbalance_{seconds}s": lambda c, p: order_flow(c, p["seconds"]),
+    "trade_flow_imbalance_{seconds}s": lambda c, p: trade_flow(c, p["seconds"]),
+    "tick_volatility_{seconds}s": lambda c, p: volatility(c, p["seconds"]),
+    "quote_rate_{seconds}s": lambda c, p: warm(
+        c, np.log1p(window_sum(c, c["quote"] * 1.0, p["seconds"]) / p["seconds"]), p["seconds"]),
+    "mid_vs_ema_{span}": lambda c, p: 1e4 * (
+        c["mid"] / on_quotes(c, lambda mid: ema(mid, p["span"])) - 1.0),
+}  # fmt: skip
+
+
+def compare(events: np.ndarray, has: set[str]) -> None:
+    c = columns(events)
+    world = worlds()[0]
+    found = world.fresh(events)
+    for feature in ON_TICKS:
+        if feature.name not in REFERENCES or not set(feature.inputs(feature.defaults)) <= has:
+            continue
+        name = members(feature)[0][0]
+        wanted = REFERENCES[feature.name](c, feature.defaults)
+        got = found[:, world.column[name]]
+        assert np.array_equal(np.isnan(got), np.isnan(wanted)), name
+        scale = np.nanmax(np.abs(wanted))
+        assert scale > 0.0, name
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10 * scale, err_msg=name)
+
+
+def drawn(seed: int, mean_ns: float) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    quotes = quote_events(random_quotes(draw, 20_000, mean_ns))
+    n = 5000
+    ts = np.sort(draw.integers(quotes["ts"][0], quotes["ts"][-1], n))
+    trades = trade_events({
+        "ts": ts, "price": np.full(n, 100.0), "size": draw.integers(1, 99, n) / 10.0,
+        "side": draw.choice([-1.0, 1.0], n),
+    })  # fmt: skip
+    events = np.concatenate([quotes, trades])
+    return events[np.argsort(events["ts"], kind="stable")]
+
+
+ALL = {"quotes", "quote_sizes", "trades", "trade_sides"}
+
+
+@pytest.mark.parametrize("mean_ns", [1e6, 5e6, 2e9])  # far more and far fewer quotes than cells
+def test_equals_the_reference_on_drawn_ticks(mean_ns: float) -> None:
+    compare(drawn(int(mean_ns), mean_ns), ALL)
+
+
+@pytest.mark.parametrize(
+    ("quotes", "trades"),
+    [
+        ("binance_spot_BTCUSDT_202408.parquet", "binance_spot_BTCUSDT_202408.parquet"),
+        ("gemini_ETHUSD_20210701.parquet", "gemini_ETHUSD_20210701.parquet"),
+        ("oanda_EURUSD_20140501_20140515.parquet", None),
+    ],
+)
+def test_equals_the_reference_on_real_ticks(quotes: str, trades: str | None) -> None:
+    path = DATA / "quotes" / quotes
+    if not path.exists():
+        pytest.skip(f"no {quotes} beside the repository")
+    table = pq.read_table(path).slice(0, 60_000)
+    clock = "recv_ns" if "recv_ns" in table.column_names else "event_ns"
+    rename = {"bid": "bid_px", "ask": "ask_px", "bid_size": "bid_sz", "ask_size": "ask_sz"}
+    parts = {a: table[b].to_numpy() for a, b in rename.items() if b in table.column_names}
+    events = quote_events({"ts": table[clock].to_numpy(), **parts})
+    has = {"quotes", "quote_sizes"} & {"quotes", *(["quote_sizes"] * ("bid_size" in parts))}
+    if trades is not None:
+        sold = pq.read_table(DATA / "trades" / trades).slice(0, 20_000)
+        names = ("price", "size", "side")
+        more = trade_events({"ts": sold[clock].to_numpy(), **{k: sold[k].to_numpy() for k in names}})
+        more = more[(more["ts"] >= events["ts"][0]) & (more["ts"] <= events["ts"][-1])]
+        events = np.concatenate([events, more])
+        has = ALL
+    compare(events[np.argsort(events["ts"], kind="stable")], has)
+
+
+def test_levels_of_the_book() -> None:
+    events = depth_events(np.random.default_rng(4), 500)
+    world = worlds()[0]
+    got = world.fresh(events)[:, world.column["book_imbalance_5"]]
+    bids, asks = events["bids"][:, :5].sum(axis=1), events["asks"][:, :5].sum(axis=1)
+    np.testing.assert_allclose(got, (bids - asks) / (bids + asks), rtol=1e-12)
+
+
+def test_every_feature_on_ticks_has_a_reference() -> None:
+    assert {f.name for f in ON_TICKS} == {*REFERENCES, "book_imbalance_{levels}"}
+
+
+def test_sizes_that_are_missing_make_size_features_nan_and_no_others() -> None:
+    quotes = random_quotes(np.random.default_rng(5), 3000, mean_ns=2e7)
+    del quotes["bid_size"], quotes["ask_size"]
+    world = worlds()[0]
+    last = world.fresh(quote_events(quotes))[-1]
+    for feature in ON_TICKS:
+        needs = set(feature.inputs(feature.defaults))
+        if needs <= {"quotes", "quote_sizes"}:
+            value = last[world.column[members(feature)[0][0]]]
+            assert np.isnan(value) == ("quote_sizes" in needs), feature.name
+
+
+def test_a_gap_restarts_the_windows() -> None:
+    events = drawn(6, 5e6)
+    events["gap"][10_000] = 1
+    world = worlds()[0]
+    found = world.fresh(events)
+    for name in ("mid_price_velocity_1s", "order_flow_imbalance_1s", "trade_flow_imbalance_1s"):
+        x = found[:, world.column[name]]
+        inside = events["ts"] - events["ts"][10_000]
+        assert np.isnan(x[(inside >= 0) & (inside < SECOND) & (np.arange(len(x)) >= 10_000)]).all()
+        assert np.isfinite(x[inside > SECOND]).all()
+        assert np.isfinite(x[9_999])
+
+
+def test_two_quotes_by_hand() -> None:
+    """A bid that rises from 10 x 3 to 11 x 5 while the ask stays brings 5 bought."""
+    events = np.zeros(3, EVENT)
+    events["kind"], events["ts"] = QUOTE, [SECOND, SECOND + SECOND // 2, 2 * SECOND]
+    events["a"], events["b"] = [10.0, 11.0, 11.0], [12.0, 12.0, 12.0]
+    events["c"], events["d"] = [3.0, 5.0, 5.0], [4.0, 4.0, 6.0]
+    world = worlds()[0]
+    last = world.fresh(events)[-1]
+    assert last[world.column["order_flow_imbalance_1s"]] == pytest.approx((5 - 2) / (5 + 2))
+    assert last[world.column["mid_price_velocity_1s"]] == pytest.approx(1e4 * (11.5 / 11.0 - 1.0))
+    assert last[world.column["book_imbalance"]] == pytest.approx((5 - 6) / 11)
+    assert last[world.column["microprice"]] == pytest.approx(1e4 * (0.5 * (5 - 6) / 11) / 11.5)
