@@ -41,7 +41,7 @@ _GATE_KEY = object()  # taken by risk/gate.py alone; a tidy test keeps it so
 
 
 class Order:
-    """An order that the gate approved, and what has become of it. Sizes in lots, money in minor units."""
+    """An order that the gate approved, and what has become of it (lots, minor units)."""
 
     __slots__ = (
         "closing_lot",
@@ -52,6 +52,7 @@ class Order:
         "opening_lot",
         "order_id",
         "order_type",
+        "owner_left",
         "owners",
         "price_tick",
         "purpose",
@@ -76,6 +77,7 @@ class Order:
         self.rests = False
         self.locked = 0
         self.trigger_id = -1
+        self.owner_left: tuple[int, ...] = ()  # lots still to fill by owner, set at the first fill
 
     qty_lot: int
     order_type: int

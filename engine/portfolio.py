@@ -14,7 +14,7 @@ NOBODY = -1
 
 
 class Book:
-    """One owner's position in one instrument: lots (signed), what they cost (signed), and results."""
+    """One owner's position in one instrument: signed lots, their signed cost, and results."""
 
     __slots__ = ("closing_lot", "cost", "fees", "position_lot", "realized")
 
@@ -50,7 +50,7 @@ class Book:
 
 
 class Change:
-    """What a fill did to one owner: exposure opened and closed at cost, gain before fee, and the fee."""
+    """What a fill did to one owner: opened and closed at cost, gain before fee, and the fee."""
 
     __slots__ = ("closed", "fee", "gain", "opened", "owner", "qty")
 
@@ -153,7 +153,7 @@ class Portfolio:
             owner = owners[0][0] if owners else NOBODY
             changes = [self._book_one(owner, fill, (fill.qty_lot, notional, paid))]
         else:
-            changes = self._book_shares(fill, owners, paid)
+            changes = self._book_shares(fill, order, (notional, paid))
         self.realized[quote] = self.realized.get(quote, 0) + sum(c.gain - c.fee for c in changes)
         return changes
 
@@ -164,17 +164,22 @@ class Portfolio:
         book.fees += paid
         return Change(owner, qty, moved, paid)
 
-    def _book_shares(
-        self, fill: Fill, owners: tuple[tuple[int, int], ...], paid: int
-    ) -> list[Change]:
-        lots = split(fill.qty_lot, tuple(weight for _, weight in owners))
-        grid = self.grids[fill.instrument]
+    def _book_shares(self, fill: Fill, order: Order, money: tuple[int, int]) -> list[Change]:
+        """Book a fill of several owners, so that the shares do not depend on how the order fills.
+
+        Whose lots they are is split once, over the whole order; a fill takes its part of what is
+        left of each owner. So an exit in many fills never takes more from an owner than he holds.
+        """
+        if not order.owner_left:
+            order.owner_left = split(order.qty_lot, tuple(weight for _, weight in order.owners))
+        lots = split(fill.qty_lot, order.owner_left)
+        order.owner_left = tuple(left - part for left, part in zip(order.owner_left, lots))
+        notional, paid = money
         sign = -1 if paid < 0 else 1
         fees = split(abs(paid), lots)
-        notional = grid.notional(fill.price_tick, fill.qty_lot)
         parts = split(notional, lots)
         return [
             self._book_one(owner, fill, (qty, part, sign * share))
-            for (owner, _), qty, part, share in zip(owners, lots, parts, fees, strict=True)
+            for (owner, _), qty, part, share in zip(order.owners, lots, parts, fees, strict=True)
             if qty > 0
         ]
