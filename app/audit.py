@@ -37,6 +37,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     _run_argument(verify_parser)
     verify_parser.add_argument("--tape", type=Path, metavar="DIR", help="where the tape lies now")
     verify_parser.add_argument("--no-tape", action="store_true", help="leave the tape alone")
+    verify_parser.add_argument(
+        "--no-text", action="store_true", help="do not compare audit.jsonl with the records"
+    )
     verify_parser.set_defaults(run=main_verify)
     flow = commands.add_parser(
         "signal-flow",
@@ -83,7 +86,11 @@ def main_verify(args: argparse.Namespace) -> int:
     run_dir = resolve_run(args.run_name, args.runs)
     with _Bar("verifying") as bar:
         result = verify(
-            run_dir, check_tape=not args.no_tape, tape_dir=args.tape, progress=bar.progress
+            run_dir,
+            check_tape=not args.no_tape,
+            check_text=not args.no_text,
+            tape_dir=args.tape,
+            progress=bar.progress,
         )
     if args.json:
         _print_json(result)
@@ -105,6 +112,7 @@ def verdict_lines(result: Verification) -> list[str]:
                      f"{result.links:,} links")  # fmt: skip
         lines += _wrapped("              ", kinds)
         lines.append(f"  tape        {result.tape}")
+        lines.append(f"  text        {result.text}")
         lines.append(f"  digest      {result.decision_digest}")
         lines.append(f"  head        {result.audit_head}")
         if result.open_orders:

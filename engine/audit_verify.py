@@ -16,15 +16,18 @@ from engine.audit_orders import BrokenAudit, OrderFlow
 from engine.audit_reader import AuditFile, DecisionDigest, Funnel, read_names
 from engine.audit_shape import RecordShape
 from engine.audit_tape import TapeWitness
+from engine.audit_text import TextWitness
 from engine.errors import DataError
 from engine.run_files import (
     AUDIT_RECORDS,
+    AUDIT_TEXT,
     CHAIN,
     EVENTS,
     FIRST_CHAIN,
     SUMMARY,
     ChainLink,
     EventLine,
+    Names,
     Summary,
     chain_value,
     read_json,
@@ -71,6 +74,7 @@ class Verification(msgspec.Struct, kw_only=True):
     cut: list[str] = []  # what a crash left torn, and what was therefore not read
     warnings: list[str] = []
     tape: str = ""  # what was checked of the tape
+    text: str = ""  # what was checked of audit.jsonl
 
 
 class _Wrong(Exception):
@@ -85,6 +89,7 @@ def verify(
     run_dir: Path,
     *,
     check_tape: bool = True,
+    check_text: bool = True,
     tape_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -93,6 +98,7 @@ def verify(
     Args:
         run_dir: the run's folder.
         check_tape: also hash the tape's rows.
+        check_text: also compare audit.jsonl with the records.
         tape_dir: where the tape lies now, if not where the run says.
         progress: called with (records done, records in all) after each block.
     Returns:
@@ -101,22 +107,33 @@ def verify(
         DataError: there is no audit to verify.
     """
     result = Verification(run_dir=str(run_dir))
+    names = read_names(run_dir)
+    tape = TapeWitness(run_dir, tape_dir, enabled=check_tape)
+    text = TextWitness(run_dir, names, enabled=check_text)
     try:
-        _Pass(run_dir, result, TapeWitness(run_dir, tape_dir, enabled=check_tape)).run(progress)
+        _Pass(run_dir, names, result, (tape, text)).run(progress)
     except _Wrong as wrong:
         result.first_bad = wrong.finding
+    finally:
+        text.close()
     result.ok = result.first_bad is None
     return result
 
 
 class _Pass:
-    """One walk over records, links, events and tape."""
+    """One walk over records, links, events, text and tape."""
 
-    def __init__(self, run_dir: Path, result: Verification, tape: TapeWitness) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        names: Names,
+        result: Verification,
+        witnesses: tuple[TapeWitness, TextWitness],
+    ) -> None:
         self.run_dir = run_dir
         self.result = result
-        self.tape = tape
-        self.names = read_names(run_dir)
+        self.tape, self.text = witnesses
+        self.names = names
         self.audit = AuditFile(run_dir)
         self.shape = RecordShape(self.names)
         self.flow = OrderFlow()
@@ -151,6 +168,7 @@ class _Pass:
         self._end_of_events()
         self._summary()
         self._exposures()
+        self._text()
         if what := self.tape.finish():
             raise _Wrong(Finding(file="tape", what=what))
         result.tape = self.tape.note
@@ -158,17 +176,50 @@ class _Pass:
     def _part(self, part: np.ndarray) -> None:
         """Check the next 1,024 records (fewer at the end): the chain first, then each record."""
         bad_chain = self._link(part)
-        first = self.position
         try:
             self.shape.update(part)
             self._event_records(part[part["kind"] == Record.EVENT])
             self.flow.update(part)
         except BrokenAudit as broken:
-            what = broken.what + ("; the chain differs here too" if bad_chain else "")
-            raise self._wrong(broken.seq, what) from None
+            if bad_chain:
+                raise self._changed(part, bad_chain, broken) from None
+            raise self._wrong(broken.seq, broken.what) from None
         if bad_chain:
-            raise self._wrong(first, bad_chain, last=first + len(part) - 1)
+            raise self._changed(part, bad_chain)
+        self.text.update(part)
         self.position += len(part)
+
+    def _changed(
+        self, part: np.ndarray, bad_chain: str, broken: BrokenAudit | None = None
+    ) -> "_Wrong":
+        """Name the changed record by its line in audit.jsonl or by its contradiction.
+
+        Where neither tells, the records of the whole link are named.
+        """
+        first, text = self.position, self.text
+        text.update(part)
+        told = "differs" in text.wrong and first <= text.wrong_seq < first + len(part)
+        if told and (broken is None or text.wrong_seq <= broken.seq):
+            what = f"{bad_chain}; {AUDIT_TEXT} {text.wrong}"
+            return self._wrong(text.wrong_seq, what, last=text.wrong_last_seq)
+        if broken is not None:
+            return self._wrong(broken.seq, f"{broken.what}; the chain differs here too")
+        return self._wrong(first, bad_chain, last=first + len(part) - 1)
+
+    def _text(self) -> None:
+        """Say what audit.jsonl is worth."""
+        text = self.text
+        text.finish(cut=bool(self.result.cut))
+        if text.wrong and not (self.result.cut and "ends" in text.wrong):
+            finding = Finding(
+                file=AUDIT_TEXT,
+                seq=text.wrong_seq,
+                last_seq=text.wrong_last_seq,
+                offset=text.wrong_offset,
+                what=text.wrong,
+            )
+            raise _Wrong(finding)
+        self.result.text = text.note or text.wrong
 
     def _wrong(self, seq: int, what: str, *, last: int = -1) -> _Wrong:
         finding = Finding(

@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.audit_layout import AUDIT, CHAIN_RECORDS, Record
 from engine.audit_reader import Funnel, decision_digest
+from engine.audit_render import render
 from engine.rows import LAST, ROW, Kind
 from engine.run_files import (
     AUDIT_RECORDS,
@@ -93,6 +94,7 @@ def make_run(root: Path, *, decisions: int = 400, seed: int = 7, closed: bool = 
     if closed:
         write_json(run_dir / SUMMARY, make_summary(run_dir, maker, records, head))
         write_samples(run_dir, maker)
+        render(run_dir)
     return run_dir
 
 

@@ -14,6 +14,7 @@ from engine.errors import DataError
 from engine.rows import ROW, row_checks
 from engine.run_files import (
     AUDIT_RECORDS,
+    AUDIT_TEXT,
     CHAIN,
     EVENTS,
     FIRST_CHAIN,
@@ -232,6 +233,46 @@ def test_changed_words_of_an_event_are_found(run):
     result = verify(run)
     assert not result.ok
     assert result.first_bad.file == EVENTS
+
+
+def test_an_edited_line_of_the_text_is_named(run):
+    lines = (run / AUDIT_TEXT).read_text().splitlines(keepends=True)
+    at = next(k for k, line in enumerate(lines) if '"FILLED"' in line)
+    seq = json.loads(lines[at])["seq"]
+    lines[at] = lines[at].replace('"FILLED"', '"CANCELED"')
+    (run / AUDIT_TEXT).write_text("".join(lines))
+    result = verify(run)
+    assert not result.ok
+    assert (result.first_bad.file, result.first_bad.seq) == (AUDIT_TEXT, seq)
+    assert f"line {at + 1:,}" in result.first_bad.what
+    assert result.first_bad.offset == sum(map(len, lines[:at]))
+    assert verify(run, check_text=False).ok
+
+
+@pytest.mark.parametrize("keep", [0, -1, 37])
+def test_lines_taken_from_the_end_of_the_text_are_missed(run, keep):
+    lines = (run / AUDIT_TEXT).read_text().splitlines(keepends=True)
+    (run / AUDIT_TEXT).write_text("".join(lines[:keep]))
+    result = verify(run)
+    assert not result.ok
+    assert f"line {len(lines[:keep]) + 1:,}: the text ends here" in result.first_bad.what
+
+
+def test_a_line_added_to_the_text_is_found(run):
+    with (run / AUDIT_TEXT).open("a") as file:
+        file.write("{}\n")
+    assert "behind the last record" in verify(run).first_bad.what
+
+
+def test_a_flipped_price_is_pinned_to_its_record_by_the_text(run):
+    at = int(np.flatnonzero(records_of(run)["kind"] == Record.FILL)[20])
+    spoil(run / AUDIT_RECORDS, at * AUDIT_BYTES + 40 + 3 * 8, 1)
+    result = verify(run)
+    assert result.first_bad.seq == at
+    assert AUDIT_TEXT in result.first_bad.what
+    (run / AUDIT_TEXT).unlink()
+    result = verify(run)
+    assert result.first_bad.seq <= at <= result.first_bad.last_seq
 
 
 def test_a_changed_summary_is_found(run):
