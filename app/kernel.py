@@ -1,8 +1,10 @@
 """Writes the one generated module of a run, `advance` over the fused features, and loads it."""
 
+import ast
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +18,8 @@ from features.fuse import fused_source
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path("artifacts/kernels")
-_ROOMS = ("engine", "risk")
+_ROOT = Path(__file__).resolve().parent.parent
+_EMBEDDED = ("apply", "decide", "run")
 _PARTS = (
     "engine/rows.py",
     "engine/market.py",
@@ -37,16 +40,18 @@ from engine.kernel.layout import (
 )
 from engine.kernel.memory import pointer
 from engine.kernel.ops import add_trigger, cancel_order, place_order, record, remove_trigger
-from engine.kernel.run import Fused, Kernel, run
+from engine.kernel.run import Kernel
 from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT, MAX_TRIGGERS
 from engine.market import MARKET
 from engine.rows import ROW
-from risk.gate_kernel import GATE, check, settle_exposure
+from risk.gate_kernel import (
+    GATE, REQUEST, book_fill, end_order, judge_order, mark, record_exposure, to_resting,
+)
 
 BIG = 1 << 20
 
 
-@njit
+@njit(inline="always")
 def view(state):
     root = carray(pointer(state), (1,), ROOT)[0]
     return Kernel(
@@ -71,8 +76,7 @@ def advance(state, rows, first_row, head):
     """Run over rows [cursor, head); `rows` is the address of row `first_row`."""
     k = view(state)
     count = head - first_row
-    fused = Fused(init, on_quote, on_trade, on_bar, on_depth, read)
-    return run(k, fused, carray(pointer(rows), (count,), ROW), first_row, head)
+    return run(k, 0, carray(pointer(rows), (count,), ROW), first_row, head)
 
 
 @njit("int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
@@ -114,16 +118,51 @@ def reset_features(state):
         init(k.features[at])
 
 
+@njit(inline="always")
+def gate_of(k):
+    return carray(pointer(k.root["gate"]), (1,), GATE)[0]
+
+
 @njit("int64(int64, int64)", cache=True)
-def gate_check(state, order):
+def gate_check(state, request):
     """Check an order against the gate's numbers; see risk/gate_kernel.py."""
-    return check(view(state), order)
+    k = view(state)
+    order = carray(pointer(request), (1,), REQUEST)[0]
+    x = k.matching[order["instrument"]]
+    return judge_order(gate_of(k), k.markets, x, order, k.root["now"])
+
+
+@njit("void(int64, int64, int64, int64, int64)", cache=True)
+def gate_expose(state, model, cause, order_id, instrument):
+    """Write a model's exposure into the audit."""
+    k = view(state)
+    record_exposure(k, gate_of(k), model, (cause, order_id, instrument))
+
+
+@njit("void(int64, int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
+def gate_fill(state, instrument, model, rests, lots, opened, closed, gain, released):
+    """Count a fill."""
+    fill = (lots, opened, closed, gain, released)
+    book_fill(gate_of(view(state)), (instrument, model, rests), fill)
 
 
 @njit("void(int64, int64, int64, int64, int64, int64)", cache=True)
-def gate_move(state, model, filled, resting, in_flight, unknown):
-    """Change a model's exposure; see risk/gate_kernel.py."""
-    settle_exposure(view(state), model, (filled, resting, in_flight, unknown))
+def gate_end(state, instrument, model, rests, released, first):
+    """Count an order that is over."""
+    end_order(gate_of(view(state)), (instrument, model, rests, first), released)
+
+
+@njit("void(int64, int64, int64)", cache=True)
+def gate_rest(state, model, amount):
+    """Count an acknowledged order as resting."""
+    to_resting(gate_of(view(state)), model, amount)
+
+
+@njit("void(int64)", cache=True)
+def gate_mark(state):
+    """Bring equity, drawdown and the day up to date."""
+    k = view(state)
+    mark(gate_of(k), k.markets, k.root["now"])
 '''
 
 
@@ -139,7 +178,11 @@ class KernelModule(msgspec.Struct, frozen=True):
     push: Callable[..., int]
     reset_features: Callable[[int], None]
     gate_check: Callable[[int, int], int]
-    gate_move: Callable[..., None]
+    gate_expose: Callable[..., None]
+    gate_fill: Callable[..., None]
+    gate_end: Callable[..., None]
+    gate_rest: Callable[[int, int, int], None]
+    gate_mark: Callable[[int], None]
     needs_levels: bool
     name: str
 
@@ -151,12 +194,39 @@ def kernel_source(specs: Sequence[FeatureSpec]) -> str:
     neither edited parts nor changed layouts in other files.
     """
     digest = hashlib.sha256()
-    root = Path(__file__).resolve().parent.parent
-    kernel = sorted((root / "engine" / "kernel").glob("*.py"))
-    for path in [*kernel, *(root / part for part in _PARTS)]:
+    kernel = sorted((_ROOT / "engine" / "kernel").glob("*.py"))
+    for path in [*kernel, *(_ROOT / part for part in _PARTS)]:
         digest.update(path.read_bytes())
-    head = f"KERNEL_PARTS = {digest.hexdigest()!r}\n"
-    return fused_source(specs) + head + _OUTER
+    head = f"\nKERNEL_PARTS = {digest.hexdigest()!r}\n"
+    fused = fused_source(specs)
+    embedded = "\n".join(_embed(name) for name in _EMBEDDED)
+    _check_names(fused, embedded)
+    return fused + head + embedded + _OUTER
+
+
+def _embed(name: str) -> str:
+    """Return the text of a kernel file, its feature calls bound to the generated functions."""
+    source = (_ROOT / "engine" / "kernel" / f"{name}.py").read_text(encoding="utf-8")
+    own = tuple(f"engine.kernel.{other}" for other in _EMBEDDED)
+    kept = []
+    for node in ast.parse(source).body:
+        imports_own = isinstance(node, ast.ImportFrom) and node.module in own
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not imports_own and not is_text and not isinstance(node, ast.ClassDef):
+            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+            kept.append("\n".join(source.splitlines()[first - 1 : node.end_lineno]))
+    text = f"\n# --- engine/kernel/{name}.py\n" + "\n\n".join(kept) + "\n"
+    return re.sub(r"\bfused\.(init|on_\w+|read)\(", r"\1(", text)
+
+
+def _check_names(fused: str, embedded: str) -> None:
+    """Make sure that no name of the feature part is hidden by one of the kernel's."""
+
+    def names(source: str) -> set[str]:
+        return {n.name for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)}
+
+    clash = names(fused) & names(embedded)
+    assert not clash, f"the kernel and the features both define {sorted(clash)}"
 
 
 def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> KernelModule:
@@ -205,7 +275,10 @@ def _entry_points(module: ModuleType, name: str) -> KernelModule:
         assert len(overloads) == 1, f"{function} must have one compiled form"
         return overloads[0].entry_point
 
-    names = "advance place cancel protect unprotect push reset_features gate_check gate_move"
+    names = (
+        "advance place cancel protect unprotect push reset_features"
+        " gate_check gate_expose gate_fill gate_end gate_rest gate_mark"
+    )
     return KernelModule(
         features=module.FEATURES,
         needs_levels=bool(module.READS_LEVELS),

@@ -56,7 +56,7 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
     bar_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250  # a bar closes so long after its end
     block_rows: Annotated[int, Meta(ge=1, le=65_536)] = 65_536  # rows a kernel call handles at most
     max_data_age_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 15_000  # older touch: models HOLD
-    max_price_jump_pct: Percent = 50.0  # a quote further than this from the last needs confirming
+    max_price_jump_pct: Percent = 10.0  # a quote further than this from the last needs confirming
     jump_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 3  # quotes that confirm such a jump
     trigger_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 2  # quotes that fire a stop
     batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none

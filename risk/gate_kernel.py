@@ -9,7 +9,9 @@ counted as in flight in the same call, so nothing can slip between check and cou
 import numpy as np
 from numba import njit
 
+from engine.audit_layout import Record
 from engine.events import Block
+from engine.kernel.records import push_record
 from engine.limits import FINE_DUPLICATES, MAX_INSTRUMENTS, MAX_MODELS
 
 GATE = np.dtype(
@@ -86,6 +88,7 @@ REQUEST = np.dtype(
     align=True,
 )
 
+EXPOSURE = int(Record.EXPOSURE)
 NS_PER_DAY = 86_400_000_000_000
 KILLED = int(Block.KILLED)
 ORDER_NOTIONAL = int(Block.ORDER_NOTIONAL)
@@ -276,3 +279,72 @@ def move(gate, model, change):  # type: ignore[no-untyped-def]
     gate["in_flight"][model] += change[2]
     gate["unknown"][model] += change[3]
     gate["max_seen"][model] = max(gate["max_seen"][model], used_by(gate, model))
+
+
+@njit
+def record_exposure(k, gate, model, cause):  # type: ignore[no-untyped-def]
+    """Write a model's exposure into the audit; cause = (record kind, order id, instrument)."""
+    if model < 0:
+        return
+    push_record(
+        k,
+        (EXPOSURE, k.root["exposure_id"], cause[0], 0, cause[2], model),
+        (
+            gate["filled"][model],
+            gate["resting"][model],
+            gate["in_flight"][model],
+            gate["unknown"][model],
+            used_by(gate, model),
+            gate["limit"][model],
+            cause[1],
+        ),
+    )
+    k.root["exposure_id"] += 1
+
+
+@njit
+def release_reserve(gate, owner, amount):  # type: ignore[no-untyped-def]
+    """Take back what was reserved for lots that filled or will not: owner = (instrument, model, rests)."""
+    gate["gross_reserved"] -= amount
+    gate["instrument_reserved"][owner[0]] -= amount
+    if owner[1] >= 0:
+        if owner[2] != 0:
+            gate["resting"][owner[1]] -= amount
+        else:
+            gate["in_flight"][owner[1]] -= amount
+
+
+@njit
+def book_fill(gate, owner, fill):  # type: ignore[no-untyped-def]
+    """Count a fill: owner = (instrument, model, rests), fill = (signed lots, opened, closed, gain, released).
+
+    `opened` and `closed` are at cost, `gain` is net of the fee, `released` what the filled lots had
+    reserved. The reserve goes first, so that no reader of the audit sees both.
+    """
+    lots, opened, closed, gain, released = fill
+    release_reserve(gate, owner, released)
+    at = owner[0]
+    sign = 1 if lots > 0 else -1
+    gate["position_lot"][at] += lots
+    gate["position_cost"][at] += sign * (opened + closed)
+    gate["instrument_filled"][at] += opened - closed
+    gate["gross_filled"] += opened - closed
+    gate["realized"] += gain
+    if owner[1] >= 0:
+        move(gate, owner[1], (opened - closed, 0, 0, 0))
+
+
+@njit
+def end_order(gate, owner, released):  # type: ignore[no-untyped-def]
+    """Count an order that is over; owner = (instrument, model, rests, 1 for the first of its owners)."""
+    gate["open_orders"] -= owner[3]
+    if released != 0:
+        release_reserve(gate, owner, released)
+
+
+@njit
+def to_resting(gate, model, amount):  # type: ignore[no-untyped-def]
+    """Count an acknowledged order as resting instead of in flight."""
+    if model >= 0:
+        gate["in_flight"][model] -= amount
+        gate["resting"][model] += amount

@@ -25,7 +25,7 @@ HALTED = int(HoldReason.HALTED)
 BY_N = int(Cadence.EVERY_N)
 BINARY = int(OutputKind.BINARY)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
-BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
+ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 GO_ON = 0
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
@@ -211,7 +211,7 @@ def evaluate(k, fused, slot):  # type: ignore[no-untyped-def]
             slot["batch_to"] = 0
             slot["batch_from"] = 0
         elif slot["batch_dry"] == 0:
-            return BATCH
+            return ASK_BATCH
         slot["batch_dry"] = 0
     root["waiting"] = 1
     return INFER
@@ -237,11 +237,11 @@ def decide_due(k, fused):  # type: ignore[no-untyped-def]
             if root["audit_count"] >= root["audit_high"]:
                 return FLUSH
             if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
-                return BATCH
+                return ASK_BATCH
             root["slot"] = at
             reason = evaluate(k, fused, slot)
-            if reason == BATCH:
-                return BATCH
+            if reason == ASK_BATCH:
+                return ASK_BATCH
             slot["due"] = 0
             slot["seen_updates"] = k.matching[slot["instrument"]]["updates"]
             root["due_count"] -= 1

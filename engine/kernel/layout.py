@@ -73,6 +73,7 @@ ROOT = np.dtype(
         ("sample_ns", "i8"),
         # ordinals and counters
         ("audit_seq", "i8"),
+        ("exposure_id", "i8"),
         ("decisions", "i8"),
         ("events", "i8"),  # rows applied
         ("dropped_crossed", "i8"),

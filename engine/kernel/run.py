@@ -1,4 +1,10 @@
-"""Run to the next decision: rows in, reasons out. The loop that live, paper and replay share."""
+"""Run to the next decision: rows in, reasons out. The loop that live, paper and replay share.
+
+`fused` stands for the generated feature functions. app/kernel.py writes one module that holds the
+text of this file, of apply.py and of decide.py with `fused.on_quote(...)` and its like bound to the
+functions of the run's own features: numba can keep such a module on disk, but none that is handed
+functions as arguments.
+"""
 
 from typing import NamedTuple
 
@@ -54,17 +60,6 @@ class Kernel(NamedTuple):
     audit: object
     collected: object
     batches: object
-
-
-class Fused(NamedTuple):
-    """The generated feature functions."""
-
-    init: object
-    on_quote: object
-    on_trade: object
-    on_bar: object
-    on_depth: object
-    read: object
 
 
 @njit
@@ -227,7 +222,7 @@ def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
 
 
 @njit
-def step(k, fused, row, number):  # type: ignore[no-untyped-def]
+def take_row(k, fused, row, number):  # type: ignore[no-untyped-def]
     """Apply one row; return a reason to stop, or 0."""
     root = k.root
     kind = row["kind"]
@@ -266,7 +261,7 @@ def run(k, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
     """Advance from the cursor over rows [cursor, head) until Python must act; return the reasons.
 
     Args:
-        k: the state's arrays.  fused: the generated feature functions.
+        k: the state's arrays.  fused: see above.
         rows: ROW[n] of one segment.  first_row: number of rows[0].
         head: number of the row after the last one that may be applied now.
     """
@@ -294,7 +289,7 @@ def run(k, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
                 continue
         root["now"] = ts
         root["cursor"] = cursor + 1
-        reason = step(k, fused, row, cursor)
+        reason = take_row(k, fused, row, cursor)
         if reason != GO_ON:
             return reason
 

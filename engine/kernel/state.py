@@ -87,7 +87,8 @@ class KernelState:
         self.collect = np.zeros(collect_capacity, COLLECT)
         self.batches = np.zeros(1, BATCH)
         self.books: list[np.ndarray] = []
-        self.inputs: list[np.ndarray] = []
+        self.outputs: list[np.ndarray] = []  # float32[1, n_outputs] of each slot
+        self._inputs: list[np.ndarray] = []
         self._lay_out(n, n_slots, collect_capacity)
         self._set_rules(rules)
         for at, instrument in enumerate(instruments):
@@ -154,6 +155,37 @@ class KernelState:
             self.books.append(memory)
             record[name] = memory.ctypes.data
         x["book_ready"] = 1
+
+    def set_slot(self, at: int, values: dict[str, int | float], x: np.ndarray, y: np.ndarray) -> None:
+        """Set one slot's fields and bind its model's input and output, float32[1, n] each.
+
+        Slots are set in the order of their instruments, 0 first.
+        """
+        assert at == len(self.outputs), "slots are set in order"
+        assert x.dtype == np.float32
+        assert y.dtype == np.float32
+        slot = self.slots[at]
+        for name, value in values.items():
+            slot[name] = value
+        slot["x"], slot["y"] = x.ctypes.data, y.ctypes.data
+        slot["n_features"], slot["n_outputs"] = x.shape[1], y.shape[1]
+        self.outputs.append(y)
+        self._inputs.append(x)
+        instrument = self.matching[slot["instrument"]]
+        if instrument["slot_to"] == 0:
+            instrument["slot_from"] = at
+        assert instrument["slot_to"] in (0, at), "the slots of an instrument stand together"
+        instrument["slot_to"] = at + 1
+
+    def slot_input(self, at: int) -> np.ndarray:
+        """Return a slot's feature row, float32[1, n]; it changes in place."""
+        return self._inputs[at]
+
+    def set_batches(self, rows: int) -> None:
+        """Give every slot a ring for outputs that are evaluated ahead."""
+        self.batches = np.zeros(max(1, len(self.slots) * rows), BATCH)
+        self.root["batches"] = self.batches.ctypes.data
+        self.slots["batch_at"] = np.arange(len(self.slots)) * rows
 
     def copy_market_from(self, other: "KernelState") -> None:
         """Take over another state's market: books, bars, features, clocks. Addresses stay our own."""

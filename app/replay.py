@@ -1,0 +1,198 @@
+"""Replay: the pipeline over a tape, as fast as it goes or at a multiple of market time."""
+
+import datetime
+import hashlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from app.kernel import is_compiled
+from app.outcome import Timing, new_run_dir, summarise, write_opening
+from app.wire import Parts, build, plan
+from config.settings import Settings
+from engine.audit import AuditWriter
+from engine.audit_layout import AUDIT_LAYOUT_VERSION
+from engine.kernel.layout import WORD
+from engine.run_files import TAPE_REF, RunConfigFile, Summary, TapeRef, tape_hash, write_json
+from engine.tape import Tape
+from engine.tape_info import BLOCK_ROWS
+
+CURSOR = WORD["cursor"]
+VERSION = "0.1.0"
+PACE_S = 0.02  # how often a paced replay looks at the clock
+RELEASE_ROWS = 1 << 20  # pages further behind than this are let go of
+Progress = Callable[[int, int, int], None]  # rows done, rows in all, kernel time
+
+
+class Stop:
+    """Ctrl-C: the first one ends the run cleanly, the second one at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> "Stop":
+        self._before = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+class Replay(msgspec.Struct, kw_only=True):
+    """What a replay is asked to do.
+
+    Attributes:
+        tape: the opened tape.
+        settings: the run's settings.
+        named: models given on the command line, `ID:VERSION`.
+        inputs: the paths as the person named them.
+        command: the command line.
+        speed: 0 for as fast as it goes, else a multiple of market time.
+        symbols: only these; empty means all.
+        say: tells a person what takes long before it begins.
+        progress: called between blocks.
+    """
+
+    tape: Any
+    settings: Settings
+    named: Sequence[str] = ()
+    inputs: Sequence[str] = ()
+    command: Sequence[str] = ()
+    speed: float = 0.0
+    say: Callable[[str], None] = lambda _: None
+    progress: Progress | None = None
+    report: bool = True
+
+
+def replay(job: Replay) -> Summary:
+    """Run a tape through the pipeline; leaves a run folder and returns its summary.
+
+    Raises:
+        UsageError: settings and tape do not go together; nothing was written then.
+        RunError: the audit could not be written.
+    """
+    parts = plan(job.settings, job.tape.instruments, job.named)
+    if not is_compiled(parts.specs):
+        job.say("compiling the kernel for these features; this happens once and takes a while")
+    run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
+    blocks = job.tape.info.block_sha256
+    audit = AuditWriter(run_dir, lambda row: tape_hash(list(blocks[: row // BLOCK_ROWS])))
+    build(parts, audit, job.tape.info.wakes == "implied")
+    inputs = _inputs_sha256(parts)
+    config = RunConfigFile(
+        run_id=run_id,
+        mode="replay",
+        settings=msgspec.to_builtins(job.settings),
+        version=VERSION,
+        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=tuple(job.command),
+        inputs_sha256=inputs,
+        inputs=tuple(job.inputs),
+        model_overrides=tuple(job.named),
+    )
+    write_opening(parts, run_dir, config)
+    info = job.tape.info
+    ref = TapeRef(
+        path=str(job.tape.folder.resolve()), sha256=info.sha256, rows=info.rows, wakes=info.wakes
+    )
+    write_json(run_dir / TAPE_REF, ref)
+    _open_audit(parts, inputs)
+    with Stop() as stop:
+        wall_s = _run(parts, job, stop)
+        return _close(parts, job, run_dir, (wall_s, stop.asked))
+
+
+def _inputs_sha256(parts: Parts) -> str:
+    """Hash what a run's decisions are made on beside rows and models: the instruments' grids."""
+    grids = [(i.name, i.tick, i.lot, i.min_notional) for i in parts.instruments]
+    return hashlib.sha256(msgspec.json.encode(grids)).hexdigest()
+
+
+def _open_audit(parts: Parts, inputs: str) -> None:
+    parts.recorder.run(AUDIT_LAYOUT_VERSION, inputs)
+    for serving in parts.models:
+        threshold = max(
+            (plan.threshold for plan in parts.plans if plan.serving is serving), default=0.0
+        )
+        parts.recorder.model(serving.index, int(serving.status), serving.sha256, threshold)
+        if serving.note:
+            parts.recorder.event(1, "model_refused", serving.note, (serving.index,))
+
+
+def _run(parts: Parts, job: Replay, stop: Stop) -> float:
+    """Drain every segment, block by block; return the wall time it took."""
+    tape, words = job.tape, parts.state.words
+    block = parts.settings.engine.block_rows
+    progress = job.progress
+    started = time.perf_counter()
+    shown = 0
+    for segment in tape.segments:
+        stop_row = segment.stop_row
+        parts.window = (segment.address, segment.first_row, stop_row)
+        while words[CURSOR] < stop_row and not stop.asked:
+            cursor = words[CURSOR]
+            limit = cursor + block
+            if job.speed > 0.0:
+                limit = min(limit, _paced(parts, job, segment, started))
+                if limit <= cursor:
+                    time.sleep(PACE_S)
+                    continue
+            parts.pipeline.drain(segment.address, segment.first_row, stop_row, limit)
+            if progress is not None and words[CURSOR] - shown >= BLOCK_ROWS:
+                shown = words[CURSOR]
+                progress(shown, tape.info.rows, words[WORD["now"]])
+            if words[CURSOR] % RELEASE_ROWS < block:
+                tape.release(words[CURSOR])
+        if stop.asked:
+            break
+    wall_s = time.perf_counter() - started
+    if progress is not None:
+        progress(words[CURSOR], tape.info.rows, words[WORD["now"]])
+    return wall_s
+
+
+def _paced(parts: Parts, job: Replay, segment: Any, started: float) -> int:
+    """Return the row up to which market time has come, at the asked speed."""
+    rows = segment.rows
+    first = job.tape.segments[0].rows[0]
+    begin = int(first["ts_recv"]) or int(first["ts_event"])
+    reached = begin + int((time.perf_counter() - started) * job.speed * 1e9)
+    cursor = parts.state.words[CURSOR] - segment.first_row
+    ahead = rows[cursor : cursor + BLOCK_ROWS]
+    stamps = np.where(ahead["ts_recv"] > 0, ahead["ts_recv"], ahead["ts_event"])
+    late = np.flatnonzero(np.maximum.accumulate(stamps) > reached)
+    count = int(late[0]) if len(late) else len(ahead)
+    return segment.first_row + cursor + count
+
+
+def _close(parts: Parts, job: Replay, run_dir: Path, ended: tuple[float, bool]) -> Summary:
+    """End the orders, write the rest of the audit, the summary and what a person sees."""
+    wall_s, interrupted = ended
+    gate = parts.gate.record[0]
+    halted = bool(gate["killed"]) or bool(gate["drawdown_latched"])
+    reason = "interrupted" if interrupted else "halted" if halted else "done"
+    parts.recorder.event(2, "run_end", reason)
+    parts.pipeline.finish()
+    digest = parts.audit.close()
+    timing = Timing(reason, wall_s, digest, parts.audit.chain.hex(), parts.audit.records)
+    parts.samples.write(run_dir, parts.pipeline.stages.samples())
+    summary = summarise(parts, run_dir, timing, job.tape.info)
+    if job.report:
+        from app.report import write_report
+        from engine.audit_render import render
+
+        render(run_dir)
+        write_report(run_dir)
+    return summary

@@ -1,0 +1,190 @@
+"""Lays a run's decision slots into the kernel: one for each pair of model (or rule) and instrument."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.serving import OUTPUT_KINDS, Serving, parse_cadence
+from config.settings import Settings, StrategySettings
+from engine.audit_layout import NO_INDEX
+from engine.errors import ConfigError
+from engine.events import HoldReason
+from engine.instruments import Instrument, split_symbol
+from engine.kernel.state import KernelState
+from engine.portfolio import NOBODY
+from engine.ports import Strategy
+from engine.rows import NS_PER_S
+from features.registry import absent_features
+from features.spec import FeatureSpec
+
+
+class Still:
+    """The predictor of a slot that has no model: its output never changes."""
+
+    def run(self) -> None:
+        """Leave the output as it is."""
+
+
+class SlotPlan:
+    """What one slot is made of.
+
+    Attributes:
+        serving: its model, None for a strategy that needs none.
+        instrument: index on the tape.
+        spec: index of its features among the run's specs, -1 for none.
+        strategies: who hears of its signals.
+        absent: features whose inputs the data lacks, with these inputs.
+    """
+
+    def __init__(self, serving: Serving | None, instrument: int, spec: int, cadence: str) -> None:
+        self.serving = serving
+        self.instrument = instrument
+        self.spec = spec
+        self.cadence = cadence
+        self.strategies: list[Strategy] = []
+        self.threshold = 0.0
+        self.absent: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def model(self) -> int:
+        """Owner of what is decided here."""
+        return NOBODY if self.serving is None else self.serving.index
+
+
+def chosen(symbols: Sequence[str], instruments: Sequence[Instrument], where: str) -> list[int]:
+    """Return the indices of the named symbols; all for none.
+
+    Raises:
+        ConfigError: a symbol that is not on the tape.
+    """
+    if not symbols:
+        return list(range(len(instruments)))
+    wanted = [split_symbol(symbol)[0] for symbol in symbols]
+    there = [instrument.symbol for instrument in instruments]
+    for symbol in wanted:
+        if symbol not in there:
+            raise ConfigError(f"{where}: {symbol} is not on the tape; it holds {', '.join(there)}")
+    return [at for at, symbol in enumerate(there) if symbol in wanted]
+
+
+def plan_slots(
+    settings: Settings,
+    instruments: Sequence[Instrument],
+    models: Sequence[Serving],
+    strategies: Sequence[tuple[StrategySettings, Strategy]],
+) -> tuple[list[SlotPlan], list[FeatureSpec]]:
+    """Decide which slots a run has, ordered by instrument, and which specs they read.
+
+    Raises:
+        ConfigError: a strategy or model names what is not there.
+    """
+    specs: list[FeatureSpec] = []
+
+    def spec_at(spec: FeatureSpec | None) -> int:
+        if spec is None:
+            return -1
+        if spec not in specs:
+            specs.append(spec)
+        return specs.index(spec)
+
+    plans = []
+    for serving in models:
+        where = f"models.{serving.settings.name}.symbols"
+        for at in chosen(serving.settings.symbols, instruments, where):
+            plan = SlotPlan(serving, at, spec_at(serving.spec), serving.settings.cadence)
+            plan.threshold = serving.settings.min_confidence
+            plans.append(plan)
+    for lines, strategy in strategies:
+        where = f"strategies.{lines.name}.symbols"
+        mine = chosen(lines.symbols, instruments, where)
+        if hasattr(strategy, "FEATURES"):
+            spec = FeatureSpec(features=tuple((name, {}) for name in strategy.FEATURES))
+            for at in mine:
+                plan = SlotPlan(None, at, spec_at(spec), strategy.CADENCE)  # type: ignore[attr-defined]
+                plan.strategies.append(strategy)
+                plans.append(plan)
+        else:
+            _listen(lines, strategy, plans, mine)
+    for plan in plans:
+        if plan.spec >= 0:
+            has = instruments[plan.instrument].has
+            plan.absent = absent_features(specs[plan.spec], has)
+        if plan.strategies and plan.serving is not None:
+            least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
+            plan.threshold = max(plan.threshold, least)
+    return sorted(plans, key=lambda plan: plan.instrument), specs
+
+
+def _listen(
+    lines: StrategySettings, strategy: Strategy, plans: Sequence[SlotPlan], mine: Sequence[int]
+) -> None:
+    names = {plan.serving.settings.name for plan in plans if plan.serving is not None}
+    for name in lines.models:
+        if name not in names:
+            known = ", ".join(sorted(names)) or "none"
+            raise ConfigError(f"strategies.{lines.name}.models: no model {name}; there are {known}")
+    for plan in plans:
+        if plan.serving is None or plan.instrument not in mine:
+            continue
+        shadow = plan.serving.settings.mode == "shadow"
+        if not shadow and (not lines.models or plan.serving.settings.name in lines.models):
+            plan.strategies.append(strategy)
+
+
+def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int) -> None:
+    """Write the plans into the kernel's state; a model's slots share its input and output.
+
+    Raises:
+        ConfigError: a cadence that cannot be.
+    """
+    inputs: dict[tuple[int, int], np.ndarray] = {}
+    for at, plan in enumerate(plans):
+        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S)
+        values = {
+            "model": NO_INDEX if plan.serving is None else plan.serving.index,
+            "instrument": plan.instrument,
+            "spec": max(0, plan.spec),
+            "cadence": int(cadence),
+            "cadence_n": number,
+            "threshold": plan.threshold,
+            "absent": int(bool(plan.absent)),
+        }
+        if plan.serving is None:
+            width = 2 if plan.spec < 0 else _width(state, plan)
+            x = inputs.setdefault((plan.spec, -1), np.zeros((1, width), np.float32))
+            y = np.array([[0.0, 1.0, 0.0]], np.float32)
+            values |= {"wants_holds": 1, "sell_at": 0, "hold_at": 1, "buy_at": 2}
+        else:
+            x, y = plan.serving.x, plan.serving.y
+            values |= _output_columns(plan.serving)
+            values["status"] = int(plan.serving.hold)
+        state.set_slot(at, values, x, y)
+
+
+def _width(state: KernelState, plan: SlotPlan) -> int:
+    strategy = plan.strategies[0]
+    return len(strategy.FEATURES)  # type: ignore[attr-defined]
+
+
+def _output_columns(serving: Serving) -> dict[str, int]:
+    if serving.loaded is None:
+        return {"sell_at": 0, "hold_at": 1, "buy_at": 2}
+    columns = {"output_kind": int(OUTPUT_KINDS[serving.loaded.output_kind])}
+    for name, field in (("SELL", "sell_at"), ("HOLD", "hold_at"), ("BUY", "buy_at")):
+        if name in serving.loaded.classes:
+            columns[field] = serving.loaded.classes.index(name)
+    return columns
+
+
+def absence_notes(plans: Sequence[SlotPlan], instruments: Sequence[Instrument]) -> list[str]:
+    """Say which models hold for which instruments because the data lacks an input."""
+    notes = []
+    for plan in plans:
+        if plan.absent and plan.serving is not None:
+            name, missing = next(iter(plan.absent.items()))
+            notes.append(
+                f"{plan.serving.settings.name} holds on {instruments[plan.instrument].symbol}: "
+                f"{name} needs {', '.join(missing)}, which the data lacks "
+                f"({len(plan.absent)} features in all, {HoldReason.FEATURE_ABSENT.name})"
+            )
+    return notes

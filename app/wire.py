@@ -1,0 +1,251 @@
+"""The composition root: from settings and a tape to a pipeline that is ready to run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from app.ahead import Ahead
+from app.kernel import KernelModule, load_kernel
+from app.samples import Samples
+from app.serving import Serving, load_models
+from app.slots import SlotPlan, Still, plan_slots, set_slots
+from config.settings import Settings, StrategySettings
+from engine.audit import AuditWriter
+from engine.errors import UsageError
+from engine.fills import FillDesk
+from engine.instruments import Instrument
+from engine.kernel.layout import WORD, Reason
+from engine.kernel.state import KernelRules, KernelState
+from engine.limits import MAX_MODELS
+from engine.money import Grid, fee_rate, minor
+from engine.pipeline import Pipeline, SlotPort
+from engine.portfolio import Portfolio
+from engine.ports import Strategy
+from engine.protection import Protection
+from engine.records import Recorder
+from features.spec import FeatureSpec
+from risk.gate import Gate, GateKernel
+from risk.limits import gate_record
+from strategies.registry import build_strategy
+from venues.paper import PaperVenue
+
+NOW = WORD["now"]
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+SAMPLE_NS = 60 * NS_PER_S
+
+
+class Parts:
+    """Everything of one run that outlives the building of it."""
+
+    settings: Settings
+    instruments: tuple[Instrument, ...]
+    quote: str
+    models: list[Serving]
+    strategies: list[tuple[StrategySettings, Strategy]]
+    plans: list[SlotPlan]
+    specs: list[FeatureSpec]
+    kernel: KernelModule
+    state: KernelState
+    gate: Gate
+    portfolio: Portfolio
+    desk: FillDesk
+    recorder: Recorder
+    audit: AuditWriter
+    samples: Samples
+    pipeline: Pipeline
+    ahead: Ahead | None
+    window: tuple[int, int, int]
+
+
+def quote_currency(instruments: Sequence[Instrument]) -> str:
+    """Return the one currency that the limits of a run are counted in.
+
+    Raises:
+        UsageError: the tape holds instruments of several quote currencies.
+    """
+    quotes = sorted({instrument.quote for instrument in instruments})
+    if len(quotes) > 1:
+        example = ",".join(i.symbol for i in instruments if i.quote == quotes[0])
+        raise UsageError(
+            f"the data is quoted in {' and '.join(quotes)}; limits are money in one currency: "
+            f"choose with --symbols (for example --symbols {example})"
+        )
+    return quotes[0]
+
+
+def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
+    """Translate the settings the kernel itself needs."""
+    engine = settings.engine
+    return KernelRules(
+        implied_wakes=implied_wakes,
+        bar_interval_ns=engine.bar_interval_s * NS_PER_S,
+        bar_grace_ns=engine.bar_grace_ms * NS_PER_MS,
+        max_data_age_ns=engine.max_data_age_ms * NS_PER_MS,
+        max_jump=engine.max_price_jump_pct / 100.0,
+        jump_confirmations=engine.jump_confirmations,
+        trigger_confirmations=engine.trigger_confirmations,
+        sample_ns=SAMPLE_NS,
+        assumed_notional=settings.assumed.quote_size_notional,
+        half_spread=settings.assumed.bar_spread_bps / 20_000.0,
+    )
+
+
+def plan(settings: Settings, instruments: Sequence[Instrument], named: Sequence[str]) -> Parts:
+    """Load models and strategies and decide the slots; nothing is compiled or written yet.
+
+    Raises:
+        UsageError: settings and tape do not go together.
+    """
+    parts = Parts()
+    parts.settings = settings
+    parts.instruments = tuple(instruments)
+    parts.quote = quote_currency(instruments)
+    if len(settings.models) > MAX_MODELS:
+        raise UsageError(f"models: {len(settings.models)} are named, {MAX_MODELS} can run")
+    parts.strategies = [
+        (lines, build_strategy(lines.name, lines.params)) for lines in settings.strategies
+    ]
+    parts.models = load_models(settings.models, Path(settings.artifacts_dir), named)
+    parts.plans, parts.specs = plan_slots(
+        settings, parts.instruments, parts.models, parts.strategies
+    )
+    return parts
+
+
+def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts:
+    """Compile the kernel and join all parts; the audit's opening records are written."""
+    settings = parts.settings
+    parts.kernel = load_kernel(parts.specs)
+    parts.audit = audit
+    parts.window = (0, 0, 0)
+    state = parts.state = _new_state(parts, implied_wakes)
+    _build_money(parts)
+    _build_desk(parts)
+    parts.samples = Samples(parts.instruments, parts.plans)
+    parts.ahead = _build_ahead(parts, implied_wakes)
+    still = Still()
+    ports = [
+        SlotPort(
+            plan.model,
+            plan.instrument,
+            still if plan.serving is None else plan.serving.ort or still,
+            plan.strategies,
+            _readonly(state, at),
+        )
+        for at, plan in enumerate(parts.plans)
+    ]
+    hooks = {
+        Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
+        Reason.SAMPLE: lambda: sample(parts),
+        Reason.CONTROL: _nothing,
+    }
+    parts.pipeline = Pipeline(state, parts.kernel.advance, ports, parts.desk, audit, hooks)
+    assert settings.engine.block_rows >= 1
+    return parts
+
+
+def _nothing() -> None:
+    """Do nothing: no row of this kind is on a tape of market data."""
+
+
+def sample(parts: Parts) -> None:
+    """Keep a point of the equity curve and of the prices."""
+    parts.kernel.gate_mark(parts.state.address)
+    parts.samples.take(parts.state, parts.gate.record)
+
+
+def _readonly(state: KernelState, at: int) -> np.ndarray:
+    row = state.slot_input(at)[0].view()
+    row.flags.writeable = False
+    return row
+
+
+def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:
+    settings = parts.settings
+    state = KernelState(
+        parts.instruments,
+        len(parts.plans),
+        parts.kernel.features,
+        kernel_rules(settings, implied_wakes),
+        collect,
+    )
+    state.root["needs_levels"] = parts.kernel.needs_levels
+    set_slots(state, parts.plans, settings.engine.bar_interval_s)
+    parts.kernel.reset_features(state.address)
+    return state
+
+
+def _build_money(parts: Parts) -> None:
+    settings, state, kernel = parts.settings, parts.state, parts.kernel
+    grids = [Grid(instrument) for instrument in parts.instruments]
+    currencies = [(instrument.base, instrument.quote) for instrument in parts.instruments]
+    parts.portfolio = Portfolio(
+        grids,
+        currencies,
+        {currency: minor(amount) for currency, amount in settings.portfolio.balances.items()},
+        fee_rate(settings.paper.maker_fee_bps),
+        fee_rate(settings.paper.taker_fee_bps),
+    )
+    limits = [
+        settings.risk.max_model_exposure
+        if serving.settings.max_exposure is None
+        else serving.settings.max_exposure
+        for serving in parts.models
+    ]
+    record = gate_record(settings.risk, limits, parts.portfolio.total[parts.quote])
+    for at, instrument in enumerate(parts.instruments):
+        record["min_notional"][0][at] = minor(instrument.min_notional)
+    state.root["gate"] = record.ctypes.data
+    address = state.address
+    mids = memoryview(state.markets.view(np.uint8)).cast("B").cast("d")
+    width = state.markets.dtype.itemsize // 8
+    mid_at = state.markets.dtype.fields["mid"][1] // 8  # type: ignore[index]
+    ticks = [grid.tick for grid in grids]
+    functions = GateKernel(
+        lambda at: mids[at * width + mid_at] / ticks[at],
+        lambda request: kernel.gate_check(address, request),
+        lambda *args: kernel.gate_fill(address, *args),
+        lambda *args: kernel.gate_end(address, *args),
+        lambda model, amount: kernel.gate_rest(address, model, amount),
+    )
+    may_trade = [serving.may_trade for serving in parts.models]
+    parts.gate = Gate(record, parts.portfolio, may_trade, functions, settings.risk.reduce_to_fit)
+
+
+def _build_desk(parts: Parts) -> None:
+    paper, state, kernel = parts.settings.paper, parts.state, parts.kernel
+    address, words = state.address, state.words
+    latency = paper.decision_latency_ms + paper.order_latency_ms
+    venue = PaperVenue(
+        lambda *args: kernel.place(address, *args),
+        lambda order_id, ts: kernel.cancel(address, order_id, ts),
+        lambda: words[NOW],
+        int(latency * NS_PER_MS),
+        int(paper.cancel_latency_ms * NS_PER_MS),
+    )
+    protection = Protection(
+        lambda *args: kernel.protect(address, *args),
+        lambda trigger: kernel.unprotect(address, trigger),
+    )
+    parts.recorder = Recorder(
+        lambda *args: kernel.push(address, *args), parts.audit, lambda: words[NOW]
+    )
+    parts.desk = FillDesk(
+        state,
+        parts.portfolio,
+        (parts.gate, venue, protection),
+        parts.recorder,
+        lambda *args: kernel.gate_expose(address, *args),
+    )
+
+
+def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
+    rows = parts.settings.engine.batch_rows
+    if rows <= 1 or not any(serving.batches for serving in parts.models):
+        return None
+    parts.state.set_batches(rows)
+    ahead = _new_state(parts, implied_wakes, rows)
+    models = [plan.serving for plan in parts.plans]
+    return Ahead(parts.state, ahead, parts.kernel.advance, models, lambda: parts.window)

@@ -1,0 +1,211 @@
+"""The straight line: rows -> advance -> features -> model -> signal -> strategy -> risk -> venue.
+
+This is the file to read first. The kernel runs over the tape to the next point where Python must
+act and says why; `ACTIONS` is the literal table of what is done then, fills first. No await, no clock,
+no file: what reaches the engine from outside is a row, what it decides is a record.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from engine.audit import AuditWriter
+from engine.events import Cancel, Intent, Place, Replace, Signal
+from engine.fills import FillDesk
+from engine.kernel.layout import WORD, Reason
+from engine.kernel.state import KernelState
+from engine.latency import Stages
+from engine.ports import Predictor, Strategy
+from engine.view import View
+
+CURSOR, ROW, NOW, SLOT = WORD["cursor"], WORD["row"], WORD["now"], WORD["slot"]
+INSTRUMENT, SIGNAL_ID = WORD["instrument"], WORD["signal_id"]
+ACTION, HOLD_REASON = WORD["action"], WORD["hold_reason"]
+BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
+AUDIT_COUNT = WORD["audit_count"]
+INFER, HEAD, BLOCK = int(Reason.INFER), int(Reason.HEAD), int(Reason.BLOCK)
+SAMPLED = 63  # one stop in 64 is timed
+
+
+class SlotPort:
+    """What a slot's stops lead to: its model, the strategies that listen, its feature row."""
+
+    __slots__ = ("features", "instrument", "model", "predictor", "strategies")
+
+    def __init__(
+        self,
+        model: int,
+        instrument: int,
+        predictor: Predictor,
+        strategies: Sequence[Strategy],
+        features: np.ndarray,
+    ) -> None:
+        self.model = model
+        self.instrument = instrument
+        self.predictor = predictor
+        self.strategies = tuple(strategies)
+        self.features = features
+
+
+class Pipeline:
+    """Drives one kernel state over rows and acts where the kernel stops.
+
+    Args:
+        state: the kernel's memory.
+        advance: the compiled loop, (state address, rows address, first row, head) -> reasons.
+        slots: one port for each slot of the state.
+        desk: intents to orders, and what comes back.
+        audit: takes the filled record buffer.
+        hooks: further actions by Reason: BATCH, SAMPLE, CONTROL (see app/wire.py).
+    """
+
+    def __init__(
+        self,
+        state: KernelState,
+        advance: Callable[[int, int, int, int], int],
+        slots: Sequence[SlotPort],
+        desk: FillDesk,
+        audit: AuditWriter,
+        hooks: Mapping[Reason, Callable[[], None]],
+    ) -> None:
+        self.state = state
+        self.words = state.words
+        self.slots = tuple(slots)
+        self.desk = desk
+        self.audit = audit
+        self.stages = Stages()
+        self.signals: dict[tuple[int, int], Signal] = {}
+        self.kernel_calls = 0
+        self._advance = advance
+        self._runs = tuple(slot.predictor.run for slot in slots)
+        self._reals = memoryview(state.root.view(np.uint8)).cast("B").cast("d")
+        offset = state.root.dtype.fields["p_sell"][1] // 8  # type: ignore[index]
+        self._p_sell, self._p_hold, self._p_buy = offset, offset + 1, offset + 2
+        self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
+            (int(Reason.VENUE), desk.on_venue),
+            (int(Reason.CONTROL), hooks[Reason.CONTROL]),
+            (int(Reason.SIGNAL), self.on_signal),
+            (int(Reason.FLUSH), self.on_flush),
+            (int(Reason.SAMPLE), hooks[Reason.SAMPLE]),
+            (int(Reason.BATCH), hooks[Reason.BATCH]),
+        )
+
+    def drain(self, rows: int, first_row: int, head: int, stop_at: int) -> None:
+        """Advance over rows [cursor, min(head, stop_at)), acting where Python must.
+
+        Args:
+            rows: address of row `first_row`.
+            head: number of the row after the last one on this segment.
+            stop_at: number of the row after the last one this call may apply.
+        """
+        advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
+        head = min(head, stop_at)
+        stages = self.stages
+        calls = 0
+        while True:
+            calls += 1
+            reasons = advance(address, rows, first_row, head)
+            if reasons == INFER:
+                if calls & SAMPLED:
+                    try:
+                        runs[words[SLOT]]()
+                    except Exception as error:  # a model's failure costs its own signal only
+                        self.on_model_failure(error)
+                else:
+                    self._timed_inference(stages)
+                continue
+            if reasons & HEAD:
+                reasons &= ~HEAD
+                if not reasons:
+                    break
+            for bit, action in self.actions:
+                if reasons & bit:
+                    action()
+        self.kernel_calls += calls
+
+    def _timed_inference(self, stages: Stages) -> None:
+        started = stages.start()
+        try:
+            self._runs[self.words[SLOT]]()
+        except Exception as error:
+            self.on_model_failure(error)
+        stages.stop("inference", started)
+
+    def on_model_failure(self, error: Exception) -> None:
+        """Hold on a model that raised: its output becomes NaN, which the kernel refuses."""
+        slot = self.words[SLOT]
+        self.state.outputs[slot][:] = np.nan
+        self.desk.model_failed(self.slots[slot].model, error)
+
+    def on_signal(self) -> None:
+        """Show advice to the strategies that listen, and send what they want through the gate."""
+        words = self.words
+        port = self.slots[words[SLOT]]
+        reals = self._reals
+        signal = Signal(
+            words[SIGNAL_ID],
+            words[NOW],
+            words[ROW],
+            port.instrument,
+            port.model,
+            words[ACTION],
+            words[HOLD_REASON],
+            reals[self._p_sell],
+            reals[self._p_hold],
+            reals[self._p_buy],
+        )
+        self.signals[(port.model, port.instrument)] = signal
+        stages = self.stages
+        timed = not signal.signal_id & 15
+        started = stages.start() if timed else 0
+        for strategy in port.strategies:
+            intents = strategy.decide(self.view(port, signal))
+            if timed:
+                stages.stop("strategy", started)
+                started = stages.start()
+            for intent in intents:
+                self.on_intent(intent)
+            if timed and intents:
+                stages.stop("risk_and_order", started)
+
+    def view(self, port: SlotPort, signal: Signal) -> View:
+        """Assemble what a strategy may see."""
+        words = self.words
+        view = View()
+        view.now = words[NOW]
+        view.row = words[ROW]
+        view.instrument = port.instrument
+        view.model = port.model
+        view.signal = signal
+        view.signals = self.signals
+        view.bid_tick = words[BID_TICK]
+        view.ask_tick = words[ASK_TICK]
+        view.grid = self.desk.grids[port.instrument]
+        book = self.desk.portfolio.books.get((port.model, port.instrument))
+        view.position_lot = 0 if book is None else book.position_lot
+        view.closing_lot = 0 if book is None else book.closing_lot
+        view.orders = self.desk.open_orders
+        view.market = self.state.markets[port.instrument]
+        view.features = port.features
+        return view
+
+    def on_intent(self, intent: Intent) -> None:
+        """Send one wish on: a new order, a removal, or both."""
+        if type(intent) is Place:
+            self.desk.place(intent)
+        elif isinstance(intent, Cancel):
+            self.desk.cancel(intent.order_id)
+        elif isinstance(intent, Replace):
+            self.desk.cancel(intent.order_id)
+            self.desk.place(intent.place)
+
+    def on_flush(self) -> None:
+        """Hand the filled audit buffer to its writer."""
+        words = self.words
+        self.audit.flush(self.state.audit, words[AUDIT_COUNT])
+        words[AUDIT_COUNT] = 0
+
+    def finish(self) -> None:
+        """End the run's orders and write what is left of the audit."""
+        self.desk.end_orders()
+        self.on_flush()

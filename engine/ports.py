@@ -1,0 +1,64 @@
+"""The ports: what the pipeline needs of the rooms, and who gives it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from engine.events import Intent, Place
+from engine.orders import Approved, Order
+from engine.portfolio import Change
+from engine.view import View
+
+
+class Predictor(Protocol):
+    """A model bound to its slot's input and output. Given by ml/runtime."""
+
+    def run(self) -> None:
+        """Evaluate the bound input into the bound output, in place."""
+
+
+class Strategy(Protocol):
+    """Turns advice into wishes. Given by strategies/."""
+
+    name: str
+
+    def decide(self, view: View) -> tuple[Intent, ...]:
+        """Return what to do now; nothing is an empty tuple."""
+
+
+class Verdict(Protocol):
+    """The gate's answer to one intent. Given by risk/gate.py."""
+
+    code: int  # audit_layout.Verdict
+    blocks: int  # Block bits
+    qty_lot: int  # lots that were checked
+    notional: int  # of them at the worst price, minor units
+    used: int  # the model's exposure before the order, minor units
+    limit: int  # the model's limit
+    mid: float  # in ticks
+    approved: Approved | None
+
+
+class RiskGate(Protocol):
+    """The one door to the venue. Given by risk/gate.py."""
+
+    def check(self, place: Place, intent_id: int) -> Verdict:
+        """Approve, reduce or block; an approved order counts as in flight at once."""
+
+    def filled(self, order: Order, qty: int, changes: Sequence[Change]) -> None:
+        """Count a fill that the portfolio has booked."""
+
+    def rests(self, order: Order) -> None:
+        """Count an acknowledged order as resting."""
+
+    def release(self, order: Order) -> None:
+        """Free what an order that is over had reserved."""
+
+
+class Venue(Protocol):
+    """Takes what the gate approved. Given by venues/paper.py."""
+
+    def submit(self, approved: Approved) -> None:
+        """Send an order."""
+
+    def cancel(self, order: Order) -> bool:
+        """Ask for an order's removal; False when the venue no longer has it."""
