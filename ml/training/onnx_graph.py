@@ -16,6 +16,8 @@ OPSET, OPSET_ML, IR_VERSION = 17, 1, 8
 INPUT, OUTPUT = "features", "probabilities"
 PRODUCER = "tickgate"
 CLASSES = 3
+LARGEST = float(np.finfo(np.float32).max)
+ZERO = np.float32(1e-35)  # LightGBM's kZeroThreshold
 
 
 def float32_thresholds(booster: lgb.Booster) -> lgb.Booster:
@@ -45,23 +47,27 @@ def float32_thresholds(booster: lgb.Booster) -> lgb.Booster:
 
 
 def _down(values: np.ndarray) -> np.ndarray:
-    """Return the largest float32 not above each float64, as float64."""
+    """Return the largest float32 not above each float64, as float64.
+
+    LightGBM reads numbers up to 1e-35 as zero before it compares, the graph does not: a threshold
+    of -1e-35 moves one float32 further down, so that both send -1e-35 to the right.
+    """
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float32)
-    above = rounded.astype(np.float64) > values
+    above = (rounded.astype(np.float64) > values) | (rounded == -ZERO)
     rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
     return rounded.astype(np.float64)
 
 
 def thresholds(booster: lgb.Booster) -> list[tuple[int, float]]:
-    """Return (feature, threshold) of every numerical split, in the order of the trees."""
+    """Return (feature, threshold) of every finite numerical split, in the order of the trees."""
     found: list[tuple[int, float]] = []
     for tree in booster.dump_model()["tree_info"]:
         waiting = [tree["tree_structure"]]
         while waiting:
             node = waiting.pop()
             if "split_feature" in node:
-                if node["decision_type"] == "<=":
+                if node["decision_type"] == "<=" and abs(node["threshold"]) < LARGEST:
                     found.append((int(node["split_feature"]), float(node["threshold"])))
                 waiting += [node["left_child"], node["right_child"]]
     return found
