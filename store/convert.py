@@ -247,9 +247,7 @@ class _Finish:
         return rows
 
 
-def _timed(
-    batches: Iterator[np.ndarray], shift: int, by_receive: bool
-) -> Iterator[np.ndarray]:
+def _timed(batches: Iterator[np.ndarray], shift: int, by_receive: bool) -> Iterator[np.ndarray]:
     """Correct receive times; without them where rows are merged by event time."""
     for rows in batches:
         recv = rows["ts_recv"]

@@ -77,7 +77,9 @@ def trade_rows(columns: Columns, path: object, dropped: Counter[str]) -> np.ndar
     rows["i2"] = integer(columns, "id", len(rows))
     rows["side"] = trade_sides(columns, len(rows))
     rows["flags"] |= np.where(off_market(columns, len(rows)), OFF_MARKET, 0).astype(np.uint16)
-    return _kept(rows, [(NOT_A_PRICE, _price(rows["f0"])), (NOT_A_SIZE, _size(rows["f1"]))], dropped)
+    return _kept(
+        rows, [(NOT_A_PRICE, _price(rows["f0"])), (NOT_A_SIZE, _size(rows["f1"]))], dropped
+    )
 
 
 def quote_rows(columns: Columns, path: object, dropped: Counter[str]) -> np.ndarray:
@@ -160,7 +162,9 @@ def _book_sides(column: pa.Array, path: object) -> np.ndarray:
         ask = pc.is_in(text, pa.array(["ask", "a", "sell", "s", "-1", "offer", "asks"]))
         return (_bits(bid).astype(np.int8) - _bits(ask).astype(np.int8)).astype(np.int8)
     if not pa.types.is_integer(column.type):
-        raise DataError(f"{path}: column side of type {column.type}; needed: +1 bid, -1 ask, or text")
+        raise DataError(
+            f"{path}: column side of type {column.type}; needed: +1 bid, -1 ask, or text"
+        )
     return np.sign(pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)).astype(
         np.int8
     )

@@ -9,15 +9,18 @@ import msgspec
 
 from engine.errors import DataError
 from engine.instruments import Instrument, split_symbol
-from store.columns import KINDS
+from store.columns import KINDS, match
 from store.feeds import Source
-from store.tables import TABLE_SUFFIXES
+from store.tables import TABLE_SUFFIXES, Table
 
 INSTRUMENT_NAME = "instrument.json"
 WIRE_SUFFIXES = (".jsonl.gz", ".jsonl")
 # Second words of venue names, so that binance_spot_BTCUSDT splits after the second one.
 _MARKETS = ("spot", "usdm", "coinm", "futures", "perp", "linear", "inverse", "us", "options")
 _SYMBOL = re.compile(r"[A-Z0-9]*[A-Z][A-Z0-9]*\Z")
+_TARDIS = re.compile(
+    r"([a-z0-9-]+)_(?:trades|quotes|book_ticker|incremental_book_L2)_\d{4}-\d\d-\d\d_([A-Z0-9_-]+)\Z"
+)
 _UNKNOWN_VENUE = "file"
 
 
@@ -30,9 +33,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def find(
-    paths: Sequence[Path], *, venue: str | None = None, symbol: str | None = None
-) -> Found:
+def find(paths: Sequence[Path], *, venue: str | None = None, symbol: str | None = None) -> Found:
     """Find the source files.
 
     Files named one by one are taken as they are. Of folders the files of known kinds are taken, all
@@ -55,23 +56,21 @@ def find(
         else:
             raise DataError(f"{path}: no such file or folder")
     if venue is not None or symbol is not None:
-        canonical = split_symbol(symbol)[0] if symbol else None
-        found.sources = [
-            Source(
-                one.path,
-                venue or one.venue,
-                canonical if canonical and one.kind != "wire" else canonical or one.symbol,
-                one.kind,
-                one.folder,
-            )
-            for one in found.sources
-        ]
+        found.sources = [_renamed(one, venue, symbol) for one in found.sources]
     distinct = {one.path.resolve(): one for one in found.sources}
     found.sources = list(distinct.values())
     for folder in {one.folder for one in found.sources if one.folder is not None}:
         instrument = read_instrument(folder / INSTRUMENT_NAME)
         found.known[(instrument.venue, instrument.symbol)] = instrument
     return found
+
+
+def _renamed(source: Source, venue: str | None, symbol: str | None) -> Source:
+    """Return a source under the names that a person gave; a column of symbols is asked by row."""
+    canonical = split_symbol(symbol)[0] if symbol else source.symbol
+    if source.kind != "wire" and _lists_symbols(source.path):
+        canonical = ""
+    return Source(source.path, venue or source.venue, canonical, source.kind, source.folder)
 
 
 def _walk(folder: Path, found: Found) -> None:
@@ -121,7 +120,7 @@ def describe(path: Path) -> Source:
     above = parent.parent.name
     if not (venue and symbol) and kind in KINDS and _SYMBOL.match(above) and len(above) > 1:
         venue, symbol = parent.parent.parent.name, above
-    if kind == "bars" and not wire and _lists_symbols(path):
+    if not wire and (kind == "bars" or not symbol) and _lists_symbols(path):
         symbol = ""
     return Source(path, venue or _UNKNOWN_VENUE, symbol, kind)
 
@@ -137,6 +136,8 @@ def venue_and_symbol(name: str) -> tuple[str, str]:
     stem = name
     for suffix in (*WIRE_SUFFIXES, *TABLE_SUFFIXES):
         stem = stem.removesuffix(suffix)
+    if dump := _TARDIS.match(stem):
+        return dump[1].replace("-", "_"), split_symbol(dump[2])[0]
     words = stem.split("_")
     for k, word in enumerate(words):
         if k and _SYMBOL.match(word) and len(word) > 1:
@@ -152,9 +153,6 @@ def venue_and_symbol(name: str) -> tuple[str, str]:
 
 def _lists_symbols(path: Path) -> bool:
     """Say whether a table has a column of symbols, so that its name means all of them."""
-    from store.columns import match
-    from store.tables import Table
-
     return "symbol" in match("bars", Table(path).names)
 
 

@@ -1,9 +1,11 @@
 """Infer tick, lot and minimum notional from the values seen: the finest increment, exact."""
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
+
+from engine.errors import UsageError
 
 MAX_DECIMALS = 10
 MAX_SIZE_DECIMALS = 8  # what lies beyond is the noise of summed volumes
@@ -136,3 +138,24 @@ def _usual(divisor: int) -> int:
                 step = max(step, power)
             power *= 10
     return step
+
+
+def checked_increment(name: str, text: str | None, *, zero: bool = False) -> str | None:
+    """Return an increment that a person gave, as a plain decimal.
+
+    Raises:
+        UsageError: not a positive decimal number (or 0, where that is allowed).
+    Example:
+        >>> checked_increment("--tick", "5e-1"), checked_increment("--tick", None)
+        ('0.5', None)
+    """
+    if text is None:
+        return None
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0 or (value == 0 and not zero) or value > 10**12:
+        allowed = "a decimal number, 0 or above" if zero else "a decimal number above 0"
+        raise UsageError(f"{name} {text}: allowed is {allowed}")
+    return format(value.normalize(), "f")

@@ -9,7 +9,14 @@ from store.encode import join_rows
 
 # Rows of one time stand in this order, whatever files they came from. Trades go before the quotes
 # that they caused; of bars, all instruments close before any opens.
-_RANKS = {Kind.CONNECT: 0, Kind.DISCONNECT: 0, Kind.GAP: 1, Kind.TRADE: 2, Kind.QUOTE: 3, Kind.DEPTH: 4}
+_RANKS = {
+    Kind.CONNECT: 0,
+    Kind.DISCONNECT: 0,
+    Kind.GAP: 1,
+    Kind.TRADE: 2,
+    Kind.QUOTE: 3,
+    Kind.DEPTH: 4,
+}
 _BAR_RANK = 6
 _OPEN_RANK = 7
 _RANK_OF_KIND = np.full(256, 5, dtype=np.int64)
@@ -71,7 +78,9 @@ def merge(streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
     batch that comes out holds whole packets, if all rows of a packet have one time.
     """
     heads = [_Head(stream) for stream in streams]
-    while heads := [one for one in heads if one.rows is not None and (len(one.rows) or not one.ended)]:
+    while heads := [
+        one for one in heads if one.rows is not None and (len(one.rows) or not one.ended)
+    ]:
         for one in heads:
             if not len(one.keys) and not one.ended:
                 one.extend()
@@ -97,6 +106,8 @@ def _ordered(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     keys = np.concatenate([part for _, part in parts])
     ranks = rank(rows)
     steps = np.diff(keys)
-    if (steps > 0).all() or ((steps >= 0).all() and not ((steps == 0) & (np.diff(ranks) < 0)).any()):
+    if (steps > 0).all() or (
+        (steps >= 0).all() and not ((steps == 0) & (np.diff(ranks) < 0)).any()
+    ):
         return rows
     return rows[np.lexsort((ranks, keys))]

@@ -12,9 +12,7 @@ REPEATED_TRADE = "trade that stands twice"
 REPEATED_BAR = "bar that stands twice"
 
 
-def without_repeats(
-    batches: Iterator[np.ndarray], dropped: Counter[str]
-) -> Iterator[np.ndarray]:
+def without_repeats(batches: Iterator[np.ndarray], dropped: Counter[str]) -> Iterator[np.ndarray]:
     """Yield batches of trades, or of bar rows, without repeats; the first one stays."""
     recent: dict[int, np.ndarray] = {}
     latest: dict[int, int] = {}

@@ -46,7 +46,9 @@ class Table:
             self.names = ["open_time", "open", "high", "low", "close", "volume"]
         else:
             allowed = ", ".join(TABLE_SUFFIXES)
-            raise DataError(f"{path}: not a file that can be read; known endings: {allowed}, .jsonl.gz")
+            raise DataError(
+                f"{path}: not a file that can be read; known endings: {allowed}, .jsonl.gz"
+            )
 
     def batches(self, columns: dict[str, str]) -> Iterator[dict[str, pa.Array]]:
         """Yield {field: array} of at most 65,536 rows.

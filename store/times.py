@@ -119,7 +119,9 @@ def _from_digits(column: pa.Array, name: str, path: object) -> np.ndarray:
         return _filled(pc.floor(scaled).cast(pa.int64()))
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: column {name} holds something else than times ({reason})") from None
+        raise DataError(
+            f"{path}: column {name} holds something else than times ({reason})"
+        ) from None
 
 
 def _iso(column: pa.Array) -> pa.Array | None:
