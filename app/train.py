@@ -139,21 +139,27 @@ def gather(
         assumed: what stands in for sizes and spreads that the data lacks; None reads the settings.
         progress: called with a stage and its share.
     Returns:
-        The rows (app.kernel.FeatureRows) and the sha256 of the tape's content.
+        The rows (app.collect.FeatureRows) and the sha256 of the tape's content.
     Raises:
         DataError: a path is missing or cannot be used.
     """
-    from store.source import open_tape
-
-    from app.kernel import collect_rows
+    from app.collect import collect_rows
+    from app.sources import open_tape
     from config.load import load_settings
     from engine.tape import Tape
 
-    assumed = assumed or load_settings(None).assumed
+    settings = load_settings(None)
+    assumed = assumed or settings.assumed
     folder = open_tape(list(data), assumed=assumed, cache_dir=cache_dir, symbols=symbols)
     tape = Tape.open(folder)
     show = progress or (lambda stage, share: None)
-    rows = collect_rows(tape, spec, cadence, progress=lambda share: show("features", share))
+    rows = collect_rows(
+        tape,
+        spec,
+        cadence,
+        settings,
+        progress=lambda done, total: show("features", done / max(1, total)),
+    )
     if not len(rows.ts):
         raise DataError(f"{data[0]}: no decision is due at cadence {cadence}")
     return rows, tape.info.sha256

@@ -82,7 +82,9 @@ def _walk(folder: Path, found: Found) -> None:
         if not path.is_file() or path.name.startswith(".") or path.name == INSTRUMENT_NAME:
             continue
         name = path.name.lower()
-        if name.endswith(WIRE_SUFFIXES):
+        if (path.parent / INSTRUMENT_NAME).is_file():
+            ignored += 1  # what lies beside instrument.json describes the data, it is none
+        elif name.endswith(WIRE_SUFFIXES):
             wires.append(describe(path))
         elif name.endswith(TABLE_SUFFIXES) and (
             path.parent.name in KINDS or name.endswith((".parquet", ".csv", ".csv.gz"))
