@@ -1,0 +1,122 @@
+"""Feature rows from a tape, made by the very kernel that trades: for training and for research."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from app.kernel import load_kernel
+from app.serving import parse_cadence
+from app.wire import kernel_rules
+from config.settings import Settings
+from engine.kernel.layout import COLLECT, NEVER, Reason
+from engine.kernel.state import KernelState
+from engine.rows import NS_PER_S
+from engine.tape import Tape
+from features.registry import absent_features
+from features.spec import FeatureSpec
+
+CHUNK = 4096
+FULL, HEAD = int(Reason.BATCH), int(Reason.HEAD)
+_MARKET = (
+    "bid",
+    "ask",
+    "bar_open",
+    "bar_high",
+    "bar_low",
+    "bar_close",
+    "bar_volume",
+)
+
+
+class FeatureRows(NamedTuple):
+    """What the kernel saw at each decision, in the order of the tape.
+
+    `valid` is False where a feature was not warm or not finite. Decisions that would hold before a
+    model is asked (stale data, gaps, no trusted quote) are not there at all.
+    """
+
+    ts: np.ndarray  # int64[n], kernel time
+    row: np.ndarray  # int64[n], tape row
+    instrument: np.ndarray  # uint16[n]
+    x: np.ndarray  # float32[n, F]
+    valid: np.ndarray  # bool[n]
+    bid: np.ndarray  # float64[n]
+    ask: np.ndarray
+    bar_open: np.ndarray
+    bar_high: np.ndarray
+    bar_low: np.ndarray
+    bar_close: np.ndarray
+    bar_volume: np.ndarray
+
+
+def collect_rows(
+    tape: Tape,
+    spec: FeatureSpec,
+    cadence: str,
+    settings: Settings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> FeatureRows:
+    """Run the kernel over a tape and keep the feature row of every decision of this cadence.
+
+    Args:
+        tape: the data.
+        spec: features in order.
+        cadence: as in the config: bar:1m, every:250ms, every_n:50, quote, trade.
+        settings: the rules of time, bars and belief are taken from here, as in a run.
+        progress: called with (rows done, rows in all).
+    Returns:
+        Rows of every instrument whose data has all inputs of the spec.
+    """
+    kernel = load_kernel([spec])
+    implied = tape.info.wakes == "implied"
+    rules = kernel_rules(settings, implied)
+    state = KernelState(tape.instruments, len(tape.instruments), kernel.features, rules, CHUNK)
+    kind, number = parse_cadence(cadence, settings.engine.bar_interval_s * NS_PER_S)
+    x = np.zeros((1, len(spec)), np.float32)
+    y = np.zeros((1, 3), np.float32)
+    for at, instrument in enumerate(tape.instruments):
+        absent = int(bool(absent_features(spec, instrument.has)))
+        values = {"model": at, "instrument": at, "cadence": int(kind), "cadence_n": number}
+        state.set_slot(at, {**values, "absent": absent}, x, y)
+    root = state.root[0]
+    root["needs_levels"] = kernel.needs_levels
+    root["ahead"] = root["ahead_all"] = 1
+    root["sample_ns"] = NEVER // 4
+    kernel.reset_features(state.address)
+    chunks = []
+    for chunk in _chunks(tape, state, kernel.advance):
+        chunks.append(chunk)
+        if progress is not None:
+            progress(int(root["cursor"]), tape.info.rows)
+    return _joined(chunks, len(spec))
+
+
+def _chunks(
+    tape: Tape, state: KernelState, advance: Callable[[int, int, int, int], int]
+) -> Iterator[np.ndarray]:
+    root = state.root[0]
+    for segment in tape.segments:
+        reasons = 0
+        while not reasons & HEAD:
+            reasons = advance(
+                state.address, segment.address, segment.first_row, segment.stop_row
+            )
+            count = int(root["collect_count"])
+            if count and (reasons & (FULL | HEAD)):
+                yield state.collect[:count].copy()
+                root["collect_count"] = 0
+                tape.release(int(root["cursor"]))
+
+
+def _joined(chunks: list[np.ndarray], width: int) -> FeatureRows:
+    rows = np.concatenate(chunks) if chunks else np.zeros(0, COLLECT)
+    return FeatureRows(
+        ts=rows["ts"].copy(),
+        row=rows["row"].copy(),
+        instrument=rows["instrument"].astype(np.uint16),
+        x=rows["x"][:, :width].copy(),
+        valid=rows["valid"].astype(bool),
+        **{name: rows[name].copy() for name in _MARKET},
+    )
