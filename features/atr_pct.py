@@ -35,8 +35,7 @@ def on_bar(s: Record, m: Record) -> None:
 @step
 def value(s: Record, m: Record) -> float:
     """Return the range in percent of the last close."""
-    reach = s["range"]["value"]
-    return 100.0 * ratio(reach, abs(s["close"]), 0.0 * reach)
+    return 100.0 * ratio(s["range"]["value"], abs(s["close"]), 0.0)
 
 
 feature(

@@ -14,7 +14,7 @@ def value(s: Record, m: Record) -> float:
     if m["quote_count"] < 1:
         return NAN
     imbalance = ratio(m["bid_size"] - m["ask_size"], m["bid_size"] + m["ask_size"], 0.0)
-    return 1e4 * ratio(0.5 * (m["ask"] - m["bid"]) * imbalance, abs(m["mid"]), 0.0 * imbalance)
+    return 1e4 * ratio(0.5 * (m["ask"] - m["bid"]) * imbalance, abs(m["mid"]), 0.0)
 
 
 feature(

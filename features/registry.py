@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,6 +66,15 @@ def seconds(count: int) -> Warmup:
     return Warmup(count, "seconds")
 
 
+class FeatureWords(NamedTuple):
+    """What the catalogue says of a feature; `doc` is its file's docstring."""
+
+    unit: str
+    range: str
+    source: str
+    doc: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feature:
     """One registered feature or family. See `feature` for the meaning of the fields."""
@@ -81,12 +90,9 @@ class Feature:
     check: Callable[[Mapping[str, int | float]], str]
     warmup: Callable[[Mapping[str, int | float]], Warmup]
     inputs: Callable[[Mapping[str, int | float]], tuple[str, ...]]
-    unit: str
-    range: str
-    source: str
+    words: FeatureWords
     module: str
-    doc: str
-    numbers: tuple[str, ...] = field(default=())  # parameters that stand in the name
+    numbers: tuple[str, ...]  # parameters that stand in the name
 
     def match(self, name: str) -> dict[str, int] | None:
         """Return the numbers in a member's name, or None when the name is no member."""
@@ -143,9 +149,8 @@ def feature(
     unit: str,
     range: str,
     source: str,
-    doc: str | None = None,
 ) -> None:
-    """Register a feature. The file's docstring holds its formula.
+    """Register a feature; the file's docstring holds its formula.
 
     Args:
         name: `rsi_{span}`; braces hold whole numbers >= 1 that stand in a member's name.
@@ -159,47 +164,48 @@ def feature(
             `choices` reaches the kernels as its index there.
         bounds: (lowest, highest) allowed of number parameters, both inclusive.
         check: says what is wrong with parameters that do not fit each other, "" when all is well.
-        warmup: see Warmup; may depend on the parameters.
-        inputs: what the data must hold, of INPUTS; may depend on the parameters.
+        warmup, inputs: see Warmup and INPUTS; may depend on the parameters.
         unit, range, source: words for the catalogue; source cites the formula.
     Raises:
         ValueError: a part is missing or the name is taken (at import, so tests see it).
     """
-    numbers = tuple(re.findall(r"\{(\w+)\}", name))
-    given = dict(defaults or {})
     steps = {"on_quote": on_quote, "on_trade": on_trade, "on_bar": on_bar, "on_depth": on_depth}
+    numbers = tuple(re.findall(r"\{(\w+)\}", name))
     module = importlib.import_module(value.__module__)
-    text = doc if doc is not None else module.__doc__
-    if name in _CATALOGUE:
-        raise ValueError(f"feature {name!r} is registered twice")
-    if (state is None) != (init is None):
-        raise ValueError(f"feature {name!r}: state and init go together")
-    if not set(numbers) <= set(given):
-        raise ValueError(f"feature {name!r}: defaults lack one of {numbers}")
-    if not (text and unit and range and source):
-        raise ValueError(f"feature {name!r}: doc, unit, range and source must be given")
-    for key, words in (choices or {}).items():
-        if given.get(key) not in words:
-            raise ValueError(f"feature {name!r}: default of {key} is none of {words}")
-    _CATALOGUE[name] = Feature(
+    entry = Feature(
         name=name,
         state=STATELESS if state is None else state,
         init=value if init is None else init,
         value=value,
         steps={event: kernel for event, kernel in steps.items() if kernel is not None},
-        defaults=given,
+        defaults=dict(defaults or {}),
         choices=dict(choices or {}),
         bounds={**dict.fromkeys(numbers, (1, MAX_NAME_NUMBER)), **(bounds or {})},
         check=check if check is not None else _constant(""),
         warmup=warmup if not isinstance(warmup, Warmup) else _constant(warmup),
         inputs=inputs if callable(inputs) else _constant(tuple(inputs)),
-        unit=unit,
-        range=range,
-        source=source,
+        words=FeatureWords(unit, range, source, module.__doc__ or ""),
         module=value.__module__,
-        doc=text,
         numbers=numbers,
     )
+    _check_entry(entry, (state is None) == (init is None))
+    _CATALOGUE[name] = entry
+
+
+def _check_entry(entry: Feature, whole: bool) -> None:
+    """Refuse a registration that is not whole; see `feature`."""
+    name = entry.name
+    if name in _CATALOGUE:
+        raise ValueError(f"feature {name!r} is registered twice")
+    if not whole:
+        raise ValueError(f"feature {name!r}: state and init go together")
+    if not set(entry.numbers) <= set(entry.defaults):
+        raise ValueError(f"feature {name!r}: defaults lack one of {entry.numbers}")
+    if not all(entry.words):
+        raise ValueError(f"feature {name!r}: doc, unit, range and source must be given")
+    for key, words in entry.choices.items():
+        if entry.defaults.get(key) not in words:
+            raise ValueError(f"feature {name!r}: default of {key} is none of {words}")
 
 
 def _constant(x: Any) -> Callable[[Mapping[str, int | float]], Any]:

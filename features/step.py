@@ -59,12 +59,14 @@ def usable(x: float) -> bool:
 
 @step
 def ratio(numerator: float, denominator: float, otherwise: float) -> float:
-    """Divide, with a stated result where the denominator is zero.
+    """Divide, with a stated result where the denominator is zero; NaN stays NaN.
 
-    >>> ratio(1.0, 4.0, 0.0), ratio(1.0, 0.0, 0.5)
-    (0.25, 0.5)
+    >>> ratio(1.0, 4.0, 0.0), ratio(1.0, 0.0, 0.5), ratio(NAN, 0.0, 0.5)
+    (0.25, 0.5, nan)
     """
-    return numerator / denominator if denominator != 0.0 else otherwise
+    if denominator != 0.0:
+        return numerator / denominator
+    return otherwise if numerator == numerator else NAN
 
 
 @step

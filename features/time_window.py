@@ -24,7 +24,7 @@ def window_dtype(columns: int, ring: int = RING) -> np.dtype[Any]:
     >>> window_dtype(1).itemsize, window_dtype(2).itemsize
     (16456, 24648)
     """
-    words = [("cell", "i8", (ring,))]
+    words: list[tuple[Any, ...]] = [("cell", "i8", (ring,))]
     words += [(name, "f8", (ring,)) for name in ("x", "y")[:columns]]
     words += [(name, "i8") for name in "head tail flip cell_ns start started gaps".split()]
     return np.dtype([*words, ("late_x", "f8"), ("late_y", "f8")], align=True)

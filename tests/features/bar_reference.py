@@ -1,4 +1,4 @@
-"""Independent, vectorised versions of the features on bars: NumPy, SciPy and Polars on whole columns."""
+"""Independent versions of the features on bars: NumPy, SciPy and Polars on whole columns."""
 
 import math
 from collections.abc import Callable
@@ -45,9 +45,12 @@ def divided(a: np.ndarray, b: np.ndarray, otherwise: float) -> np.ndarray:
 
 def true_range(b: Bars) -> np.ndarray:
     before = shifted(b["close"], 1)
-    return np.nanmax(
-        [b["high"] - b["low"], np.abs(b["high"] - before), np.abs(b["low"] - before)], axis=0
-    ) + 0.0 * before
+    return (
+        np.nanmax(
+            [b["high"] - b["low"], np.abs(b["high"] - before), np.abs(b["low"] - before)], axis=0
+        )
+        + 0.0 * before
+    )
 
 
 def wilder_sum(x: np.ndarray, span: int) -> np.ndarray:
@@ -67,7 +70,7 @@ def movement(b: Bars, span: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def directional(b: Bars, span: int, which: int) -> np.ndarray:
     parts = movement(b, span)
     found = 100.0 * divided(parts[which], parts[2], 0.0)
-    found[: span] = np.nan
+    found[:span] = np.nan
     return found
 
 
@@ -94,7 +97,7 @@ def interpolated(at: list, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def vpin(b: Bars, p: dict) -> np.ndarray:
-    """Cut the cumulative volume at bucket bounds and interpolate the cumulative signed flow there."""
+    """Cut the cumulative volume at bucket bounds and interpolate the signed flow there."""
     share, volume = signed_share(b, p["mode"], p["sigma_span"]), b["volume"].astype(np.longdouble)
     mean = rolling(b["volume"], p["span"], np.mean).astype(np.longdouble)
     known = ~np.isnan(share) & ~np.isnan(mean)
@@ -170,7 +173,8 @@ def rsi(b: Bars, p: dict) -> np.ndarray:
 def day(b: Bars) -> np.ndarray:
     """Return the day's share that has passed at the close of each bar."""
     closed = pl.Series(b["ts_event"] + 60_000_000_000).cast(pl.Datetime("ns"))
-    return (closed.dt.hour() + closed.dt.minute() / 60.0 + closed.dt.second() / 3600).to_numpy() / 24
+    minutes = closed.dt.hour().cast(pl.Float64) * 60.0 + closed.dt.minute()
+    return minutes.to_numpy() / 1440.0
 
 
 def week(b: Bars) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""Drives the fused kernel in tests: a small market of its own, and float64 values of every feature."""
+"""Drives the fused kernel in tests: a small market, and float64 values of every feature."""
 
 import re
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ EVENT = np.dtype(
 MINUTE = 60_000_000_000
 START = 1_700_000_040_000_000_000  # a whole minute
 
-DRIVER = '''
+DRIVER = """
 from numba import carray
 
 from engine.kernel.memory import pointer
@@ -60,7 +59,7 @@ def drive(features, market, events, count, out):
 @njit("void(int64)", error_model="numpy", cache=CACHE)
 def start(features):
     init(carray(pointer(features), (1,), FEATURES)[0])
-'''
+"""
 
 
 def values_source(source: str, n: int) -> str:
@@ -223,6 +222,8 @@ def mixed_events(seed: int, n: int = 4000) -> np.ndarray:
     """Draw all kinds of events in time order."""
     draw = np.random.default_rng(seed)
     quotes = quote_events(random_quotes(draw, n, mean_ns=2e8))
+    pace = draw.choice([0.01, 0.1, 40.0], n)  # busy seconds and minutes of silence
+    quotes["ts"] = START + np.cumsum(np.diff(quotes["ts"], prepend=START) * pace).astype(np.int64)
     span = int(quotes["ts"][-1] - START)
     n_trades, n_bars = n // 3, max(2, span // MINUTE)
     ts = START + np.sort(draw.integers(0, span, n_trades))
@@ -233,5 +234,3 @@ def mixed_events(seed: int, n: int = 4000) -> np.ndarray:
     parts = [quotes, trades, bar_events(random_bars(draw, n_bars)), depth_events(draw, n // 4)]
     events = np.concatenate(parts)
     return events[np.argsort(events["ts"], kind="stable")]
-
-

@@ -177,7 +177,9 @@ def test_equals_the_reference_on_real_ticks(quotes: str, trades: str | None) -> 
     if trades is not None:
         sold = pq.read_table(DATA / "trades" / trades).slice(0, 20_000)
         names = ("price", "size", "side")
-        more = trade_events({"ts": sold[clock].to_numpy(), **{k: sold[k].to_numpy() for k in names}})
+        more = trade_events(
+            {"ts": sold[clock].to_numpy(), **{k: sold[k].to_numpy() for k in names}}
+        )
         more = more[(more["ts"] >= events["ts"][0]) & (more["ts"] <= events["ts"][-1])]
         events = np.concatenate([events, more])
         has = ALL
