@@ -1,4 +1,4 @@
-"""`lab.py data import|synth|show|repair`: bring market data in, make some, look at what is there."""
+"""`lab.py data import|synth|show|repair`: bring market data in, make some, look at it."""
 
 import argparse
 import os
@@ -152,7 +152,7 @@ def main_repair(args: argparse.Namespace) -> int:
 
 @contextmanager
 def progress_bar() -> Iterator[Any]:
-    """Give a function (what, done, total) that shows a bar on stderr; silent if that is no terminal."""
+    """Give a function (what, done, total) that shows a bar on stderr, if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda what, done, total: None
         return

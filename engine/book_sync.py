@@ -1,4 +1,4 @@
-"""The depth snapshot-and-delta procedure of exchanges, as a pure state machine for feed and importer.
+"""The snapshot-and-delta procedure of order books, as a pure state machine for feed and importer.
 
     EMPTY --delta--> BUFFERING --snapshot that reaches the buffer--> SYNCED --gap--> BUFFERING
 
@@ -34,7 +34,7 @@ class SyncRule(NamedTuple):
     """What differs between venues.
 
     Attributes:
-        chained: each delta names the id of the one before (`pu`); else first ids follow on last ids.
+        chained: each delta names the last id before it (`pu`); else first ids follow last ids.
     """
 
     chained: bool

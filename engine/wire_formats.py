@@ -10,21 +10,35 @@ from engine.book_sync import SyncRule
 class DepthIdsOf(Protocol):
     """Ids of a decoded depth packet."""
 
-    first_id: int
-    last_id: int
-    prev_id: int
-    snapshot: bool
+    @property
+    def first_id(self) -> int:
+        """First update id of the message."""
+
+    @property
+    def last_id(self) -> int:
+        """Last update id."""
+
+    @property
+    def prev_id(self) -> int:
+        """Last update id of the message before, -1 if the venue does not say."""
+
+    @property
+    def snapshot(self) -> bool:
+        """Whether it is a full book."""
 
 
 class WireDecoder(Protocol):
     """Decode one message into rows; implemented by venues/*/decode.py."""
 
     skipped: Counter[str]
-    needed_rows: int
 
     @property
     def depth(self) -> DepthIdsOf | None:
         """Ids of the packet written last, None if it is no depth."""
+
+    @property
+    def needed_rows(self) -> int:
+        """Rows of the message that did not fit."""
 
     def decode_into(
         self, message: bytes, buffer: memoryview, at: int, ts_recv: int, symbol: str = ""

@@ -15,17 +15,20 @@ from store.times import to_ns
 Columns = Mapping[str, pa.Array]
 WRONG_RANGE = "bar with low > high or open/close outside"
 QUOTE_FIELDS = ("open_bid", "open_ask", "close_bid", "close_ask")
-# A bar in a batch: its times, values, and the bid and ask at its open and close where they are known.
+# A bar of a batch, with the bid and ask at its open and close where they are known.
 BAR = np.dtype(
     [("ts", "i8"), ("symbol", "i8")]
     + [(name, "f8") for name in ("open", "high", "low", "close", "volume", *QUOTE_FIELDS)]
 )
 
 
-def read_bars(columns: Columns, path: object, dropped: Counter[str]) -> np.ndarray:
-    """Return BAR[n]; `symbol` is left 0 for the caller."""
+def read_bars(
+    columns: Columns, numbers: np.ndarray | int, path: object, dropped: Counter[str]
+) -> np.ndarray:
+    """Return BAR[n] of columns; `numbers` are their instruments."""
     length = len(next(iter(columns.values())))
     bars = np.zeros(length, BAR)
+    bars["symbol"] = numbers
     bars["ts"] = to_ns(_open_times(columns), "ts_event", path)
     for name in BAR.names or ():
         if name not in ("ts", "symbol"):
@@ -115,7 +118,7 @@ def lay_spread(
     tick, lot = tick[chosen], lot[chosen]
     laid = some["i4"] == 0
     mid = (some["f0"] + some["f1"]) / 2
-    # The nearest tick is taken first where the price lies on one, so that float noise moves nothing.
+    # A price that lies on a tick but for float noise stays there: hence the 1e-7 of a tick.
     low = np.floor(mid * (1.0 - half_spread) / tick + 1e-7) * tick
     high = np.ceil(mid * (1.0 + half_spread) / tick - 1e-7) * tick
     digits = 10.0 ** np.ceil(-np.log10(tick) + 6.0)

@@ -75,7 +75,7 @@ class CaptureFeed:
             )
         self._format = FORMATS[self.source.venue]
         self._decoder: WireDecoder | None = None
-        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=scratch)
+        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
         self._buffer = np.zeros(BATCH_ROWS + MAX_MESSAGE_ROWS, ROW)
         self._books: dict[int, PacketSync] = {}
         self._bad = 0
@@ -158,7 +158,7 @@ def read_lines(path: Path, dropped: Counter[str]) -> Iterator[Line]:
                 except (msgspec.MsgspecError, RecursionError) as error:
                     if first:
                         raise DataError(
-                            f"{path}: not a wire capture; a line needs recv_ns, dir, conn, raw ({error})"
+                            f"{path}: no wire capture; lines need recv_ns, dir, conn, raw ({error})"
                         ) from None
                     dropped["capture line that cannot be read"] += 1
                     continue

@@ -42,7 +42,7 @@ class Latencies:
 
 
 def offset_ns(latencies: Latencies) -> int:
-    """Return what to add to ts_recv: 0, or just enough for every message to arrive after it was sent.
+    """Return what to add to ts_recv: 0, or enough for every message to arrive after its event.
 
     >>> record = Latencies(); record.add(np.array([2, 3]) * 10**9, np.array([3, 5]) * 10**9)
     >>> offset_ns(record) / 1e6

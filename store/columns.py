@@ -1,4 +1,4 @@
-"""Which column of a file is what: aliases, the kind of a table, and public formats without header."""
+"""Which column of a file is what: aliases, kinds of tables, public formats without header."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """Turn columns of trades, quotes, depth and gaps into tape rows; drop and count what is insane."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from engine.rows import LAST, OFF_MARKET, ROW, SNAPSHOT, Kind
 from store.times import to_ns
 
 Columns = Mapping[str, pa.Array]
+Encoder = Callable[[Columns, object, Counter[str]], np.ndarray]
 NOT_A_PRICE = "price not positive and finite"
 NOT_A_SIZE = "size negative or not finite"
 ONE_SIDED = "quote with one side only"
@@ -58,9 +59,10 @@ def integer(columns: Columns, field: str, length: int, absent: int = 0) -> np.nd
 
 
 def blank_rows(columns: Columns, kind: Kind, path: object) -> np.ndarray:
-    """Return ROW[n] with kind and times set."""
+    """Return ROW[n <= 65,536] with kind and times set, and in `check` the place in the batch."""
     length = len(next(iter(columns.values())))
     rows = np.zeros(length, ROW)
+    rows["check"] = np.arange(length)
     rows["kind"] = kind
     rows["flags"] = LAST
     for field in ("ts_event", "ts_recv"):
@@ -98,7 +100,7 @@ def quote_rows(columns: Columns, path: object, dropped: Counter[str]) -> np.ndar
 
 
 def depth_rows(columns: Columns, path: object, dropped: Counter[str]) -> np.ndarray:
-    """Encode depth levels. `i2` holds the previous update id until the sync has seen it, -1 if none.
+    """Encode depth levels. `i2` holds the previous update id until the sync, -1 for none.
 
     Without a column of flags the packet marks are set later, see store/depth.py.
     """

@@ -1,4 +1,4 @@
-"""Write a tape's market rows as a data folder: <venue>/<SYMBOL>/<kind>/*.parquet, instrument.json."""
+"""Write a tape's market rows as a data folder: <venue>/<SYMBOL>/<kind>/*.parquet."""
 
 import os
 import shutil
@@ -27,7 +27,8 @@ _SLOTS: dict[str, dict[str, str]] = {
     "trades": {"price": "f0", "size": "f1", "side": "side", "trade_id": "i2"},
     "quotes": {"bid": "f0", "ask": "f1", "bid_size": "f2", "ask_size": "f3", "update_id": "i4"},
     "depth": {
-        "side": "side", "price": "f0", "size": "f1", "flags": "flags", "seq": "i3", "first_id": "i4",
+        "side": "side", "price": "f0", "size": "f1", "flags": "flags", "seq": "i3",
+        "first_id": "i4",
     },
     "bars": {"open": "f0", "high": "f1", "low": "f2", "close": "f3", "volume": "f4"},
     "gaps": {"ts_from": "i0", "ts_to": "i1", "reason": "i2"},

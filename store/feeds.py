@@ -17,13 +17,18 @@ from store import bars as bar_rows
 from store.clock import Latencies
 from store.columns import checked_match, kind_of
 from store.depth import rule_of, whole_packets
-from store.encode import depth_rows, gap_rows, join_rows, quote_rows, trade_rows
+from store.encode import Encoder, depth_rows, gap_rows, join_rows, quote_rows, trade_rows
 from store.grid import Grid
 from store.tables import Table
 
 MAX_SORTED_ROWS = 20_000_000  # a file out of order is sorted in memory up to this size
 LATE_NS = 60_000_000_000  # no recorder writes a row this late
-_ENCODERS = {"trades": trade_rows, "quotes": quote_rows, "depth": depth_rows, "gaps": gap_rows}
+_ENCODERS: dict[str, Encoder] = {
+    "trades": trade_rows,
+    "quotes": quote_rows,
+    "depth": depth_rows,
+    "gaps": gap_rows,
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,6 @@ class TableFeed:
             self.fields.pop("symbol", None)
         self.rule = rule_of(self.fields)
         self._table = table
-        self._symbols: dict[str, int] = {}
         self._registry: Registry | None = None
 
     def learn(self, registry: Registry, dropped: Counter[str]) -> None:
@@ -158,22 +162,11 @@ class TableFeed:
         assert registry is not None
         path = self.source.path
         for columns in self._table.batches(self.fields):
-            numbers = None
-            if "symbol" in columns:
-                numbers = symbol_numbers(columns.pop("symbol"), self.source.venue, registry)
-                keep = numbers >= 0
-                if not keep.all():
-                    mask = pa.array(keep)
-                    columns = {name: one.filter(mask) for name, one in columns.items()}
-                    numbers = numbers[keep]
-                if len(numbers) == 0:
-                    continue
-                # The encoder may drop rows: it carries the number through the receive-time-free slot.
-                rows = _encode_numbered(encode, columns, numbers, path, dropped)
-            else:
+            columns, numbers = with_numbers(columns, self.source, registry)
+            if len(numbers):
                 rows = encode(columns, path, dropped)
-                rows["instrument"] = registry.index(self.source.venue, self.source.symbol)
-            if len(rows):
+                rows["instrument"] = numbers[rows["check"]]
+                rows["check"] = 0
                 yield rows
 
 
@@ -256,25 +249,11 @@ class BarFeed:
         registry = self._registry
         assert registry is not None
         for columns in self._table.batches(self.fields):
-            if "symbol" in columns:
-                numbers = symbol_numbers(columns.pop("symbol"), self.source.venue, registry)
-                keep = pa.array(numbers >= 0)
-                numbers = numbers[numbers >= 0]
-                columns = {name: one.filter(keep) for name, one in columns.items()}
-                parts = []
-                for number in np.unique(numbers).tolist():
-                    mask = pa.array(numbers == number)
-                    part = {name: one.filter(mask) for name, one in columns.items()}
-                    part_bars = bar_rows.read_bars(part, self.source.path, dropped)
-                    part_bars["symbol"] = number
-                    parts.append(part_bars)
-                if parts:
-                    bars = np.concatenate(parts)
-                    yield bars[np.argsort(bars["ts"], kind="stable")] if len(parts) > 1 else bars
-            else:
-                bars = bar_rows.read_bars(columns, self.source.path, dropped)
-                bars["symbol"] = registry.index(self.source.venue, self.source.symbol)
-                yield bars
+            columns, numbers = with_numbers(columns, self.source, registry)
+            if len(numbers):
+                bars = bar_rows.read_bars(columns, numbers, self.source.path, dropped)
+                # Files that list one symbol after the other are in order within a batch only so.
+                yield bars if self.source.symbol else bars[np.argsort(bars["ts"], kind="stable")]
 
 
 def open_feed(source: Source) -> TableFeed | BarFeed:
@@ -320,33 +299,26 @@ def learn_market(rows: np.ndarray, registry: Registry) -> None:
                 grid.level.add(part["f1"])
 
 
-def symbol_numbers(column: pa.Array, venue: str, registry: Registry) -> np.ndarray:
-    """Return int64[n]: the registry's numbers of a column of symbols, -1 where not wanted."""
+def with_numbers(
+    columns: dict[str, pa.Array], source: Source, registry: Registry
+) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Return (columns, int64[n] instruments), without the rows of symbols that are not wanted."""
+    column = columns.pop("symbol", None)
+    if column is None:
+        length = len(next(iter(columns.values())))
+        number = registry.index(source.venue, source.symbol)
+        return columns, np.full(length if number >= 0 else 0, number, np.int64)
     coded = pc.dictionary_encode(pc.fill_null(column.cast(pa.string()), ""))
-    numbers = [
-        registry.index(venue, split_symbol(text)[0]) if text else -1
+    known = [
+        registry.index(source.venue, split_symbol(text)[0]) if text else -1
         for text in coded.dictionary.to_pylist()
     ]
-    return np.array([*numbers, -1], dtype=np.int64)[coded.indices.to_numpy()]
-
-
-def _encode_numbered(encode, columns, numbers, path, dropped) -> np.ndarray:
-    """Encode a batch of several instruments, one after the other, back in the file's order."""
-    parts, places = [], []
-    for number in np.unique(numbers).tolist():
-        mask = numbers == number
-        chosen = pa.array(mask)
-        one = {name: column.filter(chosen) for name, column in columns.items()}
-        lost: Counter[str] = Counter()
-        rows = encode(one, path, lost)
-        place = np.flatnonzero(mask)
-        if len(rows) != len(place):
-            place = place[: len(rows)]
-        dropped.update(lost)
-        rows["instrument"] = number
-        parts.append(rows)
-        places.append(place)
-    return join_rows(parts)[np.argsort(np.concatenate(places), kind="stable")]
+    numbers = np.array([*known, -1], dtype=np.int64)[coded.indices.to_numpy()]
+    keep = numbers >= 0
+    if not keep.all():
+        mask = pa.array(keep)
+        columns = {name: one.filter(mask) for name, one in columns.items()}
+    return columns, numbers[keep]
 
 
 def _sorted(batches: Iterator[np.ndarray], count: int, path: Path) -> np.ndarray:
@@ -361,8 +333,8 @@ def _check_sortable(count: int, path: Path) -> None:
     """Refuse to sort a file that is too large for memory."""
     if count > MAX_SORTED_ROWS:
         raise DataError(
-            f"{path}: {count} rows out of order of time; files above {MAX_SORTED_ROWS} rows must be "
-            "in order"
+            f"{path}: {count} rows out of order of time; files above {MAX_SORTED_ROWS} rows must "
+            "be in order"
         )
 
 

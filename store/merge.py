@@ -56,9 +56,9 @@ class _Head:
             if len(rows):
                 keys = np.maximum.accumulate(np.maximum(time_key(rows), self._latest))
                 self._latest = int(keys[-1])
-                kept = self.rows is not None and len(self.rows)
-                self.rows = join_rows([self.rows, rows]) if kept else rows
-                self.keys = np.concatenate([self.keys, keys]) if kept else keys
+                if self.rows is not None and len(self.rows):
+                    rows, keys = join_rows([self.rows, rows]), np.concatenate([self.keys, keys])
+                self.rows, self.keys = rows, keys
                 return
         self.ended = True
 

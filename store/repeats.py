@@ -1,4 +1,4 @@
-"""Remove rows that stand twice in overlapping files: trades by their id, bars by their open time."""
+"""Remove rows that stand twice in overlapping files: trades by id, bars by open time."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -58,7 +58,7 @@ def open_tape(
 def cached_tape(
     found: Found, options: Options, cache_dir: Path, progress: Progress | None = None
 ) -> Path:
-    """Return the tape of source files, from the cache or made now. Several processes may call it."""
+    """Return the tape of source files, from the cache or made now; safe in several processes."""
     report = progress or _silent
     if not found.sources:
         raise DataError("no data files found")

@@ -154,7 +154,7 @@ def _csv_names(path: Path) -> tuple[list[str], int, str]:
 
 def _is_remark(line: str) -> bool:
     """Say whether a line before the header is none of the table: a remark or a link."""
-    return line.startswith("#") or line.startswith(("http://", "https://"))
+    return line.startswith(("#", "http://", "https://"))
 
 
 def _distinct(cells: Sequence[str]) -> list[str]:

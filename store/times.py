@@ -11,8 +11,10 @@ from engine.errors import DataError
 # A number below the first bound counts seconds, below the second milliseconds, and so on: the
 # bounds lie 30 years from 1970 in the next finer unit and beyond the year 5000 in the coarser one.
 _UNITS = ((1e11, 1_000_000_000), (1e14, 1_000_000), (1e17, 1_000), (np.inf, 1))
-_PATTERNS = ("%Y.%m.%d %H:%M", "%Y.%m.%d %H:%M:%S", "%Y%m%d %H%M%S", "%Y/%m/%d %H:%M:%S",
-             "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")  # fmt: skip
+_PATTERNS = (
+    "%Y.%m.%d %H:%M", "%Y.%m.%d %H:%M:%S", "%Y%m%d %H%M%S", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M",
+    "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
+)  # fmt: skip
 MAX_NS = 4_102_444_800_000_000_000  # the year 2100
 
 

@@ -1,4 +1,4 @@
-"""Decode Binance market messages (spot and USD-M) straight into tape rows. Pure: bytes in, rows out."""
+"""Decode Binance market messages (spot and USD-M) straight into tape rows; pure."""
 
 import struct
 from collections import Counter
@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from engine.rows import LAST, OFF_MARKET, ROW_BYTES, SNAPSHOT, SNAPSHOT_START, Kind
 
-# Bounds that no market reaches: zero, negative, infinite and absurd numbers are refused while parsing.
+# Bounds that no market reaches: zero, negative and infinite numbers are refused while parsing.
 Price = Annotated[float, Meta(gt=0, lt=1e15)]
 Size = Annotated[float, Meta(ge=0, lt=1e18)]
 Id = Annotated[int, Meta(ge=0, lt=1 << 62)]
@@ -148,7 +148,9 @@ class MessageDecoder:
     Duplicate keys of a JSON object: the last one counts.
     """
 
-    def __init__(self, symbols: Mapping[str, int], ticks: Mapping[int, float] | None = None) -> None:
+    def __init__(
+        self, symbols: Mapping[str, int], ticks: Mapping[int, float] | None = None
+    ) -> None:
         """Take the instruments.
 
         Args:
@@ -279,20 +281,20 @@ class MessageDecoder:
         self.depth = DepthIds(m.U, m.u, m.pu, False)
         index = self._symbols[m.s]
         head = (m.T or m.E, ts_recv, index, 0)
-        return self._levels(head, m.b, m.a, (m.pu, m.u, m.U), buffer, at)
+        return self._levels(head, (m.b, m.a), (m.pu, m.u, m.U), buffer, at)
 
     def _book(self, m: Book, symbol: str, buffer: memoryview, at: int, ts_recv: int) -> int:
         """Write the DEPTH rows of a full book."""
         self.depth = DepthIds(m.lastUpdateId, m.lastUpdateId, -1, True)
         index = self._symbols[symbol]
         head = (m.T or m.E, ts_recv, index, SNAPSHOT)
-        return self._levels(head, m.bids, m.asks, (-1, m.lastUpdateId, m.lastUpdateId), buffer, at)
+        ids = -1, m.lastUpdateId, m.lastUpdateId
+        return self._levels(head, (m.bids, m.asks), ids, buffer, at)
 
     def _levels(
         self,
         head: tuple[int, int, int, int],
-        bids: Levels,
-        asks: Levels,
+        sides: tuple[Levels, Levels],
         ids: tuple[int, int, int],
         buffer: memoryview,
         at: int,
@@ -300,7 +302,7 @@ class MessageDecoder:
         """Write levels as one packet."""
         stamp, ts_recv, index, flags = head
         prev_id, last_id, first_id = ids
-        count = len(bids) + len(asks)
+        count = len(sides[0]) + len(sides[1])
         if count == 0:
             return 0
         if (at + count) * ROW_BYTES > len(buffer):
@@ -311,7 +313,7 @@ class MessageDecoder:
         offset = at * ROW_BYTES
         last = offset + (count - 1) * ROW_BYTES
         mark = flags | SNAPSHOT_START if flags else 0
-        for side, levels in ((1, bids), (-1, asks)):
+        for side, levels in zip((1, -1), sides):
             for price, size in levels:
                 if offset == last:
                     mark |= LAST
