@@ -17,13 +17,13 @@ TOUCH_FROM_TRADES = int(TouchFrom.TRADES)
 TOUCH, TRADE, BAR, DEPTH = 1, 2, 4, 8  # what a row changed
 
 
-@njit
+@njit(forceinline=True)
 def event_time(row, now):  # type: ignore[no-untyped-def]
     """Return the row's event time, the kernel's time where it has none."""
     return row["ts_event"] if row["ts_event"] > 0 else now
 
 
-@njit
+@njit(forceinline=True)
 def after_touch(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Let bars of mids and features see a new touch."""
     m = k.markets[instrument]
@@ -33,7 +33,7 @@ def after_touch(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     fused.on_quote(k.features[instrument], m)
 
 
-@njit
+@njit(forceinline=True)
 def apply_quote(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a QUOTE row."""
     m = k.markets[instrument]
@@ -44,7 +44,7 @@ def apply_quote(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     return TOUCH
 
 
-@njit
+@njit(forceinline=True)
 def apply_trade(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a TRADE row; prints that are not market trades move nothing."""
     root = k.root
@@ -75,7 +75,7 @@ def apply_trade(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     return TRADE
 
 
-@njit
+@njit(forceinline=True)
 def apply_depth(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a DEPTH row; the last of its packet may set the touch."""
     m = k.markets[instrument]
@@ -100,7 +100,7 @@ def apply_depth(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     return changed
 
 
-@njit
+@njit(forceinline=True)
 def touch_from_book(k, instrument):  # type: ignore[no-untyped-def]
     """Set the touch from the best levels when they changed; return 1 when it moved."""
     m = k.markets[instrument]
@@ -119,7 +119,7 @@ def touch_from_book(k, instrument):  # type: ignore[no-untyped-def]
     return set_touch(k.root, m, x, (bid, ask, bid_size, ask_size))
 
 
-@njit
+@njit(forceinline=True)
 def apply_bar(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a BAR row of the engine's own interval; others move nothing."""
     root = k.root
@@ -147,7 +147,7 @@ def apply_bar(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     return BAR
 
 
-@njit
+@njit(forceinline=True)
 def apply_gap(k, fused, instrument, book_only):  # type: ignore[no-untyped-def]
     """Distrust what a gap has torn: the book alone, or the touch, the bars and all features."""
     m = k.markets[instrument]

@@ -7,7 +7,7 @@ from engine.kernel.layout import NEVER
 from engine.limits import MAX_FLAT_BARS
 
 
-@njit
+@njit(forceinline=True)
 def reset_bar(b, at):  # type: ignore[no-untyped-def]
     """Empty one of the two growing bars."""
     b["open"][at] = np.nan
@@ -20,7 +20,7 @@ def reset_bar(b, at):  # type: ignore[no-untyped-def]
     b["prints"][at] = 0
 
 
-@njit
+@njit(forceinline=True)
 def forget_bars(b):  # type: ignore[no-untyped-def]
     """Drop what is growing: at a gap, and when a market has been quiet for MAX_FLAT_BARS."""
     reset_bar(b, 0)
@@ -29,7 +29,7 @@ def forget_bars(b):  # type: ignore[no-untyped-def]
     b["flat"] = 0
 
 
-@njit
+@njit(forceinline=True)
 def add_print(root, b, ts, print_):  # type: ignore[no-untyped-def]
     """Add a print (price, size, side) to the bar of its event time; late ones are counted and dropped."""
     price, size, side = print_
@@ -63,7 +63,7 @@ def add_print(root, b, ts, print_):  # type: ignore[no-untyped-def]
     b["prints"][at] += 1
 
 
-@njit
+@njit(forceinline=True)
 def close_bar(root, m, b):  # type: ignore[no-untyped-def]
     """Close the current bar into the market record; return 1 when features should see it."""
     interval = root["bar_interval_ns"]
@@ -100,7 +100,7 @@ def close_bar(root, m, b):  # type: ignore[no-untyped-def]
     return seen
 
 
-@njit
+@njit(forceinline=True)
 def shift_bars(b, interval):  # type: ignore[no-untyped-def]
     """Make the next bar the current one."""
     b["open"][0] = b["open"][1]
@@ -115,7 +115,7 @@ def shift_bars(b, interval):  # type: ignore[no-untyped-def]
     b["end"] += interval
 
 
-@njit
+@njit(forceinline=True)
 def next_close(root, b):  # type: ignore[no-untyped-def]
     """Return the time at which the current bar closes, NEVER where none grows."""
     if b["end"] == 0:

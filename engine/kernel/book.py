@@ -14,7 +14,7 @@ MASK = BOOK_SLOTS - 1
 NO_TICK = 0  # "no best price": price ticks of a book are positive
 
 
-@njit
+@njit(forceinline=True)
 def price_of(x, m, tick):  # type: ignore[no-untyped-def]
     """Return the price of a tick, equal to the float64 that its decimal text parses to."""
     if x["tick_divisor"] > 0.0:
@@ -22,13 +22,13 @@ def price_of(x, m, tick):  # type: ignore[no-untyped-def]
     return tick * m["tick"]
 
 
-@njit
+@njit(forceinline=True)
 def tick_of(m, price):  # type: ignore[no-untyped-def]
     """Return the nearest price tick of a price."""
     return np.int64(np.floor(price / m["tick"] + 0.5))
 
 
-@njit
+@njit(forceinline=True)
 def size_at(sizes, ticks, tick):  # type: ignore[no-untyped-def]
     """Return the displayed size at a tick, 0.0 where there is none."""
     at = tick & MASK
@@ -37,7 +37,7 @@ def size_at(sizes, ticks, tick):  # type: ignore[no-untyped-def]
     return 0.0
 
 
-@njit
+@njit(forceinline=True)
 def clear_book(x, m):  # type: ignore[no-untyped-def]
     """Empty both sides, before a snapshot."""
     for address in (m["bid_book"], m["ask_book"], x["bid_used"], x["ask_used"]):
@@ -50,7 +50,7 @@ def clear_book(x, m):  # type: ignore[no-untyped-def]
     x["max_book_tick"] = 0
 
 
-@njit
+@njit(forceinline=True)
 def store_level(sizes, ticks, used, tick, best):  # type: ignore[no-untyped-def]
     """Find the slot of a tick, taking it over from a farther price; -1 when a nearer one keeps it."""
     at = tick & MASK
@@ -63,7 +63,7 @@ def store_level(sizes, ticks, used, tick, best):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit
+@njit(forceinline=True)
 def set_bid(x, m, tick, size):  # type: ignore[no-untyped-def]
     """Set the absolute size of a bid level; 0 removes it."""
     sizes = book_floats(m["bid_book"])
@@ -88,7 +88,7 @@ def set_bid(x, m, tick, size):  # type: ignore[no-untyped-def]
         m["best_bid_tick"] = tick if tick >= lowest else NO_TICK
 
 
-@njit
+@njit(forceinline=True)
 def set_ask(x, m, tick, size):  # type: ignore[no-untyped-def]
     """Set the absolute size of an ask level; 0 removes it."""
     sizes = book_floats(m["ask_book"])
@@ -113,7 +113,7 @@ def set_ask(x, m, tick, size):  # type: ignore[no-untyped-def]
         m["best_ask_tick"] = tick if tick <= highest else NO_TICK
 
 
-@njit
+@njit(forceinline=True)
 def gather_levels(x, m):  # type: ignore[no-untyped-def]
     """Copy the best TOP_LEVELS of both sides into the market record, best first; 0 sizes beyond."""
     thinner = TOP_LEVELS

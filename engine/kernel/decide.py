@@ -32,7 +32,7 @@ HASH_START = 0x2545F491
 HASH_STEP = 0x9E3779B1
 
 
-@njit
+@njit(forceinline=True)
 def mark_due(k, instrument, cadence):  # type: ignore[no-untyped-def]
     """Mark the slots of an instrument that decide on this kind of event."""
     x = k.matching[instrument]
@@ -43,7 +43,7 @@ def mark_due(k, instrument, cadence):  # type: ignore[no-untyped-def]
             k.root["due_count"] += 1
 
 
-@njit
+@njit(forceinline=True)
 def count_event(k, instrument):  # type: ignore[no-untyped-def]
     """Count a market event for the slots that decide every n of them (counted per model)."""
     x = k.matching[instrument]
@@ -59,7 +59,7 @@ def count_event(k, instrument):  # type: ignore[no-untyped-def]
                     k.root["due_count"] += 1
 
 
-@njit
+@njit(forceinline=True)
 def hash_row(address, count):  # type: ignore[no-untyped-def]
     """Hash the bits of a float32 row (documented in docs/audit.md; keeps 63 bits)."""
     words = words32(address, count)
@@ -70,7 +70,7 @@ def hash_row(address, count):  # type: ignore[no-untyped-def]
     return np.int64(h >> np.uint64(1))
 
 
-@njit
+@njit(forceinline=True)
 def obstacle(k, slot):  # type: ignore[no-untyped-def]
     """Return the HoldReason that stands before any model is asked, NONE when there is none."""
     root = k.root
@@ -92,7 +92,7 @@ def obstacle(k, slot):  # type: ignore[no-untyped-def]
     return NONE
 
 
-@njit
+@njit(forceinline=True)
 def read_row(k, fused, slot):  # type: ignore[no-untyped-def]
     """Write the slot's feature row into its model's input; return the HoldReason if it is not whole."""
     root = k.root
@@ -109,7 +109,7 @@ def read_row(k, fused, slot):  # type: ignore[no-untyped-def]
     return FEATURE_NAN if slot["was_valid"] == 1 else NOT_WARM
 
 
-@njit
+@njit(forceinline=True)
 def judge_output(root, slot, y):  # type: ignore[no-untyped-def]
     """Turn a model's output into probabilities, an action and a reason."""
     if slot["output_kind"] == BINARY:
@@ -132,7 +132,7 @@ def judge_output(root, slot, y):  # type: ignore[no-untyped-def]
     return action, NONE
 
 
-@njit
+@njit(forceinline=True)
 def settle(k, slot, y):  # type: ignore[no-untyped-def]
     """Record what a model's output means; return 1 when a strategy wants to hear of it."""
     action, reason = judge_output(k.root, slot, y)
@@ -143,7 +143,7 @@ def settle(k, slot, y):  # type: ignore[no-untyped-def]
     return 1
 
 
-@njit
+@njit(forceinline=True)
 def show_touch(k, instrument):  # type: ignore[no-untyped-def]
     """Put the touch in ticks where Python reads it."""
     x = k.matching[instrument]
@@ -152,7 +152,7 @@ def show_touch(k, instrument):  # type: ignore[no-untyped-def]
     k.root["touch_ask_tick"] = x["ask_tick"]
 
 
-@njit
+@njit(forceinline=True)
 def hold(k, slot, reason):  # type: ignore[no-untyped-def]
     """Record a decision that no model was asked for."""
     root = k.root
@@ -161,7 +161,7 @@ def hold(k, slot, reason):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit
+@njit(forceinline=True)
 def collect(k, slot, reason):  # type: ignore[no-untyped-def]
     """Keep the feature row of a decision for training or for a batch ahead."""
     root = k.root
@@ -186,7 +186,7 @@ def collect(k, slot, reason):  # type: ignore[no-untyped-def]
         row["x"][at] = x[at]
 
 
-@njit
+@njit(forceinline=True)
 def evaluate(k, fused, slot):  # type: ignore[no-untyped-def]
     """Go one step with a due slot: hold, settle from a batch, or ask for its model."""
     root = k.root
@@ -217,7 +217,7 @@ def evaluate(k, fused, slot):  # type: ignore[no-untyped-def]
     return INFER
 
 
-@njit
+@njit(forceinline=True)
 def decide_due(k, fused):  # type: ignore[no-untyped-def]
     """Look at every due slot, in order; return the reason for which Python must act, or 0."""
     root = k.root

@@ -21,25 +21,25 @@ def pointer(typingctx: Any, address: Any) -> Any:
     return signature, codegen
 
 
-@njit
+@njit(forceinline=True)
 def floats32(address, count):  # type: ignore[no-untyped-def]
     """View float32[count] at an address."""
     return carray(pointer(address), (count,), np.float32)
 
 
-@njit
+@njit(forceinline=True)
 def words32(address, count):  # type: ignore[no-untyped-def]
     """View uint32[count] at an address."""
     return carray(pointer(address), (count,), np.uint32)
 
 
-@njit
+@njit(forceinline=True)
 def book_floats(address):  # type: ignore[no-untyped-def]
     """View one side's sizes, float64[BOOK_SLOTS]."""
     return carray(pointer(address), (BOOK_SLOTS,), np.float64)
 
 
-@njit
+@njit(forceinline=True)
 def book_ticks(address):  # type: ignore[no-untyped-def]
     """View one side's price ticks, int64[BOOK_SLOTS]."""
     return carray(pointer(address), (BOOK_SLOTS,), np.int64)

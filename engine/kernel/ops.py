@@ -11,7 +11,7 @@ from engine.limits import MAX_ORDERS, MAX_TRIGGERS
 STATE_FREE = int(PaperState.FREE)
 
 
-@njit
+@njit(forceinline=True)
 def place_order(k, order, prices, arrive_ts):  # type: ignore[no-untyped-def]
     """Send a paper order on its way; return its place, or -1 when all places are taken.
 
@@ -46,7 +46,7 @@ def place_order(k, order, prices, arrive_ts):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit
+@njit(forceinline=True)
 def cancel_order(k, order_id, cancel_ts):  # type: ignore[no-untyped-def]
     """Ask for an order's removal at `cancel_ts`; return 1 when the venue still has it."""
     for at in range(MAX_ORDERS):
@@ -58,7 +58,7 @@ def cancel_order(k, order_id, cancel_ts):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit
+@njit(forceinline=True)
 def resting_count(k):  # type: ignore[no-untyped-def]
     """Count the orders that rest in the venue's book."""
     count = 0
@@ -68,7 +68,7 @@ def resting_count(k):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit
+@njit(forceinline=True)
 def add_trigger(k, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
     """Watch a position: place = (instrument, side), ticks = (stop, profit), 0 for none; -1 when full."""
     for at in range(MAX_TRIGGERS):
@@ -90,7 +90,7 @@ def add_trigger(k, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit
+@njit(forceinline=True)
 def remove_trigger(k, trigger_id):  # type: ignore[no-untyped-def]
     """Stop watching; return 1 when it was still active."""
     for at in range(MAX_TRIGGERS):
@@ -104,7 +104,7 @@ def remove_trigger(k, trigger_id):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit
+@njit(forceinline=True)
 def record(k, head, slots):  # type: ignore[no-untyped-def]
     """Append an audit record of Python's; see engine/audit_layout.py."""
     push_record(k, head, slots)

@@ -7,7 +7,7 @@ from engine.audit_layout import Record
 DECISION = int(Record.DECISION)
 
 
-@njit
+@njit(forceinline=True)
 def next_record(k):  # type: ignore[no-untyped-def]
     """Take the next record of the audit buffer and fill in its header."""
     root = k.root
@@ -20,7 +20,7 @@ def next_record(k):  # type: ignore[no-untyped-def]
     return record
 
 
-@njit
+@njit(forceinline=True)
 def push_decision(k, slot, action, reason):  # type: ignore[no-untyped-def]
     """Record a decision: what the model said, what became of it, and the market it saw."""
     root = k.root
@@ -47,7 +47,7 @@ def push_decision(k, slot, action, reason):  # type: ignore[no-untyped-def]
     record["i6"] = root["now"] - m["quote_ts"]
 
 
-@njit
+@njit(forceinline=True)
 def push_record(k, head, slots):  # type: ignore[no-untyped-def]
     """Record an event of Python's: head = (kind, id, code, aux, instrument, model), seven int64."""
     record = next_record(k)

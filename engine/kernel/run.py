@@ -62,7 +62,7 @@ class Kernel(NamedTuple):
     batches: object
 
 
-@njit
+@njit(forceinline=True)
 def reset_timer(k):  # type: ignore[no-untyped-def]
     """Find the next time at which a bar closes or a slot's timer is due."""
     root = k.root
@@ -76,7 +76,7 @@ def reset_timer(k):  # type: ignore[no-untyped-def]
     root["next_timer"] = nearest
 
 
-@njit
+@njit(forceinline=True)
 def run_timers(k, fused, ts):  # type: ignore[no-untyped-def]
     """Close the bars and mark the timers that are due at `ts`; what was missed fires once."""
     root = k.root
@@ -102,7 +102,7 @@ def run_timers(k, fused, ts):  # type: ignore[no-untyped-def]
     reset_timer(k)
 
 
-@njit
+@njit(forceinline=True)
 def begin(k, ts):  # type: ignore[no-untyped-def]
     """Set the clocks by the first row."""
     root = k.root
@@ -116,7 +116,7 @@ def begin(k, ts):  # type: ignore[no-untyped-def]
     reset_timer(k)
 
 
-@njit
+@njit(forceinline=True)
 def follow_market(k, instrument, changed, row):  # type: ignore[no-untyped-def]
     """Match our orders and look at our triggers after a market row moved an instrument."""
     x = k.matching[instrument]
@@ -138,7 +138,7 @@ def follow_market(k, instrument, changed, row):  # type: ignore[no-untyped-def]
             triggers_on_bar(k, instrument)
 
 
-@njit
+@njit(forceinline=True)
 def mark_market(k, instrument, changed, last):  # type: ignore[no-untyped-def]
     """Mark the decisions that a market row makes due."""
     if changed & TOUCH != 0:
@@ -152,7 +152,7 @@ def mark_market(k, instrument, changed, last):  # type: ignore[no-untyped-def]
         count_event(k, instrument)
 
 
-@njit
+@njit(forceinline=True)
 def apply_market(k, fused, row):  # type: ignore[no-untyped-def]
     """Apply a row that belongs to an instrument's market."""
     root = k.root
@@ -178,13 +178,13 @@ def apply_market(k, fused, row):  # type: ignore[no-untyped-def]
         follow_market(k, instrument, changed, row)
 
 
-@njit
+@njit(forceinline=True)
 def np_index(row):  # type: ignore[no-untyped-def]
     """Return the row's instrument as a signed index."""
     return row["instrument"] + 0
 
 
-@njit
+@njit(forceinline=True)
 def apply_status(k, fused, row):  # type: ignore[no-untyped-def]
     """Apply a row that says how the feed or an instrument stands; return 1 if Python must act too."""
     kind = row["kind"]
@@ -204,7 +204,7 @@ def apply_status(k, fused, row):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit
+@njit(forceinline=True)
 def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
     """Do what time brings before a row of time `ts` is applied; return a reason to stop, or 0."""
     root = k.root
@@ -221,7 +221,7 @@ def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
     return GO_ON
 
 
-@njit
+@njit(forceinline=True)
 def take_row(k, fused, row, number):  # type: ignore[no-untyped-def]
     """Apply one row; return a reason to stop, or 0."""
     root = k.root
@@ -249,14 +249,14 @@ def take_row(k, fused, row, number):  # type: ignore[no-untyped-def]
     return stop
 
 
-@njit
+@njit(forceinline=True)
 def row_time(root, row):  # type: ignore[no-untyped-def]
     """Return the kernel time of a row: the running maximum of receive times."""
     ts = row["ts_recv"] if row["ts_recv"] > 0 else row["ts_event"]
     return ts if ts > root["now"] else root["now"]
 
 
-@njit
+@njit(forceinline=True)
 def run(k, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
     """Advance from the cursor over rows [cursor, head) until Python must act; return the reasons.
 
@@ -294,7 +294,7 @@ def run(k, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
             return reason
 
 
-@njit
+@njit(forceinline=True)
 def due_before(root, ts):  # type: ignore[no-untyped-def]
     """Return True while something else must still happen before a row of time `ts`."""
     if root["next_arrival"] <= ts:

@@ -8,7 +8,7 @@ from engine.kernel.book import tick_of
 GOOD, CROSSED, INSANE = 0, 1, 2
 
 
-@njit
+@njit(forceinline=True)
 def judge(root, m, x, bid, ask):  # type: ignore[no-untyped-def]
     """Decide whether a quote can be believed: GOOD, CROSSED (or locked) or INSANE.
 
@@ -33,7 +33,7 @@ def judge(root, m, x, bid, ask):  # type: ignore[no-untyped-def]
     return GOOD
 
 
-@njit
+@njit(forceinline=True)
 def set_touch(root, m, x, quote):  # type: ignore[no-untyped-def]
     """Put a quote (bid, ask, bid_size, ask_size) in force if it is believed; return 1 if it was."""
     bid, ask, bid_size, ask_size = quote
@@ -67,14 +67,14 @@ def set_touch(root, m, x, quote):  # type: ignore[no-untyped-def]
     return 1
 
 
-@njit
+@njit(forceinline=True)
 def touch_ticks(m, x):  # type: ignore[no-untyped-def]
     """Bring the touch in ticks up to date; wanted only where our orders or triggers stand."""
     x["bid_tick"] = tick_of(m, m["bid"])
     x["ask_tick"] = tick_of(m, m["ask"])
 
 
-@njit
+@njit(forceinline=True)
 def market_print(root, m, price, size):  # type: ignore[no-untyped-def]
     """Return 1 when a trade is a believable market print: positive, finite and near the market."""
     if not (0.0 < price < np.inf) or not (0.0 < size < np.inf):
