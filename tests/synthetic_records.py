@@ -35,7 +35,7 @@ INSTRUMENTS = (
 )
 UNIT_MINOR = (10, 100)  # one tick times one lot, in 1e-8 USDT
 MIDS = (3_500_000, 200_000)  # ticks
-LIMIT = 300_00000000
+LIMIT = 200_00000000
 INPUTS = "ab" * 32
 
 

@@ -87,7 +87,7 @@ def make_run(root: Path, *, decisions: int = 400, seed: int = 7, closed: bool = 
     write_json(run_dir / NAMES, names)
     ref = TapeRef(path=str(root / "tape"), sha256=info.sha256, rows=info.rows)
     write_json(run_dir / TAPE_REF, ref)
-    settings = {"risk": {"max_model_exposure": 300}, "strategies": [{"name": "ml_signal"}]}
+    settings = {"risk": {"max_model_exposure": 200}, "strategies": [{"name": "ml_signal"}]}
     write_json(
         run_dir / CONFIG, RunConfigFile(run_id=run_dir.name, mode="replay", settings=settings)
     )
@@ -186,7 +186,7 @@ def make_summary(run_dir: Path, maker: RunMaker, records: np.ndarray, head: str)
         equity=maker.curve[-1][1],
         max_drawdown=0.01,
         exposure_max={m.name: float(x) for m, x in zip(names.models, maxima, strict=True)},
-        limits={"max_model_exposure": 300, "max_order_notional": 1000},
+        limits={"max_model_exposure": 200, "max_order_notional": 1000},
         models=tuple(
             ModelLine(id=m.id, version=m.version, sha256=m.sha256, status=m.status, name=m.name)
             for m in names.models
