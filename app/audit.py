@@ -111,7 +111,7 @@ def verdict_lines(result: Verification) -> list[str]:
         lines.append(f"  records     {result.records:,}, {result.sealed:,} sealed in "
                      f"{result.links:,} links")  # fmt: skip
         lines += _wrapped("              ", kinds)
-        lines.append(f"  tape        {result.tape}")
+        lines += _wrapped("              ", result.tape, first="  tape        ")
         lines.append(f"  text        {result.text}")
         lines.append(f"  digest      {result.decision_digest}")
         lines.append(f"  head        {result.audit_head}")
@@ -123,10 +123,10 @@ def verdict_lines(result: Verification) -> list[str]:
     return lines
 
 
-def _wrapped(indent: str, text: str) -> list[str]:
+def _wrapped(indent: str, text: str, *, first: str = "") -> list[str]:
     import textwrap
 
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return textwrap.wrap(text, WIDTH, initial_indent=first or indent, subsequent_indent=indent)
 
 
 def main_signal_flow(args: argparse.Namespace) -> int:

@@ -349,7 +349,7 @@ def resolve_run(text: str, runs_dir: Path) -> Path:
         return path
     folders = sorted(
         (folder for folder in runs_dir.glob("*") if (folder / NAMES).exists()),
-        key=lambda folder: (folder.stat().st_mtime_ns, folder.name),
+        key=lambda folder: ((folder / NAMES).stat().st_mtime_ns, folder.name),
     )
     if text == "last":
         if folders:

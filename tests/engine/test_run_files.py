@@ -27,7 +27,7 @@ def runs(tmp_path):
         folder = tmp_path / "runs" / name
         run = RunName(id=name, mode="replay")
         write_json(folder / NAMES, Names(instruments=(), models=(), run=run))
-        os.utime(folder, (1000 + at, 1000 + at))
+        os.utime(folder / NAMES, (1000 + at, 1000 + at))
     (tmp_path / "runs" / "accounts").mkdir()
     return tmp_path / "runs"
 
