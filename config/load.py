@@ -9,11 +9,19 @@ import msgspec
 from config import shape
 from config.problem import ConfigProblem
 from config.settings import Settings
-from config.yaml_tree import YamlProblem, read_tree
+from config.yaml_tree import MAX_BYTES, YamlProblem, read_tree
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 COMMAND_LINE = "command line"
-__all__ = ["DEFAULT", "ConfigProblem", "load_settings", "settings_json"]
+__all__ = [
+    "DEFAULT",
+    "ConfigProblem",
+    "check_settings",
+    "lay_over",
+    "load_settings",
+    "load_tree",
+    "settings_json",
+]
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Any] = {}) -> Settings:
@@ -35,9 +43,55 @@ def load_settings(path: Path | None, overrides: Mapping[str, Any] = {}) -> Setti
         7
     """
     file = DEFAULT if path is None else path
+    tree, lines = _read(file)
+    given = [_override(tree, key, value) for key, value in overrides.items()]
+    return _checked(tree, str(file), lines, given)
+
+
+def load_tree(path: Path) -> dict[str, Any]:
+    """Read a YAML file strictly as plain values, not yet compared with any setting.
+
+    Raises:
+        ConfigProblem: the file cannot be read, is no strict YAML or no mapping.
+    """
+    tree = _read(path)[0]
+    if not isinstance(tree, dict):
+        raise ConfigProblem(f"{path}: must hold settings by name, such as `risk: {{...}}`")
+    return tree
+
+
+def lay_over(base: Mapping[str, Any], path: Path) -> Settings:
+    """Lay a file that names only some settings over a tree of settings, and check the whole.
+
+    Groups are laid over setting by setting; lists (strategies, models) are replaced.
+
+    Args:
+        base: settings as plain values, such as those of a run's config.json.
+        path: the YAML file.
+    Raises:
+        ConfigProblem: as `load_settings`; what is wrong in the file is named by its line.
+    """
+    over, lines = load_tree(path), _read(path)[1]
+    return _checked(_merged(base, over), str(path), lines, [])
+
+
+def check_settings(tree: Mapping[str, Any], source: str) -> Settings:
+    """Check plain values as strictly as a file.
+
+    Args:
+        tree: settings as plain values.
+        source: what to name before the key when something is wrong.
+    Raises:
+        ConfigProblem: as `load_settings`.
+    """
+    return _checked(dict(tree), source, {}, [])
+
+
+def _read(file: Path) -> tuple[Any, dict[shape.Path, int]]:
+    """Return the tree of a file ({} when it is empty) and the lines of its keys."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(1 + (1 << 20))
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise ConfigProblem(f"{file}: cannot be read: {why}") from None
@@ -45,8 +99,13 @@ def load_settings(path: Path | None, overrides: Mapping[str, Any] = {}) -> Setti
         tree, lines = read_tree(data)
     except YamlProblem as problem:
         raise _problem(file, problem.line, problem.path, str(problem)) from None
-    tree = {} if tree is None else tree
-    given = [_override(tree, key, value) for key, value in overrides.items()]
+    return ({} if tree is None else tree), lines
+
+
+def _checked(
+    tree: Any, source: str, lines: Mapping[shape.Path, int], given: list[shape.Path]
+) -> Settings:
+    """Return the settings of a tree; `given` are the paths that the command line set."""
     try:
         shape.check(tree, msgspec.inspect.type_info(Settings))
         settings = msgspec.convert(tree, Settings)
@@ -54,10 +113,19 @@ def load_settings(path: Path | None, overrides: Mapping[str, Any] = {}) -> Setti
     except shape.Misfit as misfit:
         if misfit.path in given:
             raise _problem(COMMAND_LINE, 0, misfit.path, str(misfit)) from None
-        raise _problem(file, _line(lines, misfit.path), misfit.path, str(misfit)) from None
+        raise _problem(source, _line(lines, misfit.path), misfit.path, str(misfit)) from None
     except msgspec.ValidationError as error:  # the check above should have found it
-        raise ConfigProblem(f"{file}: {error}") from None
+        raise ConfigProblem(f"{source}: {error}") from None
     return settings
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[key] = _merged(below, value) if both else value
+    return merged
 
 
 def settings_json(settings: Settings) -> bytes:

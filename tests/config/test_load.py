@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.load import DEFAULT, ConfigProblem, load_settings, settings_json
+from config.load import (
+    DEFAULT,
+    ConfigProblem,
+    check_settings,
+    lay_over,
+    load_settings,
+    load_tree,
+    settings_json,
+)
 from config.settings import Settings
 
 GOOD = DEFAULT.read_text()
@@ -197,6 +205,31 @@ def test_overrides_are_checked_like_the_file():
         with pytest.raises(ConfigProblem) as caught:
             load_settings(None, {key: value})
         assert str(caught.value).startswith("command line: "), key
+
+
+def test_a_file_laid_over_changes_what_it_names_and_is_checked_with_its_lines(files):
+    base = load_tree(DEFAULT)
+    file = files.folder / "over.yaml"
+    file.write_text("risk:\n  max_daily_loss: 7\nmodels: []\n")
+    settings = lay_over(base, file)
+    assert settings.risk.max_daily_loss == 7
+    assert settings.risk.max_drawdown_pct == load_settings(None).risk.max_drawdown_pct
+    assert settings.models == ()
+    assert base == load_tree(DEFAULT)
+    file.write_text("\nrisk:\n  max_dayly_loss: 7\n")
+    with pytest.raises(ConfigProblem, match=r"over\.yaml:3: risk\.max_dayly_loss.*max_daily_loss"):
+        lay_over(base, file)
+    file.write_text("- a\n")
+    with pytest.raises(ConfigProblem, match="by name"):
+        lay_over(base, file)
+
+
+def test_plain_values_are_checked_like_a_file():
+    tree = load_tree(DEFAULT)
+    assert check_settings(tree, "config.json") == load_settings(None)
+    tree["risk"]["max_daily_loss"] = float("nan")
+    with pytest.raises(ConfigProblem, match=r"^config\.json: risk\.max_daily_loss"):
+        check_settings(tree, "config.json")
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
