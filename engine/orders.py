@@ -53,6 +53,8 @@ class Order:
         "order_id",
         "order_type",
         "owner_left",
+        "owner_open",
+        "owner_reserve",
         "owners",
         "price_tick",
         "purpose",
@@ -77,7 +79,10 @@ class Order:
         self.rests = False
         self.locked = 0
         self.trigger_id = -1
-        self.owner_left: tuple[int, ...] = ()  # lots still to fill by owner, set at the first fill
+        # Of orders with several owners, in their order: lots left, those that open, their reserve.
+        self.owner_left: tuple[int, ...] = ()
+        self.owner_open: list[int] = []
+        self.owner_reserve: list[int] = []
 
     qty_lot: int
     order_type: int

@@ -16,7 +16,15 @@ NOBODY = -1
 class Book:
     """One owner's position in one instrument: signed lots, their signed cost, and results."""
 
-    __slots__ = ("closing_lot", "cost", "fees", "position_lot", "realized")
+    __slots__ = (
+        "closing_lot",
+        "cost",
+        "fees",
+        "opening_buy_lot",
+        "opening_sell_lot",
+        "position_lot",
+        "realized",
+    )
 
     def __init__(self) -> None:
         self.position_lot = 0
@@ -24,6 +32,8 @@ class Book:
         self.realized = 0  # before fees
         self.fees = 0
         self.closing_lot = 0  # lots that orders on their way will close
+        self.opening_buy_lot = 0  # lots that buys and sells on their way will open
+        self.opening_sell_lot = 0
 
     def apply(self, side: int, qty: int, notional: int) -> tuple[int, int, int]:
         """Book a fill of `qty` lots for `notional`; return (opened, closed at cost, realized).

@@ -19,8 +19,10 @@ MARKET = int(OrderType.MARKET)
 TYPES = frozenset(int(kind) for kind in OrderType)
 NUMBER, LOT, TICK = int(Block.NUMBER), int(Block.LOT_SIZE), int(Block.TICK_SIZE)
 BALANCE, STATUS = int(Block.BALANCE), int(Block.MODEL_STATUS)
+OPPOSITE = int(Block.OPPOSITE_INTENT)
+ALONE = ((NOBODY, 1),)  # the owner of an order without a model
 _LARGEST = MAX_INT64 // 4
-_FIELD = {name: GATE.fields[name][1] // 8 for name in GATE.names}  # type: ignore[index]
+_FIELD = {name: GATE.fields[name][1] // 8 for name in GATE.names}  # type: ignore[index, union-attr]
 
 
 class Answer:
@@ -101,7 +103,7 @@ class Gate:
         """Return the price the exposure is reserved at: the worst one the order may fill at."""
         if place.side > 0 and place.order_type != MARKET:
             return place.price_tick
-        return int(mid * (1.0 + self._deviation)) + 1
+        return int(mid + mid * self._deviation) + 1  # the collar's edge, see _approve
 
     def _judge(self, place: Place, qty: int, intent_id: int) -> Answer:
         """Check one size."""
@@ -116,19 +118,20 @@ class Gate:
         portfolio = self.portfolio
         grid = portfolio.grids[instrument]
         worst = self._worst(place, mid)
-        closing = min(qty, self._closable(place))
-        opening_lot = qty - closing
         bad = self._grid_blocks(place, qty, worst, grid)
         if bad:
             answer.blocks = bad
             return answer
+        parts, opens, bad = self._split_lots(place, qty)
+        closing = qty - sum(opens)
         notional = grid.notional(worst, qty)
-        opening = grid.notional(worst, opening_lot) if opening_lot > 0 else 0
-        bad = self._owner_blocks(place, opening)
+        reserves = [grid.notional(worst, lots) if lots else 0 for lots in opens]
+        opening = sum(reserves)
+        bad |= self._owner_blocks(place, reserves)
         if notional > _LARGEST:
             bad |= NUMBER
             notional = opening = _LARGEST
-        shorts = side < 0 and opening_lot > 0
+        shorts = side < 0 and closing < qty
         if side > 0 or not shorts:
             base, quote = portfolio.currencies[instrument]
             need = portfolio.need(instrument, side, qty, worst)
@@ -153,19 +156,30 @@ class Gate:
         if answer.blocks == 0:
             answer.code = APPROVED
             answer.approved = self._approve(place, intent_id, (qty, closing), (worst, mid))
+            self._promise(answer.approved.order, parts, opens, reserves)
         return answer
 
-    def _closable(self, place: Place) -> int:
-        """Return the lots of its owners' positions that an order of this side would still close."""
-        owners = place.owners or ((NOBODY, 1),)
-        if len(owners) > 1 and place.purpose == Purpose.ENTRY:
-            return 0
-        total = 0
-        for owner, _ in owners:
+    def _split_lots(self, place: Place, qty: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """Return each owner's lots, those of them that open exposure, and a Block bit or 0.
+
+        What closes needs no reserve, so it must still close when it fills, in whatever order the
+        orders of an owner fill. Hence an order closes only what no other order on its side may
+        take first, and while a position is being closed, nothing on that side may open.
+        """
+        owners = place.owners or ALONE
+        side = place.side
+        parts = (qty,) if len(owners) == 1 else split(qty, tuple(w for _, w in owners))
+        opens = list(parts)
+        bad = 0
+        for at, (owner, _) in enumerate(owners):
             book = self.portfolio.books.get((owner, place.instrument))
-            if book is not None:
-                total += max(0, -place.side * book.position_lot - book.closing_lot)
-        return total
+            held = 0 if book is None else -side * book.position_lot
+            if book is not None and held > 0:
+                ahead = book.opening_buy_lot if side > 0 else book.opening_sell_lot
+                opens[at] = max(0, parts[at] - max(0, held - book.closing_lot - ahead))
+                if opens[at] and book.closing_lot:
+                    bad = OPPOSITE
+        return parts, tuple(opens), bad
 
     def _grid_blocks(self, place: Place, qty: int, worst: int, grid: Grid) -> int:
         """Check what must be whole and positive before anything can be computed."""
@@ -177,17 +191,18 @@ class Gate:
             return TICK
         return NUMBER if worst <= 0 or grid.notional(worst, 1) > _LARGEST else 0
 
-    def _owner_blocks(self, place: Place, opening: int) -> int:
+    def _owner_blocks(self, place: Place, reserves: Sequence[int]) -> int:
         """Check the models behind an order: they may trade, and each share of several fits."""
         bad = 0
-        for owner, _ in place.owners:
-            if owner >= 0 and not self.may_trade[owner] and place.purpose == Purpose.ENTRY:
+        several = len(place.owners) > 1
+        for (owner, _), reserve in zip(place.owners, reserves):
+            if owner < 0:
+                continue
+            if not self.may_trade[owner] and place.purpose == Purpose.ENTRY:
                 bad |= STATUS
-        if len(place.owners) > 1 and opening > 0:
-            shares = split(opening, tuple(weight for _, weight in place.owners))
-            for (owner, _), share in zip(place.owners, shares, strict=True):
+            if several and reserve > 0:
                 limit = self.words[_FIELD["limit"] + owner]
-                if owner >= 0 and self.exposure(owner) + share > limit:
+                if self.exposure(owner) + reserve > limit:
                     bad |= int(Block.MODEL_EXPOSURE)
         return bad
 
@@ -220,37 +235,50 @@ class Gate:
         order.worst_tick = worst
         order.stop_loss_tick = place.stop_loss_tick
         order.take_profit_tick = place.take_profit_tick
-        if closing:
-            self._count_closing(order, closing)
         self.portfolio.lock(order)
         width = mid * self._deviation
         return Approved(order, max(1, int(mid - width)), int(mid + width) + 1, _GATE_KEY)
 
-    def _count_closing(self, order: Order, lots: int) -> None:
-        """Count lots as being closed (or, negative, no longer), owner by owner."""
-        owners = order.owners or ((NOBODY, 1),)
-        left = lots
-        for owner, _ in owners:
-            book = self.portfolio.book(owner, order.instrument)
-            part = left
-            if len(owners) > 1:
-                room = max(0, -order.side * book.position_lot - book.closing_lot)
-                part = min(left, room) if lots > 0 else max(left, -book.closing_lot)
-            book.closing_lot += part
-            left -= part
+    def _promise(
+        self, order: Order, parts: tuple[int, ...], opens: tuple[int, ...], reserves: list[int]
+    ) -> None:
+        """Write down what the order will close and open for each owner; reserve for several."""
+        owners = order.owners or ALONE
+        for at, (owner, _) in enumerate(owners):
+            self._count_lots(order, owner, parts[at] - opens[at], opens[at])
+        if len(owners) == 1:
+            return
+        order.owner_left, order.owner_open, order.owner_reserve = parts, list(opens), reserves
+        for (owner, _), reserve in zip(owners, reserves):
+            if owner >= 0:
+                self.words[_FIELD["in_flight"] + owner] += reserve
+                seen = _FIELD["max_seen"] + owner
+                self.words[seen] = max(self.words[seen], self.exposure(owner))
+
+    def _count_lots(self, order: Order, owner: int, closing: int, opening: int) -> None:
+        """Count lots of an owner as on their way (negative: no longer)."""
+        book = self.portfolio.book(owner, order.instrument)
+        book.closing_lot += closing
+        if order.side > 0:
+            book.opening_buy_lot += opening
+        else:
+            book.opening_sell_lot += opening
 
     def filled(self, order: Order, qty: int, changes: Sequence[Change]) -> None:
         """Count a fill that the portfolio has booked: frees its reserve, adds what it opened."""
         closing = min(qty, order.closing_lot)
-        released = self._reserve(order, order.opening_lot)
-        if closing:
-            order.closing_lot -= closing
-            self._count_closing(order, -closing)
+        if len(order.owners) > 1:
+            freed = [self._owner_filled(order, change) for change in changes]
+            closing = qty - sum(opened for opened, _ in freed)
+            released = [amount for _, amount in freed]
+        else:
+            opened = qty - closing
+            left = self._reserve(order, order.opening_lot - opened)
+            released = [self._reserve(order, order.opening_lot) - left]
+            self._count_lots(order, changes[0].owner, -closing, -opened)
+        order.closing_lot -= closing
         order.opening_lot -= qty - closing
-        released -= self._reserve(order, order.opening_lot)
-        weights = tuple(change.qty for change in changes)
-        shares = (released,) if len(weights) == 1 else split(released, weights)
-        for change, share in zip(changes, shares, strict=True):
+        for change, amount in zip(changes, released, strict=True):
             self.kernel.fill(
                 order.instrument,
                 change.owner,
@@ -259,9 +287,23 @@ class Gate:
                 change.opened,
                 change.closed,
                 change.gain - change.fee,
-                share,
+                amount,
             )
         self.portfolio.unlock(order, order.qty_lot - order.filled_lot)
+
+    def _owner_filled(self, order: Order, change: Change) -> tuple[int, int]:
+        """Count a fill of one of several owners; return the lots it had to open, and their reserve.
+
+        What closes fills first; the portfolio has already lowered the owner's lots.
+        """
+        at = [owner for owner, _ in order.owners].index(change.owner)
+        open_left = min(order.owner_open[at], order.owner_left[at])
+        opened = order.owner_open[at] - open_left
+        self._count_lots(order, change.owner, opened - change.qty, -opened)
+        before = order.owner_reserve[at]
+        order.owner_open[at] = open_left
+        order.owner_reserve[at] = self._reserve(order, open_left)
+        return opened, before - order.owner_reserve[at]
 
     def _reserve(self, order: Order, opening_lot: int) -> int:
         if opening_lot <= 0:
@@ -271,25 +313,29 @@ class Gate:
     def rests(self, order: Order) -> None:
         """Count an acknowledged order as resting instead of in flight."""
         order.rests = True
-        amount = self._reserve(order, order.opening_lot)
-        for owner, share in self._shares(order, amount):
+        for owner, share in self._reserves(order):
             self.kernel.rest(owner, share)
 
-    def _shares(self, order: Order, amount: int) -> list[tuple[int, int]]:
-        owners = order.owners or ((NOBODY, 1),)
-        parts = split(amount, tuple(weight for _, weight in owners))
-        return [(owner, part) for (owner, _), part in zip(owners, parts, strict=True)]
+    def _reserves(self, order: Order) -> list[tuple[int, int]]:
+        """Return (owner, what the order still reserves for him)."""
+        if len(order.owners) > 1:
+            return [(owner, order.owner_reserve[at]) for at, (owner, _) in enumerate(order.owners)]
+        owner = order.owners[0][0] if order.owners else NOBODY
+        return [(owner, self._reserve(order, order.opening_lot))]
 
     def release(self, order: Order) -> None:
         """Free what an order that is over had reserved and locked."""
-        amount = self._reserve(order, order.opening_lot)
-        if order.closing_lot:
-            self._count_closing(order, -order.closing_lot)
-            order.closing_lot = 0
-        order.opening_lot = 0
-        shares = self._shares(order, amount)
-        for at, (owner, share) in enumerate(shares):
-            self.kernel.end(order.instrument, owner, order.rests, share, at == 0)
+        owners = order.owners or ALONE
+        reserves = self._reserves(order)
+        for at, (owner, _) in enumerate(owners):
+            opening, closing = order.opening_lot, order.closing_lot
+            if len(owners) > 1:
+                opening = order.owner_open[at]
+                closing = order.owner_left[at] - opening
+            self._count_lots(order, owner, -closing, -opening)
+            amount = reserves[at][1]
+            self.kernel.end(order.instrument, owner, order.rests, amount, at == 0)
+        order.opening_lot = order.closing_lot = 0
         self.portfolio.unlock(order, 0)
 
 
