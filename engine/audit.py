@@ -54,7 +54,7 @@ class AuditWriter:
         self._events_file = (folder / EVENTS).open("xb", buffering=0)
         self._decisions = hashlib.sha256()
         self._orders = hashlib.sha256()
-        self._rest = np.zeros(0, AUDIT)
+        self._rest = np.zeros((0, AUDIT_BYTES), np.uint8)
         self._block = 0
         self._first_seq = 0
         self._error: BaseException | None = None
@@ -73,7 +73,8 @@ class AuditWriter:
         if self._error is not None:
             raise RunError(f"the audit cannot be written: {self._error}")
         if count > 0:
-            self._queue.put(buffer[:count].copy())
+            octets = buffer.view(np.uint8)[: count * AUDIT_BYTES]
+            self._queue.put(octets.copy().view(AUDIT))
 
     def event(self, line: EventLine) -> None:
         """Write the words of an EVENT record."""
@@ -114,15 +115,16 @@ class AuditWriter:
                     self._error = error
 
     def _take(self, block: np.ndarray) -> None:
-        _write_all(self._records, block.tobytes())
-        self.records += len(block)
+        # As bytes from here on: numpy copies overlapping fields one by one, which may change them.
         octets = block.view(np.uint8).reshape(-1, AUDIT_BYTES)
+        _write_all(self._records, octets)
+        self.records += len(octets)
         kinds = block["kind"]
         for member, digest in ((_IN_DECISIONS, self._decisions), (_IN_ORDERS, self._orders)):
             chosen = member[kinds]
             if chosen.any():
                 digest.update(np.ascontiguousarray(octets[chosen, DIGEST_FROM:]))
-        waiting = np.concatenate((self._rest, block)) if len(self._rest) else block
+        waiting = np.concatenate((self._rest, octets)) if len(self._rest) else octets
         whole = len(waiting) // CHAIN_RECORDS * CHAIN_RECORDS
         for start in range(0, whole, CHAIN_RECORDS):
             self._link(waiting[start : start + CHAIN_RECORDS])
@@ -130,7 +132,7 @@ class AuditWriter:
 
     def _link(self, records: np.ndarray) -> None:
         self.chain = chain_value(self.chain, records.tobytes())
-        tape_row = int(records["row"].max()) + 1
+        tape_row = int(np.frombuffer(records.tobytes(), AUDIT)["row"].max()) + 1
         link = ChainLink(
             block=self._block,
             first_seq=self._first_seq,
@@ -144,9 +146,9 @@ class AuditWriter:
         self._first_seq += len(records)
 
 
-def _write_all(file: object, content: bytes) -> None:
+def _write_all(file: object, content: bytes | np.ndarray) -> None:
     """Write every byte: a raw file may take only a part (a disk that fills does)."""
-    left = memoryview(content)
+    left = memoryview(content).cast("B")
     while left:
         written = file.write(left)  # type: ignore[attr-defined]
         left = left[written:]
