@@ -11,7 +11,7 @@ import msgspec
 
 from app.command_line import DONE, HALTED, INTERRUPTED
 from app.summary import show
-from config.load import load_settings
+from config.load import check_settings, lay_over, load_settings
 from config.settings import ModelSettings, Settings
 from engine.errors import DataError, UsageError
 from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, TapeRef, read_json, resolve_run
@@ -122,6 +122,8 @@ def settings_of(args: argparse.Namespace) -> tuple[Settings, tuple[str, ...]]:
         if args.config is None:
             base = _recorded(recorded, base, args)
         named = named or recorded.model_overrides
+    if args.what_if is not None and (run is None or args.config is not None):
+        base = lay_over(msgspec.to_builtins(base), args.what_if)
     return with_models(base, args.model), named
 
 
@@ -134,24 +136,8 @@ def _recorded(recorded: RunConfigFile, base: Settings, args: argparse.Namespace)
         engine["block_rows"] = args.block_rows
     tree["engine"] = engine
     if args.what_if is not None:
-        tree = _laid_over(tree, args.what_if)
-    try:
-        return msgspec.convert(tree, Settings)
-    except msgspec.ValidationError as error:
-        source = args.what_if or f"{recorded.run_id}: {CONFIG}"
-        raise UsageError(f"{source}: {error}") from None
-
-
-def _laid_over(tree: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Lay a YAML file's settings over a tree, section by section."""
-    from config.load import load_tree
-
-    for section, values in load_tree(path).items():
-        if isinstance(values, dict) and isinstance(tree.get(section), dict):
-            tree[section] = {**tree[section], **values}
-        else:
-            tree[section] = values
-    return tree
+        return lay_over(tree, args.what_if)
+    return check_settings(tree, f"{recorded.run_id}: {CONFIG}")
 
 
 def with_models(settings: Settings, named: Sequence[str]) -> Settings:

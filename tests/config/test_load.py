@@ -19,7 +19,8 @@ from config.load import (
 )
 from config.settings import Settings
 
-GOOD = DEFAULT.read_text()
+FILE = Path(__file__).with_name("good.yaml")
+GOOD = FILE.read_text()
 LIMITS = (
     "max_order_notional max_position_notional max_model_exposure max_gross_exposure "
     "max_price_deviation_pct max_orders_per_s max_open_orders max_daily_loss max_drawdown_pct"
@@ -68,7 +69,7 @@ def test_the_default_file_loads_and_its_json_is_canonical():
 
 def test_one_and_one_point_zero_are_the_same_settings(files):
     other = files.load(files.with_limit("max_order_notional", "1000.0"))
-    assert settings_json(other) == settings_json(load_settings(None))
+    assert settings_json(other) == settings_json(load_settings(FILE))
 
 
 def test_fault_C01_unknown_key_names_the_nearest(files):
@@ -190,7 +191,7 @@ def test_fault_C07_contradictions(files):
 
 
 def test_overrides_are_checked_like_the_file():
-    settings = load_settings(None, {"risk.max_order_notional": 5, "models[1].cadence": "quote"})
+    settings = load_settings(FILE, {"risk.max_order_notional": 5, "models[1].cadence": "quote"})
     assert settings.risk.max_order_notional == 5
     assert settings.models[1].cadence == "quote"
     for key, value in {
@@ -203,19 +204,19 @@ def test_overrides_are_checked_like_the_file():
         "risk.": 1,
     }.items():
         with pytest.raises(ConfigProblem) as caught:
-            load_settings(None, {key: value})
+            load_settings(FILE, {key: value})
         assert str(caught.value).startswith("command line: "), key
 
 
 def test_a_file_laid_over_changes_what_it_names_and_is_checked_with_its_lines(files):
-    base = load_tree(DEFAULT)
+    base = load_tree(FILE)
     file = files.folder / "over.yaml"
     file.write_text("risk:\n  max_daily_loss: 7\nmodels: []\n")
     settings = lay_over(base, file)
     assert settings.risk.max_daily_loss == 7
-    assert settings.risk.max_drawdown_pct == load_settings(None).risk.max_drawdown_pct
+    assert settings.risk.max_drawdown_pct == load_settings(FILE).risk.max_drawdown_pct
     assert settings.models == ()
-    assert base == load_tree(DEFAULT)
+    assert base == load_tree(FILE)
     file.write_text("\nrisk:\n  max_dayly_loss: 7\n")
     with pytest.raises(ConfigProblem, match=r"over\.yaml:3: risk\.max_dayly_loss.*max_daily_loss"):
         lay_over(base, file)
@@ -225,8 +226,8 @@ def test_a_file_laid_over_changes_what_it_names_and_is_checked_with_its_lines(fi
 
 
 def test_plain_values_are_checked_like_a_file():
-    tree = load_tree(DEFAULT)
-    assert check_settings(tree, "config.json") == load_settings(None)
+    tree = load_tree(FILE)
+    assert check_settings(tree, "config.json") == load_settings(FILE)
     tree["risk"]["max_daily_loss"] = float("nan")
     with pytest.raises(ConfigProblem, match=r"^config\.json: risk\.max_daily_loss"):
         check_settings(tree, "config.json")
