@@ -7,7 +7,7 @@ from typing import Any
 from app import report_charts as charts
 from app.report_data import ReportData, gather
 from app.summary import amount, summary_rows
-from app.terminal import Units, short_reason, span, utc
+from app.terminal import Units, percent, short_reason, span, utc
 from engine.audit_layout import Record
 from engine.run_files import REPORT, REPORT_PICTURE, Names, write_bytes
 
@@ -53,7 +53,7 @@ def page_values(data: ReportData) -> dict[str, Any]:
         "run": names.run,
         "headline": _headline(data),
         "span": f"{utc(data.ts_from, date=True)} to {utc(data.ts_to, date=True)} UTC",
-        "notes": list(summary.notes) if summary else ["The run did not come to its end."],
+        "notes": list(dict.fromkeys(summary.notes)) if summary else ["The run did not come to its end."],
         "tiles": tiles(data),
         "equity": charts.equity_svg(data, currency) if has_equity else "",
         "prices": price_charts(data),
@@ -102,7 +102,7 @@ def tiles(data: ReportData) -> list[tuple[str, str, str]]:
     if s.equity is not None:
         money.append(("equity", amount(s.equity, s.reporting_currency), ""))
     if s.max_drawdown is not None:
-        money.append(("max drawdown", f"{s.max_drawdown:.2%}", ""))
+        money.append(("max drawdown", percent(s.max_drawdown), ""))
     money.append(("fees", ", ".join(amount(v, c) for c, v in s.fees.items()) or "none", ""))
     pace = [("market", span(s.market_span_s), ""), ("events/s", f"{s.events_per_s:,.0f}", "")]
     return [*money, *counts, *pace]

@@ -141,7 +141,7 @@ def _verdict(record: np.void, units: Units, limits: dict[str, Any]) -> dict[str,
         "notional": int(record["i2"]) / MINOR,
         "exposure": int(record["i3"]) / MINOR,
         "exposure_limit": int(record["i4"]) / MINOR,
-        "mid": float(record["f6"]),
+        "mid": units.price(instrument, float(record["f6"])),
         "limits": limits,
     }
 
@@ -274,6 +274,11 @@ def _signal_words(told: dict[str, Any]) -> str:
     s = told["signal"]
     if s is None:
         return ""
+    if s["model"] is None:
+        return (
+            f"no model stands behind it: its strategy was asked at {utc(s['ts'])}; "
+            f"touch {_number(s['bid'])} / {_number(s['ask'])}"
+        )
     sha = (s["model_sha256"] or "")[:12]
     return (
         f"{s['id']:,} at {utc(s['ts'])}: {s['action']} from {s['model']} {s['model_version']} "
@@ -311,7 +316,7 @@ def _verdict_words(told: dict[str, Any]) -> list[str]:
     largest = v["limits"].get("max_order_notional")
     if isinstance(largest, int | float):
         lines.append(f"order notional {_money(v['notional'], quote)} of {_money(largest, quote)}")
-    if v["mid"] == v["mid"] and v["mid"]:
+    if v["mid"]:
         lines.append(f"mid {_number(v['mid'])}")
     return lines
 

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from app.terminal import console, short_reason, span
+from app.terminal import console, percent, short_reason, span
 from engine.run_files import Latency, Summary, to_json
 
 _EXITS = {
@@ -55,7 +55,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
     rows.append(("fees", fees or "none", ""))
     rows.append(("P&L", *_profit(s, money)))
     if s.equity is not None:
-        drawdown = "" if s.max_drawdown is None else f", max drawdown {s.max_drawdown:.2%}"
+        drawdown = "" if s.max_drawdown is None else f", max drawdown {percent(s.max_drawdown)}"
         rows.append(("equity", amount(s.equity, money) + drawdown, ""))
     rows += [("exposure", words, "") for words in _exposures(s)]
     rows += [("model", words, style) for words, style in _models(s)]
@@ -63,7 +63,9 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
     assumed = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in s.assumed.items())
     rows += [("assumed", assumed, "yellow")] if assumed else []
     rows += [("inferred", ", ".join(s.inferred), "yellow")] if s.inferred else []
-    rows += [("note", text, "yellow") for text in s.notes]
+    told = {model.note for model in s.models}
+    notes = (text for text in dict.fromkeys(s.notes) if text not in told)
+    rows += [("note", text, "yellow") for text in notes]
     rows.append(("digest", s.decision_digest[:16] or "none", ""))
     audit = f"{s.audit_records:,} records, head {s.audit_head[:16] or 'none'}"
     rows.append(("audit", audit, ""))
@@ -146,6 +148,8 @@ def _exposures(s: Summary) -> list[str]:
     limits = s.limits.get("model_exposure", {})
     lines = []
     for model, value in s.exposure_max.items():
+        if value == 0:
+            continue
         limit = limits.get(model, s.limits.get("max_model_exposure"))
         words = f"{model} at most {amount(value, '')}"
         if isinstance(limit, int | float) and limit > 0:

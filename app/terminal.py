@@ -50,6 +50,17 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
+def percent(share: float) -> str:
+    """Write a share in percent, with more decimals where it is small.
+
+    >>> percent(0.0123), percent(0.0000371), percent(0.0)
+    ('1.23%', '0.0037%', '0%')
+    """
+    if share == 0:
+        return "0%"
+    return f"{share:.2%}" if abs(share) >= 0.0005 else f"{share:.4%}"
+
+
 def short_reason(name: str) -> str:
     """Write an enum's name as words.
 
@@ -95,7 +106,7 @@ class Units:
     def price(self, index: int, tick: float) -> float | None:
         """Return ticks as a price; more decimals than the tick's for an average."""
         one = self._instruments.get(index)
-        if one is None or not tick:
+        if one is None or not tick or tick != tick:
             return None
         places = decimals(one.tick)
         return round(tick * float(one.tick), places if tick == int(tick) else places + 2)

@@ -67,6 +67,12 @@ class Columns:
         prices = self._scaled(ticks, *self._tables.tick)
         return _numbers(np.where(ticks == 0, np.nan, prices))
 
+    def mids(self, field: str) -> list[str]:
+        """Return a float64 field in ticks (half ticks are possible) as prices; 0 is null."""
+        ticks = self._records[field]
+        prices = self._scaled(ticks, *self._tables.tick)
+        return _numbers(np.where(ticks == 0.0, np.nan, prices))
+
     def quantities(self, field: str) -> list[str]:
         """Return lots as base units."""
         return _numbers(self._scaled(self._records[field], *self._tables.lot))

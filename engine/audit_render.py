@@ -172,7 +172,7 @@ class Renderer:
             ("notional", c.money("i2")),
             ("exposure", c.money("i3")),
             ("limit", c.money("i4")),
-            ("mid", c.floats("f6")),
+            ("mid", c.mids("f6")),
             ("ids", ids),
         ]
 

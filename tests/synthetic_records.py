@@ -160,7 +160,7 @@ class RunMaker:
             "i2": notional,
             "i3": exposure,
             "i4": LIMIT,
-            "f6": self.mids[instrument] / 100,
+            "f6": float(self.mids[instrument]),
         }
         if side > 0 and exposure + notional > LIMIT:
             blocks = int(Block.MODEL_EXPOSURE)

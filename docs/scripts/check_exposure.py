@@ -74,7 +74,8 @@ class Rebuilt:
         self.limits: dict[int, int] = {}
         self.reserved: dict[int, int] = {}
         self.filled: dict[int, int] = {}
-        self.joint = 0  # orders of several models: the records do not say their shares
+        self.unnamed: set[int] = set()  # orders of no model, or of several
+        self.joint: set[int] = set()  # of several models: the records do not say their shares
 
     def notional(self, instrument: int, tick: int, lots: int) -> int:
         """Return money in minor units, rounded half up."""
@@ -95,7 +96,8 @@ class Rebuilt:
         _, lots, notional, _, limit, order_id, _ = record["i"].tolist()
         model, instrument = int(record["model"]), int(record["instrument"])
         if record["code"] == BLOCKED or model == NONE:
-            self.joint += record["code"] != BLOCKED
+            if record["code"] != BLOCKED:
+                self.unnamed.add(order_id)
             return
         self.limits[model] = limit
         order = Order(model, instrument, side, lots)
@@ -175,8 +177,10 @@ class Check:
 
     def exposure(self, record) -> None:
         """Check one EXPOSURE record by itself."""
-        filled, resting, in_flight, unknown, total, limit, _ = record["i"].tolist()
+        filled, resting, in_flight, unknown, total, limit, order_id = record["i"].tolist()
         model = int(record["model"])
+        if order_id in self.rebuilt.unnamed:
+            self.rebuilt.joint.add(order_id)
         self.said[model] = total
         self.rebuilt.limits[model] = limit
         self.fullest[model] = max(
@@ -232,7 +236,7 @@ def main(arguments: list[str]) -> int:
     if as_json:
         told = {**result.counts, "fullest": fullest, "violations": result.violations[:20],
                 "violation_count": len(result.violations),
-                "joint_orders": int(result.rebuilt.joint)}  # fmt: skip
+                "joint_orders": len(result.rebuilt.joint)}  # fmt: skip
         print(json.dumps(told, indent=2))
         return 1 if result.violations else 0
     counts = result.counts
@@ -242,7 +246,7 @@ def main(arguments: list[str]) -> int:
     for name, share in fullest.items():
         print(f"  {name}: at most {share:.2%} of its limit")
     if result.rebuilt.joint:
-        print(f"  {result.rebuilt.joint:,} orders of several models: EXPOSURE records alone")
+        print(f"  {len(result.rebuilt.joint):,} orders of several models: EXPOSURE records alone")
     for line in result.violations[:20]:
         print(f"  VIOLATION {line}")
     print("BAD" if result.violations else "OK: every model was within its limit at every record")
