@@ -53,7 +53,7 @@ def page_values(data: ReportData) -> dict[str, Any]:
         "run": names.run,
         "headline": _headline(data),
         "span": f"{utc(data.ts_from, date=True)} to {utc(data.ts_to, date=True)} UTC",
-        "notes": list(dict.fromkeys(summary.notes)) if summary else ["The run did not come to its end."],
+        "notes": _notes(data),
         "tiles": tiles(data),
         "equity": charts.equity_svg(data, currency) if has_equity else "",
         "prices": price_charts(data),
@@ -73,6 +73,12 @@ def page_values(data: ReportData) -> dict[str, Any]:
         "digest": summary.decision_digest if summary else "",
         "head": summary.audit_head if summary else "",
     }
+
+
+def _notes(data: ReportData) -> list[str]:
+    if data.summary is None:
+        return ["The run did not come to its end."]
+    return list(dict.fromkeys(data.summary.notes))
 
 
 def _headline(data: ReportData) -> str:

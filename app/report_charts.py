@@ -149,12 +149,13 @@ def plot_price(axis: Any, data: ReportData, instrument: int) -> str:
     for label, chosen, color in groups:
         rows = mine[chosen]
         kept = rows[thin(rows, MAX_MARKERS)]
+        size = 34 if len(rows) < 60 else 15
         hidden += len(rows) - len(kept)
         for side, marker in ((1, "^"), (-1, "v")):
             part = kept[kept["side"] == side]
             if len(part):
                 word = "buy" if side > 0 else "sell"
-                axis.scatter(moments(part["ts"]), part["price_tick"] * tick, marker=marker, s=17,
+                axis.scatter(moments(part["ts"]), part["price_tick"] * tick, marker=marker, s=size,
                              color=color, linewidths=0, alpha=0.85, label=f"{label} ({word})",
                              zorder=2)  # fmt: skip
     if len(mine):
@@ -296,6 +297,8 @@ def latency_svg(data: ReportData) -> str:
             value = float(np.percentile(us, share))
             axis.axvline(value, color=color, linewidth=1.0, label=f"p{share:g} {value:,.1f}")
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axis.xaxis.set_minor_formatter("")
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_title(f"{short_reason(name)} (us)", fontsize=9.0)
