@@ -17,6 +17,7 @@ from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
 from ml.refusal import ModelRefused
 from ml.registry import View, check, load
+from ml.runtime.native import NativeRun, native_run
 
 _UNITS_NS = {
     "ms": 1_000_000,
@@ -29,6 +30,7 @@ _SPAN = re.compile(r"^([0-9]+)(ms|s|m|h|d)$")
 _SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE}
 OUTPUT_KINDS = {"classifier3": OutputKind.CLASSIFIER3, "binary": OutputKind.BINARY}
 GOLDEN_BATCH_ROWS = 512
+NATIVE_LATENCY_US = 10.0  # slower models are called from Python: a kernel call holds the GIL
 
 
 class Serving:
@@ -41,6 +43,7 @@ class Serving:
         status: how it stands.  hold: the reason of its HOLDs, NONE while it serves.
         note: why it does not serve, and the command that helps.
         x, y: float32[1, F] and float32[1, C], bound to its session.
+        batches: rows evaluated together give the same bits as one by one.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
     """
@@ -59,6 +62,7 @@ class Serving:
         self.y = np.zeros((1, 3), np.float32)
         self.may_trade = named and settings.mode == "production"
         self.batches = False
+        self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
 
     @property
     def spec(self) -> FeatureSpec | None:
@@ -108,6 +112,10 @@ def _load_one(serving: Serving, artifacts: Path, view: View) -> None:
     serving.loaded = loaded
     rows = np.asarray(loaded.golden.x, np.float32)[:GOLDEN_BATCH_ROWS]
     serving.batches = bool(serving.ort.batch_equals_single(rows))
+    if loaded.entry.latency_us <= NATIVE_LATENCY_US:
+        serving.native = native_run(
+            loaded.model_bytes, serving.ort, loaded.golden.x, loaded.entry.optimisation
+        )
 
 
 def parse_cadence(text: str, bar_interval_ns: int) -> tuple[Cadence, int]:

@@ -158,6 +158,9 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             x, y = plan.serving.x, plan.serving.y
             values |= _output_columns(plan.serving)
             values["status"] = int(plan.serving.hold)
+            if plan.serving.native is not None:
+                values["run"] = plan.serving.native.function
+                values["run_arguments"] = plan.serving.native.arguments
         state.set_slot(at, values, x, y)
 
 

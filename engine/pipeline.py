@@ -24,7 +24,7 @@ ACTION, HOLD_REASON = WORD["action"], WORD["hold_reason"]
 BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
 AUDIT_COUNT = WORD["audit_count"]
 INFER, HEAD, BLOCK = int(Reason.INFER), int(Reason.HEAD), int(Reason.BLOCK)
-SAMPLED = 63  # one stop in 64 is timed
+SAMPLED = 63  # one inference in 64 is timed; all that the kernel leaves to Python where it infers
 
 
 class SlotPort:
@@ -77,6 +77,7 @@ class Pipeline:
         self.signals: dict[tuple[int, int], Signal] = {}
         self.kernel_calls = 0
         self._advance = advance
+        self._untimed = 0 if state.slots["run"].any() else SAMPLED
         self._runs = tuple(slot.predictor.run for slot in slots)
         self._reals = memoryview(state.root.view(np.uint8)).cast("B").cast("d")
         offset = state.root.dtype.fields["p_sell"][1] // 8  # type: ignore[index]
@@ -100,13 +101,13 @@ class Pipeline:
         """
         advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
         head = min(head, stop_at)
-        stages = self.stages
+        stages, untimed = self.stages, self._untimed
         calls = 0
         while True:
             calls += 1
             reasons = advance(address, rows, first_row, head)
             if reasons == INFER:
-                if calls & SAMPLED:
+                if calls & untimed:
                     try:
                         runs[words[SLOT]]()
                     except Exception as error:  # a model's failure costs its own signal only

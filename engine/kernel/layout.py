@@ -227,6 +227,8 @@ SLOT = np.dtype(
         ("buy_at", "i8"),
         ("x", "i8"),  # addresses of the bound float32 input and output
         ("y", "i8"),
+        ("run", "i8"),  # the runtime's C entry and its arguments (addresses), 0: Python runs the model
+        ("run_arguments", "i8"),
         ("row_hash", "i8"),
         ("was_valid", "i8"),  # 1 once all features were finite
         ("absent", "i8"),  # 1: the data lacks an input of a feature

@@ -1,0 +1,24 @@
+"""Calling a model's runtime from jitted code: one C function whose arguments are fixed at load."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+ARGUMENTS = 8  # words that the runtime's C entry takes, see ml/runtime/native.py
+
+
+@intrinsic
+def call_run(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """Call the function at address `function` with the words at address `arguments`; 0 is success."""
+    signature = types.int64(function, arguments)
+
+    def codegen(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        at = builder.inttoptr(args[1], word.as_pointer())
+        given = [builder.load(builder.gep(at, [ir.Constant(word, k)])) for k in range(ARGUMENTS)]
+        kind = ir.FunctionType(word, [word] * ARGUMENTS)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), given)
+
+    return signature, codegen
