@@ -10,7 +10,7 @@ import numpy as np
 from engine.errors import UsageError
 from engine.instruments import Instrument
 from engine.kernel.state import KernelState
-from engine.rows import LAST, NS_PER_S, ROW, Kind, bar_flags
+from engine.rows import LAST, NS_PER_S, ROW, ROW_BYTES, Kind, bar_flags
 from features.feed_module import KERNEL_FOLDER, PLACE, REQUEST, feed_state, load_feed
 from features.spec import FeatureSpec
 
@@ -68,7 +68,7 @@ def run_feed(
     module: ModuleType, state: KernelState, rows: np.ndarray, wanted: int, room: int = CHUNK
 ) -> FeatureBlock:
     """Apply rows to a state and collect features after what is `wanted` (bits of AFTER)."""
-    assert rows.dtype == ROW
+    assert rows.dtype == ROW, "rows must have the dtype ROW; join arrays of them with merge_rows"
     rows = np.ascontiguousarray(rows)
     n_features = module.SPECS[0]
     xs, at = [], []
@@ -127,3 +127,19 @@ def trade_rows(trades: Mapping[str, Any]) -> np.ndarray:
     rows["f1"] = np.asarray(trades["size"], np.float64)
     rows["side"] = np.asarray(trades["side"], np.int8)
     return rows
+
+
+def merge_rows(*parts: np.ndarray) -> np.ndarray:
+    """Join ROW arrays in time order (receive time, else event time), stably.
+
+    numpy's own concatenate would unfold the shared payload slots into a wider record.
+
+    >>> quote = quote_rows({"ts_event": [2], "bid": [1.0], "ask": [2.0]})
+    >>> trade = trade_rows({"ts_event": [1], "price": [1.5], "size": [3.0], "side": [1]})
+    >>> merge_rows(quote, trade)["kind"].tolist()
+    [2, 1]
+    """
+    words = np.concatenate([part.view(np.uint8).reshape(-1, ROW_BYTES) for part in parts])
+    rows = words.view(ROW).ravel()
+    stamps = np.where(rows["ts_recv"] > 0, rows["ts_recv"], rows["ts_event"])
+    return words[np.argsort(stamps, kind="stable")].view(ROW).ravel()

@@ -237,8 +237,9 @@ def lookup(name: str) -> tuple[Feature, dict[str, int]]:
         numbers = entry.match(name)
         if numbers is not None:
             return entry, numbers
-    near = difflib.get_close_matches(name, [entry.name for entry in known], n=3, cutoff=0.4)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
+    shown = {entry.name.format(**entry.defaults): entry.name for entry in known}
+    near = difflib.get_close_matches(name, list(shown), n=3, cutoff=0.5)
+    hint = f"; nearest: {', '.join(shown[member] for member in near)}" if near else ""
     raise ConfigError(f"unknown feature {name!r}{hint}; docs/features.md lists all")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -90,7 +91,12 @@ def parse_spec(data: bytes | str, source: str = "feature spec") -> FeatureSpec:
         ConfigError: no JSON, unknown or doubled keys, wrong version, no or doubled features.
     """
     try:
-        document = json.loads(data, object_pairs_hook=_refuse_doubled_keys)
+        document = json.loads(
+            data,
+            object_pairs_hook=_refuse_doubled_keys,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
         found = msgspec.convert(document, _SpecFile)
     except (ValueError, msgspec.ValidationError) as error:
         raise ConfigError(f"{source}: {error}; {_HELP}") from None
@@ -121,6 +127,13 @@ def check_unique(spec: FeatureSpec, source: str = "feature spec") -> None:
 def spec_json_schema() -> dict[str, Any]:
     """Return the JSON schema of a spec file."""
     return msgspec.json.schema(_SpecFile)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def _refuse_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
