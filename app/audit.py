@@ -253,6 +253,8 @@ def fate_object(fate: SignalFate, names: Names) -> dict[str, Any]:
         "state": fate.state or None,
         "filled": units.quantity(fate.instrument, lots),
         "average_price": units.price(fate.instrument, average) if average else None,
+        "protected_by": fate.protected_by,
+        "protected_how": fate.protected_how or None,
         "fees": fate.fees_minor / 1e8,
         "realized": fate.realized_minor / 1e8,
     }

@@ -133,13 +133,16 @@ def fate_row(fate: SignalFate, names: Names) -> tuple[str, str, str, str, str]:
     """Return one row of the table of last signals."""
     units = Units(names)
     p = {"SELL": fate.p_sell, "BUY": fate.p_buy}.get(fate.action, fate.p_hold)
-    what = f"{fate.action} {units.symbol(fate.instrument)} by {units.model(fate.model) or '-'}"
-    chance = f"{p:.0%}" if p == p else "-"
+    model = units.model(fate.model)
+    what = f"{fate.action} {units.symbol(fate.instrument)} by {model}"
+    if model is None:
+        what = f"strategy on {units.symbol(fate.instrument)}"
+    chance = f"{p:.0%}" if p == p and model else "-"
     return str(fate.signal_id), utc(fate.ts), what, chance, _fate_words(fate, units)
 
 
 def _fate_words(fate: SignalFate, units: Units) -> str:
-    if fate.action == "HOLD":
+    if fate.action == "HOLD" and fate.intent_id is None:
         return f"held: {short_reason(fate.reason)}"
     if fate.intent_id is None:
         return "no intent"
@@ -151,6 +154,8 @@ def _fate_words(fate: SignalFate, units: Units) -> str:
     if fate.filled_lot:
         average = units.price(fate.instrument, fate.value_tick_lot / fate.filled_lot)
         words += f" at {units.price_text(fate.instrument, average)}"
+    if fate.protected_by:
+        words += f", {short_reason(fate.protected_how)} by order {fate.protected_by[-1]}"
     if fate.realized_minor:
         words += f", P&L {fate.realized_minor / MINOR:+,.2f}"
     return words

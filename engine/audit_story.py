@@ -9,8 +9,9 @@ import numpy as np
 from engine.audit_layout import NO_INDEX, Record, Verdict
 from engine.audit_reader import AuditFile, Funnel, block_names, reason_name
 from engine.errors import UsageError
-from engine.events import Action, HoldReason, OrderState
+from engine.events import Action, HoldReason, OrderState, Purpose
 
+PROTECTIVE = (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)
 ORDER_KINDS = (Record.INTENT, Record.VERDICT, Record.ORDER, Record.FILL)
 MAX_EPISODE_FILLS = 10_000  # fills kept of one position; more are counted only in the sums
 
@@ -37,6 +38,8 @@ class SignalFate(msgspec.Struct, kw_only=True):
     value_tick_lot: int = 0  # sum of price_tick * qty_lot of its fills
     realized_minor: int = 0
     fees_minor: int = 0
+    protected_by: list[int] = []  # orders of the stop or target that was laid on its fills
+    protected_how: str = ""  # purpose of the last of them
 
 
 class Story(msgspec.Struct, kw_only=True):
@@ -82,8 +85,9 @@ def last_signals(
     for block in audit.blocks():
         funnel.update(block)
         chosen = block["kind"] == Record.DECISION
-        if not holds:
-            chosen &= block["code"] != Action.HOLD
+        if not holds:  # a strategy without a model acts on HOLDs: those with an intent count
+            acted = block["i0"][block["kind"] == Record.INTENT]
+            chosen &= (block["code"] != Action.HOLD) | np.isin(block["id"], acted)
         last.extend(block[np.flatnonzero(chosen)[-count:]] if count else [])
     fates = {int(record["id"]): _fate(record) for record in last}
     if fates:
@@ -110,22 +114,34 @@ def _follow(audit: AuditFile, start: int, fates: dict[int, SignalFate]) -> None:
     """Fill in intents, verdicts, orders and fills from record number `start` on."""
     by_intent: dict[int, SignalFate] = {}
     by_order: dict[int, SignalFate] = {}
+    purposes: dict[int, int] = {}  # of protective intents: they name the entry's signal
     for block in audit.blocks(start):
         for record in block[np.isin(block["kind"], ORDER_KINDS)]:
             kind, ident = int(record["kind"]), int(record["id"])
             if kind == Record.INTENT and (fate := fates.get(int(record["i0"]))):
-                fate.intent_id, by_intent[ident] = ident, fate
+                by_intent[ident] = fate
+                if record["code"] in PROTECTIVE:
+                    purposes[ident] = int(record["code"])
+                else:
+                    fate.intent_id = ident
+            elif kind == Record.VERDICT and ident in purposes:
+                if record["code"] != Verdict.BLOCKED:
+                    fate = by_intent[ident]
+                    fate.protected_by.append(int(record["i5"]))
+                    fate.protected_how = reason_name(Purpose, purposes[ident])
+                    by_order[int(record["i5"])] = fate
             elif kind == Record.VERDICT and (fate := by_intent.get(ident)):
                 fate.verdict = reason_name(Verdict, int(record["code"]))
                 fate.blocks = block_names(int(record["i0"]))
                 if record["code"] != Verdict.BLOCKED:
                     fate.order_id = int(record["i5"])
                     by_order[fate.order_id] = fate
-            elif kind == Record.ORDER and (fate := by_order.get(ident)):
+            elif kind == Record.ORDER and (fate := by_order.get(ident)) and ident == fate.order_id:
                 fate.state = reason_name(OrderState, int(record["code"]))
             elif kind == Record.FILL and (fate := by_order.get(int(record["i0"]))):
-                fate.filled_lot += int(record["i2"])
-                fate.value_tick_lot += int(record["i2"]) * int(record["i3"])
+                if record["i0"] == fate.order_id:
+                    fate.filled_lot += int(record["i2"])
+                    fate.value_tick_lot += int(record["i2"]) * int(record["i3"])
                 fate.fees_minor += int(record["i4"])
                 fate.realized_minor += int(record["i5"])
 
