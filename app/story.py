@@ -283,8 +283,8 @@ def _signal_words(told: dict[str, Any]) -> str:
     protects = (told["intent"] or {}).get("purpose") in ("STOP_LOSS", "TAKE_PROFIT")
     of_entry = "(of the entry that it protects) " if protects else ""
     return (
-    pairs = ((k, v) for k, v in tick.items() if isinstance(v, float) and v == v)
-    values = " ".join(f"{name} {_number(value)}" for name, value in pairs)
+        f"{of_entry}{s['id']:,} at {utc(s['ts'])}: {s['action']} from {s['model']} "
+        f"{s['model_version']} "
         f"({sha}): buy {s['p_buy']:.1%}, hold {s['p_hold']:.1%}, sell {s['p_sell']:.1%}, "
         f"threshold {s['threshold']:.0%}; touch {_number(s['bid'])} / {_number(s['ask'])}"
     )
