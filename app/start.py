@@ -1,4 +1,4 @@
-"""From the command line's words to a run: which data, which settings, which models, what is shown."""
+"""From the command line to a run: which data, settings and models, and what is shown of it."""
 
 import argparse
 import sys
@@ -25,6 +25,7 @@ def start(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py`; return the exit code."""
     from app.replay import Replay, replay
 
+    speed = speed_of(args.speed)
     settings, named = settings_of(args)
     quiet = args.json or not sys.stderr.isatty()
     folder = tape_folder(args, settings, quiet)
@@ -38,7 +39,7 @@ def start(args: argparse.Namespace, argv: list[str]) -> int:
         named=named,
         inputs=tuple(args.replay),
         command=_command(argv),
-        speed=speed_of(args.speed),
+        speed=speed,
         say=_say if not args.json else _quiet,
         progress=None if bar is None else bar.update,
         report=not args.no_report,

@@ -106,14 +106,18 @@ class Conversion:
                 self.notes.append(
                     f"{feed.source.path.name}: {feed.learnt.backward} rows step back in time, {how}"
                 )
-        if not self.registry.names:
-            self._refuse_nothing()
+        found = {symbol for _, symbol in self.registry.names}
+        missing = [symbol for symbol in self.options.symbols if symbol not in found]
+        if missing or not found:
+            self._refuse(missing)
 
-    def _refuse_nothing(self) -> None:
-        """Say that no instrument was found."""
-        wanted = ", ".join(self.options.symbols)
-        if wanted:
-            raise DataError(f"no data of {wanted} in {len(self.sources)} files")
+    def _refuse(self, missing: Sequence[str]) -> None:
+        """Say which instruments were not found, and which there are."""
+        if missing:
+            there = {symbol for _, symbol in self.registry.names} | self.registry.passed_over
+            known = f"; there is {', '.join(sorted(there)[:20])}" if there else ""
+            count = len(self.sources)
+            raise DataError(f"no data of {', '.join(missing)} in {count} files{known}")
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
         raise DataError(f"{self.sources[0].path}: no usable row ({reasons or 'it is empty'})")
 

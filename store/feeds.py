@@ -52,11 +52,13 @@ class Registry:
         self.grids: list[Grid] = []
         self.has: list[set[str]] = []
         self.intervals: list[int] = []
+        self.passed_over: set[str] = set()  # symbols that are there and not wanted
         self._index: dict[tuple[str, str], int] = {}
 
     def index(self, venue: str, symbol: str) -> int:
         """Return the number of an instrument, -1 if it is not wanted."""
         if self.wanted and symbol not in self.wanted:
+            self.passed_over.add(symbol)
             return -1
         key = (venue, symbol)
         if key not in self._index:
