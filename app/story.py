@@ -9,7 +9,7 @@ import numpy as np
 from app.terminal import MINOR, Units, short_reason, utc
 from engine.audit_layout import ModelStatus, Verdict
 from engine.audit_reader import block_names, read_names, reason_name
-from engine.audit_story import Story
+from engine.audit_story import PROTECTIVE, Story
 from engine.errors import DataError
 from engine.events import Action, Liquidity, OrderState, OrderType, Purpose, RejectReason
 from engine.rows import Kind
@@ -40,11 +40,13 @@ def story_object(run_dir: Path, story: Story, *, tape_dir: Path | None = None) -
         "tick": None,
         "signal": None,
     }
-    if len(story.signal):
-        signal = story.signal[0]
-        told["tick"] = tick_object(run_dir, int(signal["row"]), tape_dir)
-        told["signal"] = _signal(signal, units, names)
     told["intent"] = _intent(story.intent, units)
+    told["protects"] = bool(len(story.intent)) and int(story.intent[0]["code"]) in PROTECTIVE
+    if len(story.signal):
+        told["signal"] = _signal(story.signal[0], units, names)
+    cause = story.intent if told["protects"] or not len(story.signal) else story.signal
+    if len(cause):
+        told["tick"] = tick_object(run_dir, int(cause[0]["row"]), tape_dir)
     told["verdict"] = _verdict(verdict, units, _limits(run_dir))
     begin = int(verdict["ts"])
     told["states"] = [_state(record, units, begin) for record in story.orders]
@@ -252,7 +254,7 @@ def _title(told: dict[str, Any]) -> str:
 def _tick_words(told: dict[str, Any]) -> str:
     tick = told["tick"]
     if tick is None:
-        return "no signal stands behind it: it was triggered inside the engine"
+        return "not in the audit"
     if "missing" in tick:
         return f"row {tick['row']:,}; the tape cannot be read: {tick['missing']}"
     what = short_reason(tick["kind"])
@@ -260,12 +262,13 @@ def _tick_words(told: dict[str, Any]) -> str:
         f"{k} {_number(v)}" for k, v in tick.items() if isinstance(v, float) and v == v
     )
     when = utc(tick["ts_recv"] or tick["ts_event"], date=True)
-    return f"row {tick['row']:,}, a {what} of {when}: {values}"
+    did = "fired by " if told["protects"] else ""
+    return f"{did}row {tick['row']:,}, a {what} of {when}: {values}"
 
 
 def _feature_words(told: dict[str, Any]) -> str:
     signal = told["signal"]
-    if signal is None:
+    if signal is None or told["protects"]:
         return ""
     return f"row hash {signal['features_hash']}, read from data {signal['data_age_ms']:.1f} ms old"
 
@@ -280,8 +283,7 @@ def _signal_words(told: dict[str, Any]) -> str:
             f"touch {_number(s['bid'])} / {_number(s['ask'])}"
         )
     sha = (s["model_sha256"] or "")[:12]
-    protects = (told["intent"] or {}).get("purpose") in ("STOP_LOSS", "TAKE_PROFIT")
-    of_entry = "(of the entry that it protects) " if protects else ""
+    of_entry = "(of the entry that it closes) " if told["protects"] else ""
     return (
         f"{of_entry}{s['id']:,} at {utc(s['ts'])}: {s['action']} from {s['model']} "
         f"{s['model_version']} "
