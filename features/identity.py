@@ -6,9 +6,10 @@ layout does, also in a helper. The union with other models' features and numba's
 
 import ast
 import hashlib
-import importlib
 import inspect
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,12 @@ def feature_identity(entry: Resolved) -> str:
 
 
 def code_of(kernel: Callable[..., Any]) -> list[str]:
-    """List what a kernel is made of, one line each: functions reached, then constants, sorted.
+    """List what a kernel is made of, one entry each: functions reached and constants, sorted.
 
-    A function's line is its syntax tree without docstring and annotations; names that are module
-    globals are followed when they are functions of our rooms, and written out when they are
-    numbers, words, dtypes or tuples of them.
+    A function's entry is its code without docstring, comments and annotations, written from its
+    syntax tree, so that it is the same under every Python version. Names that are module globals
+    are followed when they are functions of our rooms, and written out when they are numbers, words,
+    dtypes or tuples of them.
     """
     lines: dict[str, str] = {}
     pending = [_plain(kernel)]
@@ -60,9 +62,11 @@ def code_of(kernel: Callable[..., Any]) -> list[str]:
         key = f"{function.__module__}.{function.__qualname__}"
         if key in lines:
             continue
-        tree = _bare(function)
-        lines[key] = f"{key} {ast.dump(tree)}"
-        for name in sorted(_global_names(tree)):
+        functions = _functions(inspect.getsource(sys.modules[function.__module__]))
+        assert function.__name__ in functions, f"{key} is no module-level function"
+        text, names = functions[function.__name__]
+        lines[key] = f"{key}\n{text}"
+        for name in names:
             thing = _plain(function.__globals__.get(name))
             if inspect.isfunction(thing) and _is_ours(thing.__module__):
                 pending.append(thing)
@@ -78,25 +82,21 @@ def _plain(thing: Any) -> Any:
 
 
 def _is_ours(module: str) -> bool:
-    top = module.split(".")[0]
-    return hasattr(importlib.import_module(module), "__file__") and top not in ("numba", "numpy")
+    file = getattr(sys.modules.get(module), "__file__", None) or "site-packages"
+    return "site-packages" not in file and module.split(".")[0] not in sys.stdlib_module_names
 
 
-def _bare(function: Callable[..., Any]) -> ast.FunctionDef:
-    source = inspect.getsource(inspect.getmodule(function))  # type: ignore[arg-type]
+@cache
+def _functions(source: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Map a module's functions to their bare code and the names they use."""
+    found = {}
     for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
-            break
-    else:
-        raise AssertionError(f"{function.__qualname__} is no module-level function")
-    node.decorator_list = []
-    node.returns = None
-    for argument in node.args.args:
-        argument.annotation = None
-    if ast.get_docstring(node) is not None:
-        node.body = node.body[1:] or [ast.Pass()]
-    return node
-
-
-def _global_names(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        if isinstance(node, ast.FunctionDef):
+            if ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+            node.returns = None
+            for argument in [*node.args.args, *node.args.kwonlyargs]:
+                argument.annotation = None
+            names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            found[node.name] = ast.unparse(node), tuple(sorted(names))
+    return found
