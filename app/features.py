@@ -1,0 +1,112 @@
+"""`lab.py features list|show|check`: the catalogue, and what a feature spec needs and hashes to."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from features.identity import kernel_identity
+from features.registry import (
+    Feature,
+    absent_features,
+    catalogue,
+    lookup,
+    required_inputs,
+    resolve_one,
+    warmup_of,
+)
+from features.spec import FeatureSpec, parse_spec
+
+INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Register `features` and its three commands; `main` carries them out."""
+    features = subparsers.add_parser(
+        "features", help="list the features, their formulas and sources"
+    )
+    commands = features.add_subparsers(dest="features_command", required=True, metavar="COMMAND")
+    listed = commands.add_parser("list", help="one line for each feature")
+    listed.set_defaults(run=main_list)
+    shown = commands.add_parser("show", help="formula, parameters and source of a feature")
+    shown.add_argument("name", nargs="+", metavar="NAME", help="for example rsi_14")
+    shown.set_defaults(run=main_show)
+    checked = commands.add_parser("check", help="what a spec needs, and its two hashes")
+    checked.add_argument("spec", type=Path, metavar="SPEC", help="a feature spec, JSON")
+    checked.add_argument(
+        "--has", metavar="KINDS", help=f"what the data holds, by commas: {', '.join(INPUTS)}"
+    )
+    checked.set_defaults(run=main_check)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Carry out the chosen command and return its exit code."""
+    return int(args.run(args))
+
+
+def main_list(args: argparse.Namespace) -> int:
+    """Print the name and the first line of every feature."""
+    for entry in catalogue():
+        first = entry.words.doc.strip().splitlines()[0]
+        sys.stdout.write(f"{entry.name:<32} {first}\n")
+    return 0
+
+
+def main_show(args: argparse.Namespace) -> int:
+    """Print all that the catalogue says of the named features."""
+    for name in args.name:
+        entry, _ = lookup(name)
+        found = resolve_one(name)
+        values = ", ".join(f"{key} {_word(entry, key, v)}" for key, v in found.params.items())
+        words = entry.words
+        sys.stdout.write(
+            f"{name}\n{words.doc.strip()}\n"
+            f"parameters: {values or 'none'}\ninputs: {', '.join(found.inputs)}\n"
+            f"warm after: {found.warmup.n} {found.warmup.of}\nunit: {words.unit}\n"
+            f"range: {words.range}\nsource: {words.source}\nfile: {_file(entry)}\n\n"
+        )
+    return 0
+
+
+def main_check(args: argparse.Namespace) -> int:
+    """Print what a spec needs; exit 1 when the data named by --has lacks an input."""
+    spec = read_spec(args.spec)
+    warm = ", ".join(f"{n} {of}" for of, n in sorted(warmup_of(spec).items()))
+    sys.stdout.write(
+        f"features: {len(spec)}\ninputs: {', '.join(sorted(required_inputs(spec)))}\n"
+        f"warm after: {warm}\nspec sha256: {spec.sha256}\n"
+        f"kernel identity: {kernel_identity(spec)}\n"
+    )
+    if args.has is None:
+        return 0
+    has = [word.strip() for word in args.has.split(",") if word.strip()]
+    unknown = sorted(set(has) - set(INPUTS))
+    if unknown:
+        raise UsageError(f"--has: unknown {unknown[0]!r}; known: {', '.join(INPUTS)}")
+    absent = absent_features(spec, has)
+    for name, missing in absent.items():
+        sys.stdout.write(f"absent: {name} needs {', '.join(missing)}\n")
+    return 1 if absent else 0
+
+
+def read_spec(path: Path) -> FeatureSpec:
+    """Read a spec file.
+
+    Raises:
+        UsageError: there is no such file.
+        ConfigError: it is no spec, or names what the catalogue does not have.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    return parse_spec(data, str(path))
+
+
+def _word(entry: Feature, key: str, value: int | float) -> str:
+    return entry.choices[key][int(value)] if key in entry.choices else str(value)
+
+
+def _file(entry: Feature) -> str:
+    return entry.module.replace(".", "/") + ".py"
