@@ -6,7 +6,8 @@ from pathlib import Path
 from app.command_line import Parser, run
 
 DESCRIPTION = """\
-Replay recorded markets through the trading pipeline: features, models, risk, paper venue, audit.
+Replay recorded markets through the trading pipeline: features, models, risk,
+paper venue, audit.
 
   python run_live.py --replay data/sample
   python run_live.py --replay runs/<id>              the same decisions again
@@ -26,7 +27,9 @@ def parser() -> Parser:
         required=True,
         help="tape, run folder, data folder, Parquet, CSV(.gz) or wire captures",
     )
-    made.add_argument("--config", type=Path, metavar="FILE", help="YAML; default config/default.yaml")
+    made.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML; default config/default.yaml"
+    )
     made.add_argument("--symbols", default="", help="only these, for example BTC/USDT,ETH/USDT")
     made.add_argument(
         "--model",
@@ -35,14 +38,20 @@ def parser() -> Parser:
         metavar="ID:VERSION",
         help="run this version of a model, whatever its status (paper matching only)",
     )
-    made.add_argument("--speed", default="max", help="max, or a multiple of market time such as 10x")
+    made.add_argument(
+        "--speed", default="max", help="max, or a multiple of market time such as 10x"
+    )
     made.add_argument(
         "--block-rows", type=int, metavar="N", help="rows in one kernel call; changes no decision"
     )
-    made.add_argument("--what-if", type=Path, metavar="FILE", help="settings laid over the run's own")
+    made.add_argument(
+        "--what-if", type=Path, metavar="FILE", help="settings laid over the run's own"
+    )
     made.add_argument("--compare", metavar="RUN", help="name the first decision that differs")
     made.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    made.add_argument("--no-report", action="store_true", help="leave out audit.jsonl and report.html")
+    made.add_argument(
+        "--no-report", action="store_true", help="leave out audit.jsonl and report.html"
+    )
     log.add_arguments(made)
     return made
 

@@ -13,12 +13,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TextIO
-
-import msgspec
-import structlog
-from structlog.typing import EventDict
 
 from engine.errors import UsageError
 
@@ -27,6 +23,7 @@ _EVENT = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _PLAIN = re.compile(r"[\w.+:/@%,()-]+", re.ASCII)
 _SECRET = re.compile(r"api_?key|secret|token|passw|passphrase|signature|credential", re.IGNORECASE)
 _NAMES = {number: name for name, number in LEVELS.items()}
+EventDict = MutableMapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +79,8 @@ def configure(
         levels: part -> level name; `library` is everything from other packages.
         stream: where to; None is stderr.
     """
+    import structlog  # not at the top: `--help` does without it
+
     default = LEVELS["debug" if verbose else "info"]
     by_part = {"library": LEVELS["warning"]}
     by_part |= {part: LEVELS[level] for part, level in (levels or {}).items()}
@@ -113,6 +112,8 @@ def configure(
 
 def logger(part: str) -> Any:
     """Return the logger of one part, named after its room: data, feed, models, risk, run, ..."""
+    import structlog
+
     return structlog.get_logger().bind(part=part)
 
 
@@ -140,8 +141,8 @@ class _Library(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand one record on."""
         level = "error" if record.levelno >= 40 else "warning" if record.levelno >= 30 else "debug"
-        log = structlog.get_logger().bind(part="library", name=record.name)
-        getattr(log, level)("library.message", message=record.getMessage())
+        log = logger("library")
+        getattr(log, level)("library.message", name=record.name, message=record.getMessage())
 
 
 def _clean(_: Any, __: str, event: EventDict) -> EventDict:
@@ -161,6 +162,8 @@ def _stamp(_: Any, __: str, event: EventDict) -> EventDict:
 def _as_json(_: Any, __: str, event: EventDict) -> str:
     """Return one line of strict JSON."""
     first = {key: event.pop(key) for key in ("ts", "level", "part", "event") if key in event}
+    import msgspec
+
     return msgspec.json.encode(first | dict(event), enc_hook=str).decode()
 
 

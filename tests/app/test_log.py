@@ -5,6 +5,7 @@ import json
 import logging
 
 import pytest
+import structlog
 
 from app import log
 from engine.errors import UsageError
@@ -18,7 +19,7 @@ def _restore():
     handlers, level = root.handlers, root.level
     yield
     root.handlers, root.level = handlers, level
-    log.structlog.reset_defaults()
+    structlog.reset_defaults()
 
 
 def lines(emit, **kwargs):
