@@ -21,6 +21,7 @@ class FastParser:
         self._state = self._record[0]
         self._words = memoryview(self._record.view(np.uint8)).cast("B")[: 7 * 8].cast("q")
         self._state["header"] = sys.getsizeof(b"") - 1
+        self._state["kind"] = id(bytes)
         self.address = int(self._record.ctypes.data)
         self._buffer: memoryview | None = None
         self._room = kernel.MAX_SYMBOLS // 2

@@ -4,15 +4,16 @@ The kernel takes compact JSON with the keys in the venue's order, plain decimals
 gives up (returns 0) at the first byte it does not expect: it never judges what is wrong. It reads
 one byte after the other and stops at a mismatch, hence never beyond the NUL that ends every bytes
 object. A place of 0 means "given up": byte 0 is the opening brace, which nothing expects, so that
-the next step gives up as well and one test at the end is enough. A decimal of n digits below 2^53 over a power of
-ten is one division of two exact numbers, hence the nearest float64, as a full parser gives it.
+the next step gives up as well and one test at the end is enough. A decimal of n digits below 2^53
+over a power of ten is one division of two exact numbers, hence the nearest float64, as a full
+parser gives it.
 """
 
 import numpy as np
 from numba import carray, njit
 
 from engine.kernel.memory import pointer
-from engine.rows import LAST, OFF_MARKET, Kind
+from engine.rows import LAST, Kind
 
 MAX_SYMBOLS = (
     2048  # slots of the table, a power of two; above half of it the rest goes the slow way
@@ -28,6 +29,7 @@ STATE = np.dtype(
         ("last_id", "i8"),
         ("prev_id", "i8"),
         ("header", "i8"),  # bytes before the characters of a bytes object
+        ("kind", "i8"),  # address of the type `bytes`: an object of another type is never read
         ("names", "u8", (MAX_SYMBOLS, SYMBOL_WORDS)),
         ("index", "i8", (MAX_SYMBOLS,)),  # instrument + 1; 0 is an empty slot
         ("tick", "f8", (MAX_SYMBOLS,)),
@@ -76,7 +78,7 @@ def _expect(text, at, literal):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _integer(text, at):  # type: ignore[no-untyped-def]
-    """Parse an integer of at most 18 digits; returns (value, place behind), place 0 if it is none."""
+    """Parse an integer of at most 18 digits; returns (value, place behind or 0)."""
     value = np.int64(0)
     start = at
     while 48 <= text[at] <= 57:
@@ -312,7 +314,8 @@ def parse(message, place, ts_recv, state_address):  # type: ignore[no-untyped-de
     """
     state = carray(pointer(state_address), (1,), STATE)[0]
     room = state["room"] - place
-    if room < 1 or place < 0:
+    kind = carray(pointer(message + 8), (1,), np.int64)[0]
+    if room < 1 or place < 0 or kind != state["kind"]:
         return 0
     text = carray(pointer(message + state["header"]), (1 << 30,), np.uint8)
     words = carray(pointer(state["rows"] + place * 64), (1 << 30,), np.int64)

@@ -263,3 +263,39 @@ def test_noise_never_raises(data: bytes) -> None:
     decoder, rows = decode(data)
     assert len(rows) == 0
     assert sum(decoder.skipped.values()) == 1
+
+
+@pytest.mark.parametrize("message", [bytearray(TRADE.encode()), TRADE, memoryview(TRADE.encode())])
+def test_what_is_not_bytes_is_never_read_as_such(message: object) -> None:
+    rows = np.zeros(4, ROW)
+    decoder = SpotDecoder({"BNBBTC": 3})
+    decoder.decode_into(TRADE.encode(), memoryview(rows.view(np.uint8)), 0, 1)
+    assert decoder._fast.parse(id(message), 0, 1, decoder._fast.address) == 0
+
+
+@given(
+    base=st.sampled_from(ALL[:6]),
+    edits=st.lists(st.tuples(st.integers(0, 200), st.sampled_from(b'{}[]",:.0123456789eabTuU')),
+                   min_size=1, max_size=3),
+    envelope=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=1500)
+def test_the_fast_parser_agrees_with_msgspec_or_gives_up(
+    base: str, edits: list, envelope: bool
+) -> None:
+    text = bytearray((wrapped(base, "x") if envelope else base).encode())
+    for at, byte in edits:
+        text[at % len(text)] = byte
+    fast, slow = SpotDecoder({"BNBBTC": 3}, {3: 0.01}), SpotDecoder({"BNBBTC": 3}, {3: 0.01})
+    warm = np.zeros(8, ROW)
+    fast.decode_into(base.encode(), memoryview(warm.view(np.uint8)), 0, 1)
+    rows, expected = np.zeros(8, ROW), np.zeros(8, ROW)
+    buffer = memoryview(rows.view(np.uint8))
+    fast._fast.adopt(buffer)
+    message = bytes(text)
+    count = fast._fast.parse(id(message), 0, 77, fast._fast.address)
+    if count == 0:
+        return
+    assert slow._slowly(message, memoryview(expected.view(np.uint8)), 0, 77, "") == count
+    assert rows[:count].tobytes() == expected[:count].tobytes()
+    assert fast.depth == slow.depth
