@@ -15,7 +15,6 @@ import msgspec
 
 from ml import golden as golden_rows
 from ml.artifact import LoadedModel, assemble, check_kernel, read_files
-from ml.golden_tape import check_tape
 from ml.manifest import (
     FILES,
     MAX_BYTES,
@@ -152,14 +151,21 @@ def load(
     return loaded
 
 
-def check(loaded: LoadedModel) -> None:
-    """Open a session and run the golden rows, and the golden tape slice where there is one.
+def check(loaded: LoadedModel, *, tape: bool = False) -> None:
+    """Open a session and run the golden rows.
 
+    Args:
+        loaded: from load.
+        tape: run the golden tape slice too, which compiles the features' kernel at its first use;
+            registration, promotion and `verify` do.
     Raises:
         ModelRefused: `model.golden`, `model.output`, `model.invalid`, `runtime.missing`.
     """
     golden_rows.check_rows(loaded.golden, loaded.open(), loaded.name)
-    check_tape(loaded)
+    if tape:
+        from ml.golden_tape import check_tape  # the features' kernel: not for looking at lists
+
+        check_tape(loaded)
 
 
 def verify(root: Path, model_id: str = "", version: str = "") -> list[Finding]:
@@ -178,7 +184,7 @@ def verify(root: Path, model_id: str = "", version: str = "") -> list[Finding]:
         ):
             continue
         try:
-            check(load(root, entry.model_id, entry.version, view=view))
+            check(load(root, entry.model_id, entry.version, view=view), tape=True)
             found.append(Finding(entry, "", ""))
         except ModelRefused as error:
             found.append(Finding(entry, error.code, str(error)))
@@ -250,7 +256,7 @@ def register(
     entry = msgspec.structs.replace(entry, sha256=hashes["model.onnx"], files=hashes)
     loaded = assemble(entry, files)
     check_kernel(loaded)
-    check(loaded)
+    check(loaded, tape=True)
     with _locked(root):
         kept = Registry(schema_version=SCHEMA_VERSION, entries=())
         if (root / REGISTRY).exists():
@@ -313,7 +319,7 @@ def promote(root: Path, model_id: str, version: str, *, why: str, by: str = "") 
             raise ModelRefused("model.status", f"{entry.name} is production already")
         loaded = assemble(entry, read_files(root, entry))
         check_kernel(loaded)
-        check(loaded)
+        check(loaded, tape=True)
         for other in registry.entries:
             if other.model_id == model_id and other.status == "production":
                 text = f"replaced by {entry.name}: {why}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.errors import DataError
 from features.spec import FeatureSpec
+from ml.golden_tape import with_slice
 from ml.manifest import CLASSES, Normalisation, Status
 from ml.publish import Draft, Trained, properties, publish
 from ml.safe_files import sha256
@@ -355,7 +356,7 @@ def _trained(
     }
     return Trained(
         onnx_bytes=data,
-        golden=golden,
+        golden=with_slice(golden, spec),
         source_sha256=sha256(trees.booster.model_to_string().encode()),
         meta=meta,
         card=text,

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.errors import DataError
 from features.spec import FeatureSpec
+from ml.golden_tape import with_slice
 from ml.manifest import CLASSES, Normalisation, Status
 from ml.publish import Draft, Trained, properties, publish
 from ml.safe_files import sha256
@@ -263,10 +264,11 @@ def _trained(
         "validation_log_loss": [round(loss, 6) for loss in model.losses],
         "feature_importance": weights,
     }
+    golden = golden_rows(parts.train.x, model.predict, seed=settings.seed)
     arrays = (*model.network.weights, *model.network.biases, model.mean, model.scale)
     return Trained(
         onnx_bytes=data,
-        golden=golden_rows(parts.train.x, model.predict, seed=settings.seed),
+        golden=with_slice(golden, spec),
         source_sha256=sha256(b"".join(a.astype("<f8").tobytes() for a in arrays)),
         meta=meta,
         card=text,
