@@ -19,8 +19,16 @@ from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.audit_layout import AUDIT_LAYOUT_VERSION
 from engine.kernel.layout import WORD
-from engine.run_files import TAPE_REF, RunConfigFile, Summary, TapeRef, tape_hash, write_json
-from engine.tape import Tape
+from engine.run_files import (
+    TAPE_EVENT,
+    TAPE_REF,
+    RunConfigFile,
+    Summary,
+    TapeRef,
+    hash_words,
+    tape_hash,
+    write_json,
+)
 from engine.tape_info import BLOCK_ROWS
 
 CURSOR = WORD["cursor"]
@@ -108,7 +116,7 @@ def replay(job: Replay) -> Summary:
         path=str(job.tape.folder.resolve()), sha256=info.sha256, rows=info.rows, wakes=info.wakes
     )
     write_json(run_dir / TAPE_REF, ref)
-    _open_audit(parts, inputs)
+    _open_audit(parts, inputs, info.sha256)
     with Stop() as stop:
         wall_s = _run(parts, job, stop)
         return _close(parts, job, run_dir, (wall_s, stop.asked))
@@ -120,8 +128,9 @@ def _inputs_sha256(parts: Parts) -> str:
     return hashlib.sha256(msgspec.json.encode(grids)).hexdigest()
 
 
-def _open_audit(parts: Parts, inputs: str) -> None:
+def _open_audit(parts: Parts, inputs: str, tape_sha256: str) -> None:
     parts.recorder.run(AUDIT_LAYOUT_VERSION, inputs)
+    parts.recorder.event(3, TAPE_EVENT, tape_sha256, hash_words(tape_sha256)[:3])
     for serving in parts.models:
         threshold = max(
             (plan.threshold for plan in parts.plans if plan.serving is serving), default=0.0

@@ -67,6 +67,11 @@ class TapeWitness:
             )
         self._folder, self._info = folder, info
 
+    @property
+    def content(self) -> str:
+        """Identity of the tape's content, '' where the tape was not looked at."""
+        return self._info.sha256
+
     def link(self, link: ChainLink) -> str:
         """Compare one link's tape hash with the tape's block hashes."""
         if self._folder is None or self._problem:

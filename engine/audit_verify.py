@@ -25,6 +25,7 @@ from engine.run_files import (
     EVENTS,
     FIRST_CHAIN,
     SUMMARY,
+    TAPE_EVENT,
     ChainLink,
     EventLine,
     Names,
@@ -315,6 +316,9 @@ class _Pass:
             if not same or int(record["i3"]) not in (0, text_word(line.text)):
                 what = f"line {number} is not event {record['id']} of record {record['seq']}"
                 raise _Wrong(Finding(file=EVENTS, offset=offset, what=what))
+            if line.name == TAPE_EVENT and self.tape.content not in ("", line.text):
+                what = f"the run read tape {line.text[:12]}, this is {self.tape.content[:12]}"
+                raise _Wrong(Finding(file="tape", what=what))
 
     def _end_of_chain(self) -> None:
         link = next(self.links, None)

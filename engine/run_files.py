@@ -42,6 +42,7 @@ SUMMARY = "summary.json"
 REPORT = "report.html"
 REPORT_PICTURE = "report.png"
 SAMPLES = "samples"
+TAPE_EVENT = "tape"  # the event whose text is the sha256 of the tape: so the chain binds it
 FIRST_CHAIN = bytes(32)  # the chain value before the first link
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from engine.audit_layout import AUDIT, NO_INDEX, Record, Verdict
 from engine.events import Action, Block, HoldReason, Liquidity, OrderState, Purpose
 from engine.instruments import Instrument
-from engine.run_files import EventLine, hash_words, text_word
+from engine.run_files import TAPE_EVENT, EventLine, hash_words, text_word
 
 START = 1_700_000_000_000_000_000
 STEP = 250_000_000  # between decisions, ns
@@ -84,7 +84,7 @@ class RunMaker:
         self.events.append(EventLine(event_id=ident, ts=self.ts, code=code, name=name, text=text))
         self.write(Record.EVENT, ident, code, i3=text_word(text))
 
-    def begin(self) -> None:
+    def begin(self, tape_sha256: str) -> None:
         """Write the inputs."""
         words = dict(zip(("i0", "i1", "i2", "i3"), hash_words(INPUTS), strict=True))
         self.write(Record.RUN, 1, 0, **words)
@@ -93,6 +93,7 @@ class RunMaker:
                 zip(("i0", "i1", "i2", "i3"), hash_words(f"{model + 1:02x}" * 32), strict=True)
             )
             self.write(Record.MODEL, model, 0, model=model, f4=0.6, **words)
+        self.event(3, TAPE_EVENT, tape_sha256)
         self.event(1, "run_begin", "replay begins")
 
     def decide(self) -> None:

@@ -74,12 +74,12 @@ def make_run(root: Path, *, decisions: int = 400, seed: int = 7, closed: bool = 
     """
     run_dir = root / "runs" / f"synthetic-{seed}"
     maker = RunMaker(seed)
-    maker.begin()
+    info = make_tape(root / "tape", 3 * decisions + 2)
+    maker.begin(info.sha256)
     for _ in range(decisions):
         maker.decide()
     maker.event(2, "run_end", "end of the tape")
     records = np.array(maker.records, dtype=AUDIT)
-    info = make_tape(root / "tape", maker.row + 1)
     write_bytes(run_dir / AUDIT_RECORDS, records.tobytes())
     head = write_chain(run_dir, records, info, closed=closed)
     write_bytes(run_dir / EVENTS, b"".join(line_bytes(line) for line in maker.events))

@@ -19,9 +19,13 @@ from engine.run_files import (
     EVENTS,
     FIRST_CHAIN,
     SUMMARY,
+    TAPE_REF,
     chain_value,
 )
+from engine.tape import Tape
 from engine.tape_info import HEADER_BYTES
+from engine.tape_writer import TapeWriter
+from tests.synthetic_records import INSTRUMENTS
 from tests.synthetic_run import make_run
 
 DECISIONS = 900
@@ -298,6 +302,22 @@ def test_an_edited_tape_is_named_even_with_new_row_checks(tmp_path):
     assert not result.ok
     assert result.first_bad.file == "tape"
     assert verify(run, check_tape=False).ok
+
+
+def test_a_tape_made_anew_under_the_run_is_found_by_the_chain_alone(tmp_path):
+    run = make_run(tmp_path, decisions=200)
+    tape = tmp_path / "tape"
+    rows = Tape.open(tape).segments[0].rows.copy()
+    shutil.rmtree(tape)
+    rows["f0"][57] -= 0.01
+    writer = TapeWriter(tape, INSTRUMENTS)
+    writer.append(rows)
+    info = writer.close()
+    ref = json.loads((run / TAPE_REF).read_text())
+    (run / TAPE_REF).write_text(json.dumps(ref | {"sha256": info.sha256}))
+    result = verify(run)
+    assert not result.ok
+    assert "the run read tape" in result.first_bad.what
 
 
 def test_another_tape_and_no_tape_are_said(tmp_path):
