@@ -306,7 +306,8 @@ def required_inputs(spec: FeatureSpec) -> frozenset[str]:
 def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Name the features whose inputs the data lacks, and the inputs.
 
-    Depth implies quotes with sizes; bars can be built from trades or from quotes.
+    Depth implies quotes with sizes; bars can be built from trades or from quotes. Bars that the
+    data itself holds are used as they are, and these do not say who the aggressor was.
 
     Args:
         spec: the model's spec.
@@ -314,7 +315,8 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
     Returns:
         Feature name -> missing inputs, in the order of the spec; empty when all are there.
     """
-    there = set(has)
+    given = set(has)
+    there = set(given)
     if "depth" in there:
         there |= {"quotes", "quote_sizes", "levels"}
     if there & {"trades", "quotes"}:
@@ -322,6 +324,8 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
     absent = {}
     for entry in resolve(spec):
         missing = tuple(name for name in entry.inputs if name not in there)
+        if "bars" in given and "bars" in entry.inputs and "trade_sides" in entry.inputs:
+            missing = (*(name for name in missing if name != "trade_sides"), "trade_sides")
         if missing:
             absent[entry.name] = missing
     return absent

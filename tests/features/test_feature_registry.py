@@ -70,6 +70,13 @@ def test_absent_inputs_are_named_by_feature() -> None:
     }
 
 
+def test_bars_of_the_data_do_not_know_the_aggressor() -> None:
+    everything = {"bars", "trades", "trade_sides"}
+    assert absent_features(spec("vpin"), everything) == {"vpin": ("trade_sides",)}
+    assert absent_features(spec("vpin"), {"trades", "trade_sides"}) == {}
+    assert absent_features(FeatureSpec((("vpin", {"mode": "bulk"}),)), {"bars"}) == {}
+
+
 def test_inputs_and_warm_up_follow_the_parameters() -> None:
     bulk = FeatureSpec((("trade_imbalance", {"mode": "bulk", "span": 3}),))
     assert required_inputs(bulk) == {"bars"}
