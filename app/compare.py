@@ -41,7 +41,8 @@ def compare(ours: Path, theirs: Path) -> Difference:
             return Difference(False, _describe(x[at], y[at], theirs))
     if len(a) != len(b):
         return Difference(
-            False, f"{theirs.name} has {len(b):,} records, this run {len(a):,}; all shared are equal"
+            False,
+            f"{theirs.name} has {len(b):,} records, this run {len(a):,}; all shared are equal",
         )
     return Difference(True, f"every one of {len(a):,} records equals {theirs.name}")
 

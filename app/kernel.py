@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -104,10 +105,11 @@ def unprotect(state, trigger_id):
     return remove_trigger(view(state), trigger_id)
 
 
-@njit("int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
+@njit("int64(" + "int64, " * 13 + "int64)", cache=True)
 def push(state, kind, id_, code, aux, instrument, model, i0, i1, i2, i3, i4, i5, i6):
     """Append an audit record."""
-    return record(view(state), (kind, id_, code, aux, instrument, model), (i0, i1, i2, i3, i4, i5, i6))
+    head = (kind, id_, code, aux, instrument, model)
+    return record(view(state), head, (i0, i1, i2, i3, i4, i5, i6))
 
 
 @njit("void(int64)", cache=True)
@@ -232,7 +234,7 @@ def _check_names(fused: str, embedded: str) -> None:
 def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> KernelModule:
     """Compile, or load from the on-disk cache, the kernel for these specs.
 
-    The first time takes seconds (compile time grows with the features), later ones a fraction of one.
+    The first time takes seconds (compile time grows with the features), later ones a fraction.
     A cache that cannot be read is removed and compiled again.
     """
     folder = KERNEL_FOLDER if folder is None else folder
@@ -270,7 +272,7 @@ def _import(name: str, path: Path) -> ModuleType:
 
 
 def _entry_points(module: ModuleType, name: str) -> KernelModule:
-    def entry(function: str) -> Callable[..., int]:
+    def entry(function: str) -> Callable[..., Any]:
         overloads = list(getattr(module, function).overloads.values())
         assert len(overloads) == 1, f"{function} must have one compiled form"
         return overloads[0].entry_point

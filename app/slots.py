@@ -1,4 +1,4 @@
-"""Lays a run's decision slots into the kernel: one for each pair of model (or rule) and instrument."""
+"""Lays a run's decision slots into the kernel: one for each model (or rule) and instrument."""
 
 from collections.abc import Sequence
 

@@ -141,7 +141,8 @@ def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts
         Reason.SAMPLE: lambda: sample(parts),
         Reason.CONTROL: _nothing,
     }
-    parts.pipeline = Pipeline(state, parts.kernel.advance, ports, parts.desk, audit, hooks)
+    advance = parts.kernel.advance
+    parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
     assert settings.engine.block_rows >= 1
     return parts
 

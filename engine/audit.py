@@ -1,6 +1,6 @@
 """The hot side of the audit: takes the kernel's filled buffer, hashes and writes it on a thread.
 
-The kernel and the pipeline write fixed records into one buffer; `flush` hands a copy to the writer's
+The kernel and the pipeline write fixed records to one buffer; `flush` hands a copy to the writer's
 thread, which chains, digests and appends it. The queue is bounded: in replay a full one makes the
 engine wait, it never grows.
 """

@@ -14,7 +14,7 @@ from engine.events import (
 )
 from engine.kernel.layout import WORD, Out
 from engine.kernel.state import KernelState
-from engine.orders import FINAL, Order
+from engine.orders import FINAL, Approved, Order
 from engine.portfolio import Change, Portfolio
 from engine.ports import RiskGate, Venue, Verdict
 from engine.protection import Leg, Protection
@@ -65,7 +65,7 @@ class Blocked:
     __slots__ = ("approved", "blocks", "code", "limit", "mid", "notional", "qty_lot", "used")
 
     def __init__(self, blocks: int) -> None:
-        self.approved = None
+        self.approved: Approved | None = None
         self.blocks = blocks
         self.code = int(Code.BLOCKED)
         self.qty_lot = self.notional = self.used = self.limit = 0

@@ -1,7 +1,7 @@
 """The straight line: rows -> advance -> features -> model -> signal -> strategy -> risk -> venue.
 
 This is the file to read first. The kernel runs over the tape to the next point where Python must
-act and says why; `ACTIONS` is the literal table of what is done then, fills first. No await, no clock,
+act and says why; `ACTIONS` is the literal table of what is then done, fills first. No await, clock,
 no file: what reaches the engine from outside is a row, what it decides is a record.
 """
 
@@ -65,6 +65,7 @@ class Pipeline:
         advance: Callable[[int, int, int, int], int],
         slots: Sequence[SlotPort],
         desk: FillDesk,
+        *,
         audit: AuditWriter,
         hooks: Mapping[Reason, Callable[[], None]],
     ) -> None:

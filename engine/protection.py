@@ -63,18 +63,14 @@ class Protection:
         self._lay(leg)
 
     def _lay(self, leg: Leg) -> None:
-        at = self._protect(
-            leg.trigger_id, leg.instrument, leg.side, leg.stop_tick, leg.profit_tick
-        )
+        at = self._protect(leg.trigger_id, leg.instrument, leg.side, leg.stop_tick, leg.profit_tick)
         assert at >= 0, "more protective triggers than the kernel has places"
         self.legs[leg.trigger_id] = leg
 
     def trim(self, owner: int, instrument: int, position_lot: int) -> None:
         """Shorten an owner's legs to what is still held, oldest first."""
         mine = [
-            leg
-            for leg in self.legs.values()
-            if leg.owner == owner and leg.instrument == instrument
+            leg for leg in self.legs.values() if leg.owner == owner and leg.instrument == instrument
         ]
         excess = sum(leg.qty_lot for leg in mine) - position_lot
         for leg in mine:

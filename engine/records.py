@@ -1,4 +1,4 @@
-"""Writes Python's side of the audit: intents, verdicts, orders, fills and events, as fixed records."""
+"""Writes Python's side of the audit: intents, verdicts, orders, fills, events, as fixed records."""
 
 import struct
 from collections.abc import Callable
@@ -36,7 +36,9 @@ class Recorder:
 
     __slots__ = ("_events", "_now", "_push", "_writer")
 
-    def __init__(self, push: Callable[..., int], writer: AuditWriter, now: Callable[[], int]) -> None:
+    def __init__(
+        self, push: Callable[..., int], writer: AuditWriter, now: Callable[[], int]
+    ) -> None:
         self._push = push
         self._writer = writer
         self._now = now
@@ -134,4 +136,3 @@ class Recorder:
         line = EventLine(event_id=self._events, ts=self._now(), code=code, name=name, text=text)
         self._writer.event(line)
         self._events += 1
-

@@ -1,4 +1,4 @@
-"""What a strategy sees: the market, the advice, and what its owner holds. Nothing can be changed."""
+"""What a strategy sees: the market, the advice, what its owner holds. Nothing can be changed."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Cross of two exponential means of the close, without any model: the plainest thing that trades."""
+"""Cross of two exponential means of the close, without a model: the plainest thing that trades."""
 
 from engine.errors import ConfigError
 from engine.events import Intent, Place, Purpose

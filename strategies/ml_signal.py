@@ -1,4 +1,4 @@
-"""Trade a model's advice: buy a fixed amount on BUY, sell what is held on SELL, with stop and target."""
+"""Trade a model's advice: buy a fixed amount on BUY, sell what is held on SELL; stop and target."""
 
 from engine.errors import ConfigError
 from engine.events import Action, Intent, OrderType, Place, Purpose
@@ -8,6 +8,7 @@ from strategies.registry import strategy
 BUY, SELL = int(Action.BUY), int(Action.SELL)
 MARKET, ENTRY, EXIT = int(OrderType.MARKET), int(Purpose.ENTRY), int(Purpose.EXIT)
 NS_PER_S = 1_000_000_000
+_PARAMS = "strategies.ml_signal.params"
 
 
 @strategy("ml_signal")
@@ -44,14 +45,12 @@ class MlSignal:
         self.allow_short = bool(params["allow_short"])
         self.post_only = params["entry"] == "post_only"
         if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"strategies.ml_signal.params.threshold: {self.threshold} must be 0..1")
+            raise ConfigError(f"{_PARAMS}.threshold: {self.threshold} must be 0..1")
         if params["entry"] not in ("market", "post_only"):
-            raise ConfigError(
-                f"strategies.ml_signal.params.entry: {params['entry']!r} must be market or post_only"
-            )
+            raise ConfigError(f"{_PARAMS}.entry: {params['entry']!r} must be market or post_only")
         for key in ("size_quote",):
             if not float(params[key]) > 0.0:
-                raise ConfigError(f"strategies.ml_signal.params.{key}: {params[key]} must be above 0")
+                raise ConfigError(f"{_PARAMS}.{key}: {params[key]} must be above 0")
         for key in ("stop_loss_pct", "take_profit_pct", "cooldown_s"):
             if not 0.0 <= float(params[key]) < 1e6:
                 raise ConfigError(

@@ -1,4 +1,4 @@
-"""The paper venue's handle: puts approved orders into the kernel's matching, after their latency."""
+"""The paper venue's handle: puts approved orders into the kernel's matching after their latency."""
 
 from collections.abc import Callable
 

@@ -11,7 +11,7 @@ ARGUMENTS = 8  # words that the runtime's C entry takes, see ml/runtime/native.p
 
 @intrinsic
 def call_run(typingctx: Any, function: Any, arguments: Any) -> Any:
-    """Call the function at address `function` with the words at address `arguments`; 0 is success."""
+    """Call the function at address `function` with the words at `arguments`; 0 is success."""
     signature = types.int64(function, arguments)
 
     def codegen(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
