@@ -59,7 +59,7 @@ bench-peers:  ## the same work in other engines, in environments of their own
 
 demo-models:  ## train the demonstration models again
 	$(call install,train)
-	@$(RUN) lab.py train demo $(ARGS)
+	@$(RUN) -m app.demo_models $(ARGS)
 
 extras:  ## add the packages that training and exporting models need
 	$(call install,train)
