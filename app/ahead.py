@@ -1,6 +1,6 @@
 """Evaluates the coming decisions in one batch: a second market state runs ahead of the first.
 
-It sees the same rows through the same kernel, with orders and signals switched off, and collects the
+It sees the same rows through the same kernel, orders and signals switched off, and collects the
 feature rows of the next decisions. The first state uses an output only when the row it reads itself
 has the same hash at the same place; so the decisions cannot depend on any of this.
 """
@@ -65,21 +65,24 @@ class Ahead:
         self.state.slots["batch_from"] = 0
         self.state.slots["batch_to"] = 0
         if count:
-            self._evaluate(ahead.collect[:count])
+            self._evaluate(ahead.collect[:count], ahead.collect_x[:count])
             self.batches += 1
         asked = self.state.slots[self.state.words[SLOT]]
         if asked["batch_to"] == 0:
             asked["batch_dry"] = 1
 
-    def _evaluate(self, collected: np.ndarray) -> None:
+    def _evaluate(self, collected: np.ndarray, x: np.ndarray) -> None:
         slots = collected["slot"]
         for serving in {id(m): m for m in self.models if m is not None}.values():
             mine = [at for at, model in enumerate(self.models) if model is serving]
-            chosen = collected[np.isin(slots, mine)] if len(self.models) > 1 else collected
+            chosen, inputs = collected, x
+            if len(mine) < len(self.models):
+                ours = np.isin(slots, mine)
+                chosen, inputs = collected[ours], x[ours]
             if not serving.batches or not len(chosen):
                 continue
             width = serving.x.shape[1]
-            outputs = serving.ort.run_batch(np.ascontiguousarray(chosen["x"][:, :width]))
+            outputs = serving.ort.run_batch(np.ascontiguousarray(inputs[:, :width]))
             for at in mine:
                 rows = chosen["slot"] == at
                 self._hand_over(at, chosen[rows], outputs[rows])

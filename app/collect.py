@@ -95,28 +95,27 @@ def collect_rows(
 
 def _chunks(
     tape: Tape, state: KernelState, advance: Callable[[int, int, int, int], int]
-) -> Iterator[np.ndarray]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     root = state.root[0]
     for segment in tape.segments:
         reasons = 0
         while not reasons & HEAD:
-            reasons = advance(
-                state.address, segment.address, segment.first_row, segment.stop_row
-            )
+            reasons = advance(state.address, segment.address, segment.first_row, segment.stop_row)
             count = int(root["collect_count"])
             if count and (reasons & (FULL | HEAD)):
-                yield state.collect[:count].copy()
+                yield state.collect[:count].copy(), state.collect_x[:count].copy()
                 root["collect_count"] = 0
                 tape.release(int(root["cursor"]))
 
 
-def _joined(chunks: list[np.ndarray], width: int) -> FeatureRows:
-    rows = np.concatenate(chunks) if chunks else np.zeros(0, COLLECT)
+def _joined(chunks: list[tuple[np.ndarray, np.ndarray]], width: int) -> FeatureRows:
+    rows = np.concatenate([np.zeros(0, COLLECT), *(seen for seen, _ in chunks)])
+    x = np.concatenate([np.zeros((0, width), np.float32), *(x[:, :width] for _, x in chunks)])
     return FeatureRows(
         ts=rows["ts"].copy(),
         row=rows["row"].copy(),
         instrument=rows["instrument"].astype(np.uint16),
-        x=rows["x"][:, :width].copy(),
+        x=x,
         valid=rows["valid"].astype(bool),
         **{name: rows[name].copy() for name in _MARKET},
     )

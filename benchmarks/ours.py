@@ -187,7 +187,7 @@ class Collector:
                 reasons = advance(state.address, segment.address, segment.first_row, stop)
                 if columns and reasons & (full | head):
                     paused = time.process_time()
-                    kept = state.collect["x"][: int(root["collect_count"]), list(columns)]
+                    kept = state.collect_x[: int(root["collect_count"]), list(columns)]
                     checksum += float(kept.astype(np.float64).sum())
                     count += len(kept)
                     checking += time.process_time() - paused

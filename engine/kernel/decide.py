@@ -6,7 +6,7 @@ from numba import njit
 from engine.events import Action, HoldReason
 from engine.kernel.book import gather_levels
 from engine.kernel.layout import Cadence, OutputKind, Reason
-from engine.kernel.memory import floats32, words32
+from engine.kernel.memory import floats32, words32, words64
 from engine.kernel.native import call_run
 from engine.kernel.records import push_decision
 from engine.kernel.touch import touch_ticks
@@ -30,7 +30,8 @@ ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 GO_ON = 0
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
-HASH_STEP = 0x9E3779B1
+HASH_STEP = 0x9E3779B97F4A7C15
+SAMPLED = 63  # one decision in 64 is left to Python
 
 
 @njit(forceinline=True)
@@ -51,7 +52,8 @@ def count_event(k, instrument):  # type: ignore[no-untyped-def]
     for at in range(x["slot_from"], x["slot_to"]):
         slot = k.slots[at]
         if slot["cadence"] == BY_N:
-            model = k.models[slot["model"]]
+            # a strategy without a model counts for itself: its index is beyond the table
+            model = k.models[slot["model"] if slot["model"] < k.root["n_models"] else at]
             model["every_n_count"] += 1
             if model["every_n_count"] >= slot["cadence_n"]:
                 model["every_n_count"] = 0
@@ -62,11 +64,17 @@ def count_event(k, instrument):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def hash_row(address, count):  # type: ignore[no-untyped-def]
-    """Hash the bits of a float32 row (documented in docs/audit.md; keeps 63 bits)."""
-    words = words32(address, count)
+    """Hash the bits of a float32 row to 63 bits, two values a step, the last of an odd row alone.
+
+    h = HASH_START; each word w: h = (h ^ w) * HASH_STEP mod 2**64, h ^= h >> 32; at last h >> 1.
+    """
     h = np.uint64(HASH_START)
-    for at in range(count):
-        h = (h ^ np.uint64(words[at])) * np.uint64(HASH_STEP)
+    pairs = words64(address, count // 2)
+    for at in range(count // 2):
+        h = (h ^ pairs[at]) * np.uint64(HASH_STEP)
+        h ^= h >> np.uint64(32)
+    if count % 2 == 1:
+        h = (h ^ np.uint64(words32(address, count)[count - 1])) * np.uint64(HASH_STEP)
         h ^= h >> np.uint64(32)
     return np.int64(h >> np.uint64(1))
 
@@ -95,7 +103,7 @@ def obstacle(k, slot):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def read_row(k, fused, slot):  # type: ignore[no-untyped-def]
-    """Write the slot's feature row into its model's input; return the HoldReason if it is not whole."""
+    """Write the slot's feature row to its model's input; return a HoldReason if it is not whole."""
     root = k.root
     instrument = slot["instrument"]
     m = k.markets[instrument]
@@ -182,9 +190,11 @@ def collect(k, slot, reason):  # type: ignore[no-untyped-def]
     row["bar_low"] = m["bar_low"]
     row["bar_close"] = m["bar_close"]
     row["bar_volume"] = m["bar_volume"]
+    width = root["collect_width"]
     x = floats32(slot["x"], slot["n_features"])
+    kept = floats32(root["collect_x"] + 4 * width * (root["collect_count"] - 1), width)
     for at in range(slot["n_features"]):
-        row["x"][at] = x[at]
+        kept[at] = x[at]
 
 
 @njit(forceinline=True)
@@ -215,7 +225,7 @@ def evaluate(k, fused, slot):  # type: ignore[no-untyped-def]
             return ASK_BATCH
         slot["batch_dry"] = 0
     # One in 64 is left to Python, which times it; both calls give the same bits.
-    if slot["run"] != 0 and root["decisions"] & 63 != 0:
+    if slot["run"] != 0 and root["decisions"] & SAMPLED != 0:
         if call_run(slot["run"], slot["run_arguments"]) == 0:
             y = floats32(slot["y"], slot["n_outputs"])
             return SIGNAL if settle(k, slot, y) == 1 else GO_ON

@@ -8,7 +8,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from engine.limits import MAX_FEATURES, MAX_OUTPUTS
+from engine.limits import MAX_OUTPUTS
 
 
 class Reason(IntFlag):
@@ -99,6 +99,8 @@ ROOT = np.dtype(
         ("collect", "i8"),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
+        ("collect_x", "i8"),  # address of float32[capacity, collect_width]
+        ("collect_width", "i8"),
         ("batches", "i8"),
         ("audit_high", "i8"),  # records at which the audit buffer must be written
         ("needs_levels", "i8"),
@@ -142,7 +144,7 @@ class BarMode(IntEnum):
 MATCHING = np.dtype(
     [
         ("touch_from", "i8"),  # TouchFrom
-        ("trusted", "i8"),  # 1 when the touch in force is whole: neither crossed nor insane nor in a gap
+        ("trusted", "i8"),  # 1 when the touch in force is whole: not crossed, insane or in a gap
         ("suspect", "i8"),  # updates in a row that were too far away to be believed at once
         ("suspect_mid", "f8"),
         ("updates", "i8"),  # touch, trade or bar updates so far
@@ -168,7 +170,7 @@ MATCHING = np.dtype(
         ("max_book_tick", "i8"),
         ("slot_from", "i8"),  # its slots are slot_from .. slot_to
         ("slot_to", "i8"),
-        ("tick_divisor", "f8"),  # 1/tick where that is a whole number, else 0: exact prices from ticks
+        ("tick_divisor", "f8"),  # 1/tick where that is whole, else 0: exact prices from ticks
         ("watching", "i8"),  # 1 while a trigger has begun to count confirmations
         ("halted", "i8"),
     ],
@@ -227,7 +229,7 @@ SLOT = np.dtype(
         ("buy_at", "i8"),
         ("x", "i8"),  # addresses of the bound float32 input and output
         ("y", "i8"),
-        ("run", "i8"),  # the runtime's C entry and its arguments (addresses), 0: Python runs the model
+        ("run", "i8"),  # the runtime's C entry and arguments (addresses), 0: Python runs the model
         ("run_arguments", "i8"),
         ("row_hash", "i8"),
         ("was_valid", "i8"),  # 1 once all features were finite
@@ -266,7 +268,6 @@ COLLECT = np.dtype(
         ("bar_low", "f8"),
         ("bar_close", "f8"),
         ("bar_volume", "f8"),
-        ("x", "f4", (MAX_FEATURES,)),
     ],
     align=True,
 )

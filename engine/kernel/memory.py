@@ -34,6 +34,12 @@ def words32(address, count):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def words64(address, count):  # type: ignore[no-untyped-def]
+    """View uint64[count] at an address."""
+    return carray(pointer(address), (count,), np.uint64)
+
+
+@njit(forceinline=True)
 def book_floats(address):  # type: ignore[no-untyped-def]
     """View one side's sizes, float64[BOOK_SLOTS]."""
     return carray(pointer(address), (BOOK_SLOTS,), np.float64)

@@ -85,6 +85,7 @@ class KernelState:
         self.out = np.zeros(MAX_OUT, OUT)
         self.audit = np.zeros(AUDIT_BUFFER, AUDIT)
         self.collect = np.zeros(collect_capacity, COLLECT)
+        self.collect_x = np.zeros((collect_capacity, 1), np.float32)
         self.batches = np.zeros(1, BATCH)
         self.books: list[np.ndarray] = []
         self.outputs: list[np.ndarray] = []  # float32[1, n_outputs] of each slot
@@ -113,7 +114,7 @@ class KernelState:
     def _set_rules(self, rules: KernelRules) -> None:
         root = self.root[0]
         for name in msgspec.structs.asdict(rules):
-            if name in ROOT.names:
+            if name in (ROOT.names or ()):
                 root[name] = getattr(rules, name)
 
     def _set_instrument(self, at: int, instrument: Instrument, rules: KernelRules) -> None:
@@ -156,7 +157,9 @@ class KernelState:
             record[name] = memory.ctypes.data
         x["book_ready"] = 1
 
-    def set_slot(self, at: int, values: dict[str, int | float], x: np.ndarray, y: np.ndarray) -> None:
+    def set_slot(
+        self, at: int, values: dict[str, int | float], x: np.ndarray, y: np.ndarray
+    ) -> None:
         """Set one slot's fields and bind its model's input and output, float32[1, n] each.
 
         Slots are set in the order of their instruments, 0 first.
@@ -169,6 +172,7 @@ class KernelState:
             slot[name] = value
         slot["x"], slot["y"] = x.ctypes.data, y.ctypes.data
         slot["n_features"], slot["n_outputs"] = x.shape[1], y.shape[1]
+        self._widen(x.shape[1])
         self.outputs.append(y)
         self._inputs.append(x)
         instrument = self.matching[slot["instrument"]]
@@ -176,6 +180,13 @@ class KernelState:
             instrument["slot_from"] = at
         assert instrument["slot_to"] in (0, at), "the slots of an instrument stand together"
         instrument["slot_to"] = at + 1
+
+    def _widen(self, width: int) -> None:
+        """Make the collected rows wide enough for a slot's features."""
+        if width > self.collect_x.shape[1]:
+            self.collect_x = np.zeros((len(self.collect), width), np.float32)
+        self.root["collect_x"] = self.collect_x.ctypes.data
+        self.root["collect_width"] = self.collect_x.shape[1]
 
     def slot_input(self, at: int) -> np.ndarray:
         """Return a slot's feature row, float32[1, n]; it changes in place."""
@@ -188,7 +199,7 @@ class KernelState:
         self.slots["batch_at"] = np.arange(len(self.slots)) * rows
 
     def copy_market_from(self, other: "KernelState") -> None:
-        """Take over another state's market: books, bars, features, clocks. Addresses stay our own."""
+        """Take over another state's market: books, bars, features, clocks; addresses stay ours."""
         keep = {name: self.markets[name].copy() for name in ("bid_book", "ask_book")}
         keep_x = {
             name: self.matching[name].copy()
