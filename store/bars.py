@@ -5,11 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine.errors import DataError
 from engine.rows import ASSUMED, BAR_INTERVALS_NS, BAR_OPEN, LAST, ROW, Kind, bar_flags
-from store.encode import NO_TIME, NOT_A_PRICE, NOT_A_SIZE, number
+from store.encode import NO_TIME, NOT_A_PRICE, NOT_A_SIZE, event_times, number
 from store.times import to_ns
 
 Columns = Mapping[str, pa.Array]
@@ -29,7 +28,7 @@ def read_bars(
     length = len(next(iter(columns.values())))
     bars = np.zeros(length, BAR)
     bars["symbol"] = numbers
-    bars["ts"] = to_ns(_open_times(columns), "ts_event", path)
+    bars["ts"] = to_ns(event_times(columns), "ts_event", path)
     for name in BAR.names or ():
         if name not in ("ts", "symbol"):
             bars[name] = number(columns, name, length)
@@ -160,12 +159,3 @@ def checked_interval(interval_ns: int, path: object) -> int:
             f"{path}: bars of {interval_ns / 1e9:g} s; allowed intervals in seconds: {allowed}"
         )
     return interval_ns
-
-
-def _open_times(columns: Columns) -> pa.Array:
-    """Return the column of open times; a date and a time of day are joined."""
-    stamps = columns["ts_event"]
-    clock = columns.get("clock")
-    if clock is None or not pa.types.is_string(clock.type):
-        return stamps
-    return pc.binary_join_element_wise(stamps.cast(pa.string()), clock, " ")

@@ -12,6 +12,7 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
+from engine.book_sync import GapReason
 from engine.errors import DataError
 from engine.instruments import split_symbol
 from engine.rows import ROW, ROW_BYTES
@@ -78,7 +79,7 @@ class CaptureFeed:
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
         self._buffer = np.zeros(BATCH_ROWS + MAX_MESSAGE_ROWS, ROW)
         self._books: dict[int, PacketSync] = {}
-        self._bad = 0
+        self._connections: set[str] = set()
 
     def learn(self, registry: Registry, dropped: Counter[str]) -> None:
         """Decode the files, keep the rows in the scratch file, and learn from them."""
@@ -110,6 +111,10 @@ class CaptureFeed:
         plain = 0  # rows before this one wait to be copied out
         found: list[np.ndarray] = []
         for line in read_lines(source.path, dropped):
+            if line.dir == "open":
+                found.append(self._buffer[plain:at].copy())
+                found += self._reopened(line)
+                plain = at
             message = _message(line)
             if message is None:
                 continue
@@ -136,6 +141,15 @@ class CaptureFeed:
                 found = []
         found.append(self._buffer[plain:at].copy())
         yield join_rows(found)
+
+    def _reopened(self, line: Line) -> list[np.ndarray]:
+        """Forget all books when a connection is opened again; return the gap rows."""
+        again = line.conn in self._connections
+        self._connections.add(line.conn)
+        gaps: list[np.ndarray] = []
+        for number, book in self._books.items() if again else ():
+            gaps += book.lose(GapReason.DISCONNECT, number, line.recv_ns)
+        return gaps
 
     def _note_latency(self, packet: np.ndarray) -> None:
         """Count a depth packet's latency even if no book needs it, as in the other formats."""

@@ -60,7 +60,6 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "bars": {
         "ts_event": ("open_time", "opentime", *_TIME),
-        "clock": ("time",),
         "open": ("open", "o"),
         "high": ("high", "h"),
         "low": ("low", "l"),
@@ -122,6 +121,8 @@ def match(kind: str, names: Sequence[str]) -> dict[str, str]:
             if alias in found and found[alias] not in fields.values():
                 fields[field] = found[alias]
                 break
+    if "date" in found and fields.get("ts_event") == found.get("time"):
+        fields |= {"ts_event": found["date"], "clock": found["time"]}  # joined when they are read
     return fields
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -74,19 +75,17 @@ class Conversion:
                 f"{self.options.assumed.bar_spread_bps:g} bps, size "
                 f"{self.options.assumed.quote_size_notional:g} in quote currency"
             )
-        finish = _Finish(order, instruments, self.options.assumed)
-        streams = self._streams(shifts, by_receive)
+        finish = _Finish(instruments, self.options.assumed)
+        places = np.zeros(len(order), np.uint16)
+        places[order] = np.arange(len(order))
+        streams = self._streams(_Timing(shifts, by_receive, places))
         total = sum(feed.learnt.rows for feed in self.feeds)
         with TapeWriter(folder, instruments, segment_rows=SEGMENT_ROWS) as writer:
             for rows in merge(streams):
                 writer.append(finish(rows))
                 self.progress("writing the tape", min(writer.rows, total), total)
             if writer.rows == 0:
-                raise DataError(
-                    f"{self.sources[0].path}: no row is left of {len(self.sources)} files ("
-                    + ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
-                    + ")"
-                )
+                self._refuse([])
             return writer.close(sources=hashes, dropped=self.dropped, notes=self.notes)
 
     def _learn(self) -> None:
@@ -111,7 +110,7 @@ class Conversion:
         if missing or not found:
             self._refuse(missing)
 
-    def _refuse(self, missing: Sequence[str]) -> None:
+    def _refuse(self, missing: Sequence[str]) -> NoReturn:
         """Say which instruments were not found, and which there are."""
         if missing:
             there = {symbol for _, symbol in self.registry.names} | self.registry.passed_over
@@ -127,10 +126,7 @@ class Conversion:
         for one in self.sources:
             if one.kind == "wire":
                 groups.setdefault((one.venue, one.symbol), []).append(one)
-        return [
-            CaptureFeed(sorted(group, key=lambda one: first_stamp(one.path)), self.scratch)
-            for _, group in sorted(groups.items())
-        ]
+        return [CaptureFeed(_in_order(group), self.scratch) for _, group in sorted(groups.items())]
 
     def _by_receive(self) -> bool:
         """Decide whether rows are merged by receive time: only if all market data has it."""
@@ -189,7 +185,7 @@ class Conversion:
             **found,
         )
 
-    def _streams(self, shifts: dict[str, int], by_receive: bool) -> list[Iterator[np.ndarray]]:
+    def _streams(self, timing: "_Timing") -> list[Iterator[np.ndarray]]:
         """Return the streams to merge: per instrument and kind, repeats removed, books in sync."""
         streams: list[Iterator[np.ndarray]] = []
         lanes: dict[tuple[str, str, str], list[TableFeed]] = {}
@@ -198,14 +194,12 @@ class Conversion:
             if isinstance(feed, BarFeed):
                 bars.append(feed)
             elif isinstance(feed, CaptureFeed):
-                shift = shifts.get(feed.source.venue, 0)
-                streams.append(_timed(feed.batches(), shift, by_receive))
+                streams.append(timing.apply(feed.batches(), feed.source.venue))
             else:
                 key = (feed.source.venue, feed.source.symbol, feed.kind)
                 lanes.setdefault(key, []).append(feed)
         for (venue, _, kind), feeds in sorted(lanes.items()):
-            shift = shifts.get(venue, 0)
-            parts = [_timed(feed.batches(), shift, by_receive) for feed in feeds]
+            parts = [timing.apply(feed.batches(), venue) for feed in feeds]
             merged = merge(parts) if len(parts) > 1 else parts[0]
             rule = feeds[0].rule
             if kind == "depth" and rule is not None:
@@ -215,28 +209,26 @@ class Conversion:
             streams.append(merged)
         if bars:
             quoted = {k for k, has in enumerate(self.registry.has) if "quotes" in has}
-            closes = without_repeats(merge([feed.closes() for feed in bars]), self.dropped)
-            opens = without_repeats(merge([feed.opens() for feed in bars]), Counter())
+            quoted = {int(timing.places[k]) for k in quoted}
+            parts = [timing.place(feed.closes()) for feed in bars]
+            closes = without_repeats(merge(parts), self.dropped)
+            parts = [timing.place(feed.opens()) for feed in bars]
+            opens = without_repeats(merge(parts), Counter())
             streams += [_without_assumed(closes, quoted), _without_assumed(opens, quoted)]
         return streams
 
 
 class _Finish:
-    """The last step of every row: its instrument's place, price ticks, assumed spreads."""
+    """The last step of every row: price ticks, assumed spreads."""
 
-    def __init__(
-        self, order: list[int], instruments: list[Instrument], assumed: AssumedMarket
-    ) -> None:
-        self._places = np.zeros(max(order) + 1, np.uint16)
-        self._places[order] = np.arange(len(order))
+    def __init__(self, instruments: list[Instrument], assumed: AssumedMarket) -> None:
         self._ticks = np.array([one.tick_size for one in instruments])
         self._lots = np.array([one.lot_size for one in instruments])
         self._half_spread = assumed.bar_spread_bps / 2e4
         self._size_notional = assumed.quote_size_notional
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        places = self._places[rows["instrument"]]
-        rows["instrument"] = places
+        places = rows["instrument"]
         depth = rows["kind"] == Kind.DEPTH
         if depth.any():
             ticks = np.rint(rows["f0"] / self._ticks[places]).astype(np.int64)
@@ -251,13 +243,35 @@ class _Finish:
         return rows
 
 
-def _timed(batches: Iterator[np.ndarray], shift: int, by_receive: bool) -> Iterator[np.ndarray]:
-    """Correct receive times; without them where rows are merged by event time."""
-    for rows in batches:
-        recv = rows["ts_recv"]
-        recv = np.where(recv > 0, recv + shift, 0)
-        rows["ts_recv"] = recv if by_receive else np.where(rows["ts_event"] > 0, 0, recv)
-        yield rows
+def _in_order(captures: list[Source]) -> list[Source]:
+    """Order captures by their first line."""
+    if len(captures) == 1:
+        return captures
+    return sorted(captures, key=lambda one: first_stamp(one.path))
+
+
+@dataclass
+class _Timing:
+    """What is done to the rows of every file before they are merged."""
+
+    shifts: dict[str, int]  # venue -> ns added to its receive times
+    by_receive: bool
+    places: np.ndarray  # number in the registry -> index on the tape
+
+    def place(self, batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Give rows their instrument's index on the tape."""
+        for rows in batches:
+            rows["instrument"] = self.places[rows["instrument"]]
+            yield rows
+
+    def apply(self, batches: Iterator[np.ndarray], venue: str) -> Iterator[np.ndarray]:
+        """Place rows and correct their receive times; merged by event time, they go without."""
+        shift = self.shifts.get(venue, 0)
+        for rows in self.place(batches):
+            recv = rows["ts_recv"]
+            recv = np.where(recv > 0, recv + shift, 0)
+            rows["ts_recv"] = recv if self.by_receive else np.where(rows["ts_event"] > 0, 0, recv)
+            yield rows
 
 
 def _without_assumed(batches: Iterator[np.ndarray], quoted: set[int]) -> Iterator[np.ndarray]:

@@ -48,16 +48,18 @@ def _marked(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def gap_row(instrument: int, reason: GapReason, ts_from: int, at: np.void) -> np.ndarray:
-    """Return ROW[1]: a gap found at the time of row `at`."""
+def gap_row(
+    instrument: int, reason: GapReason, ts_from: int, ts_recv: int, ts_event: int = 0
+) -> np.ndarray:
+    """Return ROW[1]: a gap from `ts_from` to the time when it was found."""
     rows = np.zeros(1, ROW)
     rows["kind"] = Kind.GAP
     rows["flags"] = LAST
     rows["instrument"] = instrument
-    rows["ts_recv"] = at["ts_recv"]
-    rows["ts_event"] = at["ts_event"]
+    rows["ts_recv"] = ts_recv
+    rows["ts_event"] = ts_event
     rows["i0"] = ts_from
-    rows["i1"] = at["ts_recv"] or at["ts_event"]
+    rows["i1"] = ts_recv or ts_event
     rows["i2"] = reason
     return rows
 
@@ -85,15 +87,17 @@ class PacketSync:
             last = found[-1][-1]
             self._last_ts = int(last["ts_recv"] or last["ts_event"])
         if self.sync.gap is not None:
-            index = int(packet["instrument"][0])
-            found.append(gap_row(index, self.sync.gap, self._last_ts, packet[0]))
+            index, recv, event = (
+                int(packet[name][0]) for name in ("instrument", "ts_recv", "ts_event")
+            )
+            found.append(gap_row(index, self.sync.gap, self._last_ts, recv, event))
         return found
 
-    def lose(self, reason: GapReason, at: np.void) -> list[np.ndarray]:
+    def lose(self, reason: GapReason, instrument: int, ts_recv: int) -> list[np.ndarray]:
         """Forget the book; return the gap row if one was known."""
         if not self.sync.lose(reason):
             return []
-        return [gap_row(int(at["instrument"]), reason, self._last_ts, at)]
+        return [gap_row(instrument, reason, self._last_ts, ts_recv)]
 
 
 def rule_of(fields: dict[str, str]) -> SyncRule | None:

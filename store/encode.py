@@ -65,10 +65,22 @@ def blank_rows(columns: Columns, kind: Kind, path: object) -> np.ndarray:
     rows["check"] = np.arange(length)
     rows["kind"] = kind
     rows["flags"] = LAST
-    for field in ("ts_event", "ts_recv"):
-        if field in columns:
-            rows[field] = to_ns(columns[field], field, path)
+    if "ts_event" in columns:
+        rows["ts_event"] = to_ns(event_times(columns), "ts_event", path)
+    if "ts_recv" in columns:
+        rows["ts_recv"] = to_ns(columns["ts_recv"], "ts_recv", path)
     return rows
+
+
+def event_times(columns: Columns) -> pa.Array:
+    """Return the column of event times; a date and a time of day are joined."""
+    stamps = columns["ts_event"]
+    clock = columns.get("clock")
+    if clock is None or not pa.types.is_string(clock.type) or not pa.types.is_string(stamps.type):
+        return stamps
+    if pc.any(pc.match_substring(stamps, ":")).as_py():
+        return stamps
+    return pc.binary_join_element_wise(stamps, clock, " ")
 
 
 def trade_rows(columns: Columns, path: object, dropped: Counter[str]) -> np.ndarray:

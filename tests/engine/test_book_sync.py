@@ -1,4 +1,4 @@
-"""The sync of books: whatever is lost, doubled or late, what is applied is one unbroken sequence."""
+"""The sync of books: whatever is lost, doubled or late, what is applied has no hole."""
 
 from hypothesis import given
 from hypothesis import strategies as st
