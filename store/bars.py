@@ -130,29 +130,34 @@ def lay_spread(
     rows[chosen] = some
 
 
-def interval_of(stamps: np.ndarray, symbols: np.ndarray) -> int:
-    """Return the interval of bars in ns: the most frequent step, 0 if there is none.
+def steps_of(bars: np.ndarray) -> Counter[int]:
+    """Count the steps in ns from one bar of a symbol to the next, of BAR[n]."""
+    order = np.lexsort((bars["ts"], bars["symbol"]))
+    steps = np.diff(bars["ts"][order])
+    same = np.diff(bars["symbol"][order]) == 0
+    values, counts = np.unique(steps[same & (steps > 0)], return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
-    >>> interval_of(np.array([0, 60, 120, 300]) * 10**9, np.zeros(4, dtype=int))
-    60000000000
+
+def interval_of(steps: Counter[int]) -> int:
+    """Return the interval of bars in ns: the largest one seen that divides 99 % of the steps.
+
+    A thin symbol may skip most of its minutes. Without such a step the most frequent one is
+    returned, whether rows can carry it or not; 0 without any step.
+
+    >>> interval_of(Counter({120 * 10**9: 50, 60 * 10**9: 20, 180 * 10**9: 30})) // 10**9
+    60
     """
-    order = np.lexsort((stamps, symbols))
-    steps = np.diff(stamps[order])
-    steps = steps[(np.diff(symbols[order]) == 0) & (steps > 0)]
-    if len(steps) == 0:
-        return 0
-    values, counts = np.unique(steps, return_counts=True)
-    return int(values[np.argmax(counts)])
+    total = steps.total()
+    for interval in reversed(BAR_INTERVALS_NS):
+        fitting = sum(count for step, count in steps.items() if step % interval == 0)
+        if steps[interval] and fitting >= 0.99 * total:
+            return interval
+    return steps.most_common(1)[0][0] if steps else 0
 
 
 def checked_interval(interval_ns: int, path: object) -> int:
-    """Return the interval, refusing one that no bar row can carry.
-
-    A step of one to four days is the daily interval (weekends are no bars).
-    """
-    day = BAR_INTERVALS_NS[-1]
-    if interval_ns in (day, 2 * day, 3 * day, 4 * day):
-        return day
+    """Return the interval, refusing one that no bar row can carry."""
     if interval_ns not in BAR_INTERVALS_NS:
         allowed = ", ".join(f"{one // 10**9}" for one in BAR_INTERVALS_NS)
         raise DataError(

@@ -95,6 +95,9 @@ class Conversion:
         total = sum(one.path.stat().st_size for one in self.sources)
         done = 0
         for feed in self.feeds:
+            known = self.known.get((feed.source.venue, feed.source.symbol))
+            if isinstance(feed, BarFeed) and known is not None:
+                feed.interval_ns = known.bar_interval_ns
             feed.learn(self.registry, self.dropped)
             done += feed.source.path.stat().st_size
             self.progress("reading", min(done, total), total)

@@ -196,9 +196,7 @@ class BarFeed:
         steps: Counter[int] = Counter()
         quoted = set(bar_rows.QUOTE_FIELDS) <= self.fields.keys()
         for bars in self._bars(dropped):
-            step = bar_rows.interval_of(bars["ts"], bars["symbol"])
-            if step:
-                steps[step] += len(bars)
+            steps += bar_rows.steps_of(bars)
             rows = np.zeros(len(bars), ROW)
             rows["ts_recv"] = bars["ts"]
             self.learnt.add(rows)
@@ -209,7 +207,8 @@ class BarFeed:
                     grid.price.add(np.nan_to_num(some[name]))
                 grid.volume.add(np.nan_to_num(some["volume"]))
                 registry.has[number] |= {"bars"} | ({"bar_quotes"} if quoted else set())
-        self.interval_ns = _interval(steps, self.source.path)
+        if not self.interval_ns:
+            self.interval_ns = _interval(steps, self.source.path)
         for number in set(self._numbers):
             registry.intervals[number] = registry.intervals[number] or self.interval_ns
 
@@ -343,7 +342,7 @@ def _check_sortable(count: int, path: Path) -> None:
 def _interval(steps: Counter[int], path: Path) -> int:
     """Return the interval of a file's bars."""
     if steps:
-        return bar_rows.checked_interval(steps.most_common(1)[0][0], path)
+        return bar_rows.checked_interval(bar_rows.interval_of(steps), path)
     named = {"1s": 1, "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
     for word in path.name.replace("-", "_").replace(".", "_").split("_"):
         if word in named:
