@@ -110,7 +110,7 @@ REDUCE_ONLY = int(Block.REDUCE_ONLY)
 MINOR = 1e8
 
 
-@njit(forceinline=True)
+@njit
 def used_by(gate, model):  # type: ignore[no-untyped-def]
     """Return a model's exposure: filled + resting + in flight + unknown."""
     return (
@@ -121,7 +121,7 @@ def used_by(gate, model):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(forceinline=True)
+@njit
 def mark(gate, markets, now):  # type: ignore[no-untyped-def]
     """Bring equity, peak, drawdown and the day up to date at the current mids."""
     unrealized = 0.0
@@ -145,7 +145,7 @@ def mark(gate, markets, now):  # type: ignore[no-untyped-def]
         gate["day_equity"] = gate["equity"]
 
 
-@njit(forceinline=True)
+@njit
 def market_blocks(gate, m, x, request, now):  # type: ignore[no-untyped-def]
     """Check the market the order would meet: trusted, fresh, and near the order's price."""
     blocks = 0
@@ -162,7 +162,7 @@ def market_blocks(gate, m, x, request, now):  # type: ignore[no-untyped-def]
     return blocks
 
 
-@njit(forceinline=True)
+@njit
 def flow_blocks(gate, request, now):  # type: ignore[no-untyped-def]
     """Check the flow of orders: rate, duplicates, how many stand open."""
     blocks = 0
@@ -182,7 +182,7 @@ def flow_blocks(gate, request, now):  # type: ignore[no-untyped-def]
     return blocks
 
 
-@njit(forceinline=True)
+@njit
 def size_blocks(gate, request):  # type: ignore[no-untyped-def]
     """Check the sizes; leaves in `room` what the limits would still allow to open."""
     blocks = 0
@@ -212,7 +212,7 @@ def size_blocks(gate, request):  # type: ignore[no-untyped-def]
     return blocks
 
 
-@njit(forceinline=True)
+@njit
 def loss_blocks(gate, request):  # type: ignore[no-untyped-def]
     """Check what must not open while the account loses or the kill switch is latched."""
     blocks = 0
@@ -230,7 +230,7 @@ def loss_blocks(gate, request):  # type: ignore[no-untyped-def]
     return blocks
 
 
-@njit(forceinline=True)
+@njit
 def judge_order(gate, markets, x, request, now):  # type: ignore[no-untyped-def]
     """Return the bits of every limit that the order breaks; 0 approves and reserves.
 
@@ -254,7 +254,7 @@ def judge_order(gate, markets, x, request, now):  # type: ignore[no-untyped-def]
     return blocks
 
 
-@njit(forceinline=True)
+@njit
 def reserve(gate, request, now):  # type: ignore[no-untyped-def]
     """Count an approved order as in flight."""
     gate["tokens"] -= 1.0
@@ -271,7 +271,7 @@ def reserve(gate, request, now):  # type: ignore[no-untyped-def]
             move(gate, request["model"], (0, 0, opening, 0))
 
 
-@njit(forceinline=True)
+@njit
 def move(gate, model, change):  # type: ignore[no-untyped-def]
     """Change a model's (filled, resting, in flight, unknown) exposure."""
     gate["filled"][model] += change[0]
@@ -281,7 +281,7 @@ def move(gate, model, change):  # type: ignore[no-untyped-def]
     gate["max_seen"][model] = max(gate["max_seen"][model], used_by(gate, model))
 
 
-@njit(forceinline=True)
+@njit
 def record_exposure(k, gate, model, cause):  # type: ignore[no-untyped-def]
     """Write a model's exposure into the audit; cause = (record kind, order id, instrument)."""
     if model < 0:
@@ -302,9 +302,9 @@ def record_exposure(k, gate, model, cause):  # type: ignore[no-untyped-def]
     k.root["exposure_id"] += 1
 
 
-@njit(forceinline=True)
+@njit
 def release_reserve(gate, owner, amount):  # type: ignore[no-untyped-def]
-    """Take back what was reserved for lots that filled or will not: owner = (instrument, model, rests)."""
+    """Take back what was reserved for lots; owner = (instrument, model, rests)."""
     gate["gross_reserved"] -= amount
     gate["instrument_reserved"][owner[0]] -= amount
     if owner[1] >= 0:
@@ -314,9 +314,11 @@ def release_reserve(gate, owner, amount):  # type: ignore[no-untyped-def]
             gate["in_flight"][owner[1]] -= amount
 
 
-@njit(forceinline=True)
+@njit
 def book_fill(gate, owner, fill):  # type: ignore[no-untyped-def]
-    """Count a fill: owner = (instrument, model, rests), fill = (signed lots, opened, closed, gain, released).
+    """Count a fill.
+
+    owner = (instrument, model, rests), fill = (signed lots, opened, closed, gain, released).
 
     `opened` and `closed` are at cost, `gain` is net of the fee, `released` what the filled lots had
     reserved. The reserve goes first, so that no reader of the audit sees both.
@@ -334,15 +336,15 @@ def book_fill(gate, owner, fill):  # type: ignore[no-untyped-def]
         move(gate, owner[1], (opened - closed, 0, 0, 0))
 
 
-@njit(forceinline=True)
+@njit
 def end_order(gate, owner, released):  # type: ignore[no-untyped-def]
-    """Count an order that is over; owner = (instrument, model, rests, 1 for the first of its owners)."""
+    """Count an order that is over; owner = (instrument, model, rests, 1 for its first owner)."""
     gate["open_orders"] -= owner[3]
     if released != 0:
         release_reserve(gate, owner, released)
 
 
-@njit(forceinline=True)
+@njit
 def to_resting(gate, model, amount):  # type: ignore[no-untyped-def]
     """Count an acknowledged order as resting instead of in flight."""
     if model >= 0:

@@ -147,7 +147,7 @@ def apply_bar(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     return BAR
 
 
-@njit(forceinline=True)
+@njit
 def apply_gap(k, fused, instrument, book_only):  # type: ignore[no-untyped-def]
     """Distrust what a gap has torn: the book alone, or the touch, the bars and all features."""
     m = k.markets[instrument]

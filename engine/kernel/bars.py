@@ -7,7 +7,7 @@ from engine.kernel.layout import NEVER
 from engine.limits import MAX_FLAT_BARS
 
 
-@njit(forceinline=True)
+@njit
 def reset_bar(b, at):  # type: ignore[no-untyped-def]
     """Empty one of the two growing bars."""
     b["open"][at] = np.nan
@@ -20,7 +20,7 @@ def reset_bar(b, at):  # type: ignore[no-untyped-def]
     b["prints"][at] = 0
 
 
-@njit(forceinline=True)
+@njit
 def forget_bars(b):  # type: ignore[no-untyped-def]
     """Drop what is growing: at a gap, and when a market has been quiet for MAX_FLAT_BARS."""
     reset_bar(b, 0)
@@ -31,7 +31,7 @@ def forget_bars(b):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def add_print(root, b, ts, print_):  # type: ignore[no-untyped-def]
-    """Add a print (price, size, side) to the bar of its event time; late ones are counted and dropped."""
+    """Add a print (price, size, side) to the bar of its event time; late ones are only counted."""
     price, size, side = print_
     interval = root["bar_interval_ns"]
     if b["end"] == 0:
@@ -63,7 +63,7 @@ def add_print(root, b, ts, print_):  # type: ignore[no-untyped-def]
     b["prints"][at] += 1
 
 
-@njit(forceinline=True)
+@njit
 def close_bar(root, m, b):  # type: ignore[no-untyped-def]
     """Close the current bar into the market record; return 1 when features should see it."""
     interval = root["bar_interval_ns"]
@@ -100,7 +100,7 @@ def close_bar(root, m, b):  # type: ignore[no-untyped-def]
     return seen
 
 
-@njit(forceinline=True)
+@njit
 def shift_bars(b, interval):  # type: ignore[no-untyped-def]
     """Make the next bar the current one."""
     b["open"][0] = b["open"][1]

@@ -1,6 +1,6 @@
 """The level-two book of one instrument: sizes by price tick, in a ring of BOOK_SLOTS a side.
 
-A level's slot is its price tick modulo the ring; the slot remembers which tick it holds, so that two
+A level's slot is its price tick modulo the ring; the slot knows which tick it holds, so that two
 prices a whole ring apart cannot be mistaken for each other: the one nearer to the touch stays.
 """
 
@@ -37,7 +37,7 @@ def size_at(sizes, ticks, tick):  # type: ignore[no-untyped-def]
     return 0.0
 
 
-@njit(forceinline=True)
+@njit
 def clear_book(x, m):  # type: ignore[no-untyped-def]
     """Empty both sides, before a snapshot."""
     for address in (m["bid_book"], m["ask_book"], x["bid_used"], x["ask_used"]):
@@ -52,7 +52,7 @@ def clear_book(x, m):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def store_level(sizes, ticks, used, tick, best):  # type: ignore[no-untyped-def]
-    """Find the slot of a tick, taking it over from a farther price; -1 when a nearer one keeps it."""
+    """Find the slot of a tick, taken over from a farther price; -1 when a nearer one keeps it."""
     at = tick & MASK
     if ticks[at] != tick:
         if sizes[at] > 0.0 and best != NO_TICK:
@@ -113,7 +113,7 @@ def set_ask(x, m, tick, size):  # type: ignore[no-untyped-def]
         m["best_ask_tick"] = tick if tick <= highest else NO_TICK
 
 
-@njit(forceinline=True)
+@njit
 def gather_levels(x, m):  # type: ignore[no-untyped-def]
     """Copy the best TOP_LEVELS of both sides into the market record, best first; 0 sizes beyond."""
     thinner = TOP_LEVELS

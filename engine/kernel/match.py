@@ -43,7 +43,7 @@ BY_REQUEST = int(RejectReason.BY_REQUEST)
 HALTED = int(RejectReason.MARKET_HALTED)
 
 
-@njit(forceinline=True)
+@njit
 def take_touch(k, o, limit_tick):  # type: ignore[no-untyped-def]
     """Fill an arriving order against the touch, as far as its limit allows."""
     x = k.matching[o["instrument"]]
@@ -57,7 +57,7 @@ def take_touch(k, o, limit_tick):  # type: ignore[no-untyped-def]
         fill(k, o, qty, tick, TAKER)
 
 
-@njit(forceinline=True)
+@njit
 def take_levels(k, o, limit_tick):  # type: ignore[no-untyped-def]
     """Walk the known levels behind the touch, as far as the limit allows."""
     x = k.matching[o["instrument"]]
@@ -83,7 +83,7 @@ def take_levels(k, o, limit_tick):  # type: ignore[no-untyped-def]
         steps += 1
 
 
-@njit(forceinline=True)
+@njit
 def queue_ahead(k, o):  # type: ignore[no-untyped-def]
     """Estimate the size ahead of an order that comes to rest: all displayed at its price."""
     x = k.matching[o["instrument"]]
@@ -105,7 +105,7 @@ def queue_ahead(k, o):  # type: ignore[no-untyped-def]
     return np.inf  # nobody knows: only a trade through the price fills it
 
 
-@njit(forceinline=True)
+@njit
 def rest(k, o):  # type: ignore[no-untyped-def]
     """Lay what is left of an order into the book, behind what stands there."""
     x = k.matching[o["instrument"]]
@@ -120,14 +120,14 @@ def rest(k, o):  # type: ignore[no-untyped-def]
     emit(k, o, OUT_ACK, (o["left"], o["price_tick"], MAKER, NO_REASON))
 
 
-@njit(forceinline=True)
+@njit
 def outside_collar(x, o):  # type: ignore[no-untyped-def]
     """Return True when the touch has left the band in which the order was approved."""
     tick = x["ask_tick"] if o["side"] > 0 else x["bid_tick"]
     return tick > o["collar_high"] or tick < o["collar_low"]
 
 
-@njit(forceinline=True)
+@njit
 def arrive(k, o):  # type: ignore[no-untyped-def]
     """Let an order reach the venue's book: take what it may, rest or cancel what is left."""
     x = k.matching[o["instrument"]]
@@ -165,7 +165,7 @@ def arrive(k, o):  # type: ignore[no-untyped-def]
         release(k, o)
 
 
-@njit(forceinline=True)
+@njit
 def next_due(k):  # type: ignore[no-untyped-def]
     """Find the earliest arrival or cancel under way: (time, place of the order, 1: cancel)."""
     best_ts, best_at, best_cancel, best_id = NEVER, -1, 0, NEVER
@@ -184,7 +184,7 @@ def next_due(k):  # type: ignore[no-untyped-def]
     return best_ts, best_at, best_cancel
 
 
-@njit(forceinline=True)
+@njit
 def process_arrivals(k, ts):  # type: ignore[no-untyped-def]
     """Carry out every arrival and cancel that is due by `ts`, earliest first."""
     root = k.root
@@ -206,7 +206,7 @@ def process_arrivals(k, ts):  # type: ignore[no-untyped-def]
             arrive(k, o)
 
 
-@njit(forceinline=True)
+@njit
 def match_open(k, instrument):  # type: ignore[no-untyped-def]
     """Fill the orders that waited for a bar's open."""
     for at in range(MAX_ORDERS):
@@ -217,7 +217,7 @@ def match_open(k, instrument):  # type: ignore[no-untyped-def]
             arrive(k, o)
 
 
-@njit(forceinline=True)
+@njit
 def next_in_line(k, instrument, side, last):  # type: ignore[no-untyped-def]
     """Return the place of the resting order that stands behind `last` on a side, -1 if none does.
 
@@ -249,7 +249,7 @@ def next_in_line(k, instrument, side, last):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(forceinline=True)
+@njit
 def match_touch(k, instrument):  # type: ignore[no-untyped-def]
     """Fill resting orders that the opposite touch reached; shrink queues to what is displayed."""
     x = k.matching[instrument]
@@ -271,7 +271,7 @@ def match_touch(k, instrument):  # type: ignore[no-untyped-def]
                 o["queue"] = size
 
 
-@njit(forceinline=True)
+@njit
 def fill_reached(k, instrument, side):  # type: ignore[no-untyped-def]
     """Fill a side's resting orders, first in line first, from the touch that reached them."""
     x = k.matching[instrument]
@@ -291,7 +291,7 @@ def fill_reached(k, instrument, side):  # type: ignore[no-untyped-def]
         fill(k, o, qty, o["price_tick"], MAKER)
 
 
-@njit(forceinline=True)
+@njit
 def match_trade(k, instrument):  # type: ignore[no-untyped-def]
     """Let a market trade eat the queues in front of our resting orders, and then fill them."""
     x = k.matching[instrument]
@@ -303,7 +303,7 @@ def match_trade(k, instrument):  # type: ignore[no-untyped-def]
         fill_traded(k, instrument, -1, tick)
 
 
-@njit(forceinline=True)
+@njit
 def fill_traded(k, instrument, side, tick):  # type: ignore[no-untyped-def]
     """Fill a side's resting orders, first in line first, that a trade went through or reached."""
     m = k.markets[instrument]
@@ -330,7 +330,7 @@ def fill_traded(k, instrument, side, tick):  # type: ignore[no-untyped-def]
                 fill(k, o, qty, o["price_tick"], MAKER)
 
 
-@njit(forceinline=True)
+@njit
 def match_bar(k, instrument):  # type: ignore[no-untyped-def]
     """Fill resting orders whose price a bar traded through (a touch of the extreme does not)."""
     m = k.markets[instrument]

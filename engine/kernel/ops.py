@@ -2,8 +2,9 @@
 
 from numba import njit
 
+from engine.kernel.fills import FREE, RESTING, WAITS_FOR_OPEN
 from engine.kernel.layout import PaperState
-from engine.kernel.match import FREE, RESTING, TRAVELLING, WAITS_FOR_OPEN
+from engine.kernel.match import TRAVELLING
 from engine.kernel.records import push_record
 from engine.kernel.triggers import nearest_triggers
 from engine.limits import MAX_ORDERS, MAX_TRIGGERS
@@ -11,7 +12,7 @@ from engine.limits import MAX_ORDERS, MAX_TRIGGERS
 STATE_FREE = int(PaperState.FREE)
 
 
-@njit(forceinline=True)
+@njit
 def place_order(k, order, prices, arrive_ts):  # type: ignore[no-untyped-def]
     """Send a paper order on its way; return its place, or -1 when all places are taken.
 
@@ -46,7 +47,7 @@ def place_order(k, order, prices, arrive_ts):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(forceinline=True)
+@njit
 def cancel_order(k, order_id, cancel_ts):  # type: ignore[no-untyped-def]
     """Ask for an order's removal at `cancel_ts`; return 1 when the venue still has it."""
     for at in range(MAX_ORDERS):
@@ -58,7 +59,7 @@ def cancel_order(k, order_id, cancel_ts):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(forceinline=True)
+@njit
 def resting_count(k):  # type: ignore[no-untyped-def]
     """Count the orders that rest in the venue's book."""
     count = 0
@@ -68,9 +69,9 @@ def resting_count(k):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(forceinline=True)
+@njit
 def add_trigger(k, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
-    """Watch a position: place = (instrument, side), ticks = (stop, profit), 0 for none; -1 when full."""
+    """Watch a position: place = (instrument, side), ticks = (stop, profit) or 0; -1 when full."""
     for at in range(MAX_TRIGGERS):
         g = k.triggers[at]
         if g["active"] == 1:
@@ -90,7 +91,7 @@ def add_trigger(k, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(forceinline=True)
+@njit
 def remove_trigger(k, trigger_id):  # type: ignore[no-untyped-def]
     """Stop watching; return 1 when it was still active."""
     for at in range(MAX_TRIGGERS):
@@ -104,7 +105,7 @@ def remove_trigger(k, trigger_id):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(forceinline=True)
+@njit
 def record(k, head, slots):  # type: ignore[no-untyped-def]
     """Append an audit record of Python's; see engine/audit_layout.py."""
     push_record(k, head, slots)

@@ -62,7 +62,7 @@ class Kernel(NamedTuple):
     batches: object
 
 
-@njit(forceinline=True)
+@njit
 def reset_timer(k):  # type: ignore[no-untyped-def]
     """Find the next time at which a bar closes or a slot's timer is due."""
     root = k.root
@@ -76,7 +76,7 @@ def reset_timer(k):  # type: ignore[no-untyped-def]
     root["next_timer"] = nearest
 
 
-@njit(forceinline=True)
+@njit
 def run_timers(k, fused, ts):  # type: ignore[no-untyped-def]
     """Close the bars and mark the timers that are due at `ts`; what was missed fires once."""
     root = k.root
@@ -102,7 +102,7 @@ def run_timers(k, fused, ts):  # type: ignore[no-untyped-def]
     reset_timer(k)
 
 
-@njit(forceinline=True)
+@njit
 def begin(k, ts):  # type: ignore[no-untyped-def]
     """Set the clocks by the first row."""
     root = k.root
@@ -184,9 +184,9 @@ def np_index(row):  # type: ignore[no-untyped-def]
     return row["instrument"] + 0
 
 
-@njit(forceinline=True)
+@njit
 def apply_status(k, fused, row):  # type: ignore[no-untyped-def]
-    """Apply a row that says how the feed or an instrument stands; return 1 if Python must act too."""
+    """Apply a row on the state of feed or instrument; return 1 if Python must act too."""
     kind = row["kind"]
     instrument = np_index(row)
     if kind == GAP_ROW:

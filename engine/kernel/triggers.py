@@ -10,7 +10,7 @@ from engine.limits import MAX_TRIGGERS
 OUT_STOP, OUT_PROFIT = int(Out.STOP), int(Out.PROFIT)
 
 
-@njit(forceinline=True)
+@njit
 def nearest_triggers(k, instrument):  # type: ignore[no-untyped-def]
     """Recompute the nearest prices at which a trigger of an instrument could fire."""
     x = k.matching[instrument]
@@ -28,7 +28,7 @@ def nearest_triggers(k, instrument):  # type: ignore[no-untyped-def]
             x["stop_above"] = min(x["stop_above"], above)
 
 
-@njit(forceinline=True)
+@njit
 def fire(k, g, kind, tick):  # type: ignore[no-untyped-def]
     """Report that a trigger fired; it fires once."""
     root = k.root
@@ -47,9 +47,9 @@ def fire(k, g, kind, tick):  # type: ignore[no-untyped-def]
     k.matching[g["instrument"]]["triggers"] -= 1
 
 
-@njit(forceinline=True)
+@njit
 def check_triggers(k, instrument, prices, needed):  # type: ignore[no-untyped-def]
-    """Count confirmations at the prices seen and fire what has `needed` of them, stops before targets.
+    """Count confirmations at the prices seen; fire what has `needed` of them, stops before targets.
 
     prices = (worst and best at which a long could be sold, worst and best at which a short could be
     bought back), in ticks: (bid, bid, ask, ask) of a touch, (low, high, high, low) of a bar.
@@ -81,7 +81,7 @@ def check_triggers(k, instrument, prices, needed):  # type: ignore[no-untyped-de
         nearest_triggers(k, instrument)
 
 
-@njit(forceinline=True)
+@njit
 def triggers_on_touch(k, instrument):  # type: ignore[no-untyped-def]
     """Look at the triggers after a believed touch: two comparisons unless one is near."""
     x = k.matching[instrument]
@@ -94,7 +94,7 @@ def triggers_on_touch(k, instrument):  # type: ignore[no-untyped-def]
         check_triggers(k, instrument, (bid, bid, ask, ask), k.root["trigger_confirmations"])
 
 
-@njit(forceinline=True)
+@njit
 def triggers_on_bar(k, instrument):  # type: ignore[no-untyped-def]
     """Fire what a bar's range reached: the market traded there, which is confirmation enough."""
     m = k.markets[instrument]
