@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from benchmarks import tapes
 from benchmarks.artifacts import MODEL_ID, VERSION, artifacts
 from benchmarks.depth_features import CHECKED, DEPTH_SPEC
+from benchmarks.proc_memory import rss_anon_mib
 from benchmarks.tick_features import TICK_SPEC
 from config.settings import (
     AssumedMarket,
@@ -50,6 +52,7 @@ COLLECTS = ("features", "depth", "depth-noop")
 STRATEGIES = {"trade": "bench_band", "force": "bench_force"}
 ALWAYS_BELOW = 1.0  # a confidence that the model never reaches
 COLLECTED = 1024
+WRITER_POLL_S = 0.0005
 BIG = 1e9
 
 
@@ -93,7 +96,13 @@ def bench_settings(mode: str, batch: int, runs_dir: Path, block: int = 65_536) -
     )
 
 
-def replay_once(mode: str, folder: Path, batch: int, block: int = 65_536) -> dict[str, Any]:
+def replay_once(
+    mode: str,
+    folder: Path,
+    batch: int,
+    block: int = 65_536,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> dict[str, Any]:
     """Replay a tape through the whole engine; the run folder is read and removed.
 
     Returns:
@@ -111,19 +120,20 @@ def replay_once(mode: str, folder: Path, batch: int, block: int = 65_536) -> dic
         gc.freeze()
         wall, cpu = time.perf_counter(), time.process_time()
         took = inner(*given)
-        given[0].pipeline.on_flush()
-        given[0].audit._queue.join() if hasattr(given[0].audit, "drained") else None
+        parts = given[0]
+        parts.pipeline.on_flush()
+        while parts.audit.records < int(parts.state.root[0]["audit_seq"]):
+            time.sleep(WRITER_POLL_S)  # the writer's work belongs to the run
         timed["wall_s"] = time.perf_counter() - wall
         timed["cpu_s"] = time.process_time() - cpu
+        timed["rss_anon_mib"] = rss_anon_mib()
         return took
 
     module._run = clocked
     try:
-        job = module.Replay(
-            tape=Tape.open(folder),
-            settings=bench_settings(mode, batch, runs_dir, block),
-            report=False,
-        )
+        settings = bench_settings(mode, batch, runs_dir, block)
+        tape = Tape.open(folder)
+        job = module.Replay(tape=tape, settings=settings, report=False, progress=progress)
         summary = module.replay(job)
         records = np.fromfile(Path(summary.run_dir) / AUDIT_RECORDS, AUDIT)
     finally:
