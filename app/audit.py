@@ -266,7 +266,8 @@ def main_explain(args: argparse.Namespace) -> int:
     Raises:
         UsageError: there is no such run or order.
     """
-    from app.story import print_story, story_object
+    from app.story import story_object
+    from app.story_words import print_story
 
     run_dir = resolve_run(args.run_name, args.runs)
     digits = args.order.removeprefix("#")

@@ -1,12 +1,11 @@
-"""One order's story, from the tick to the P&L, as an object and in sentences."""
+"""One order's story, from the tick to the P&L, as plain values."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from app.terminal import MINOR, Units, short_reason, utc
+from app.terminal import MINOR, Units
 from engine.audit_layout import ModelStatus, Verdict
 from engine.audit_reader import block_names, read_names, reason_name
 from engine.audit_story import PROTECTIVE, Story
@@ -15,8 +14,14 @@ from engine.events import Action, Liquidity, OrderState, OrderType, Purpose, Rej
 from engine.rows import Kind
 from engine.run_files import CONFIG, Names, RunConfigFile, read_json
 
-WIDTH = 80
-LABEL = 12
+ROWS_AT_ONCE = 65_536
+MAX_ROWS_BACK = 1 << 22  # rows searched for an instrument's last market row
+_MARKET_ROWS: dict[int, tuple[str, ...]] = {
+    Kind.QUOTE: ("bid", "ask", "bid_size", "ask_size"),
+    Kind.TRADE: ("price", "size"),
+    Kind.DEPTH: ("price", "size"),
+    Kind.BAR: ("open", "high", "low", "close", "volume"),
+}
 
 
 def story_object(run_dir: Path, story: Story, *, tape_dir: Path | None = None) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def story_object(run_dir: Path, story: Story, *, tape_dir: Path | None = None) -
         told["signal"] = _signal(story.signal[0], units, names)
     cause = story.intent if told["protects"] or not len(story.signal) else story.signal
     if len(cause):
-        told["tick"] = tick_object(run_dir, int(cause[0]["row"]), tape_dir)
+        told["tick"] = tick_object(run_dir, cause[0], tape_dir)
     told["verdict"] = _verdict(verdict, units, _limits(run_dir))
     begin = int(verdict["ts"])
     told["states"] = [_state(record, units, begin) for record in story.orders]
@@ -56,30 +61,49 @@ def story_object(run_dir: Path, story: Story, *, tape_dir: Path | None = None) -
     return told
 
 
-def tick_object(run_dir: Path, row: int, tape_dir: Path | None) -> dict[str, Any]:
-    """Return the tape row that a decision stood on; only its number where the tape is not there."""
+def tick_object(run_dir: Path, cause: np.void, tape_dir: Path | None) -> dict[str, Any]:
+    """Return the tape row that an instrument's market stood on when a record was made.
+
+    That is the instrument's last market row at or before the record's: another instrument's row, or
+    a timer, may have woken the engine. Where the tape is not there, only the numbers are told.
+    """
     from engine.audit_tape import tape_folder
     from engine.tape import Tape
 
+    woken = int(cause["row"])
     try:
         tape = Tape.open(tape_folder(run_dir, tape_dir))
-        record = next(
-            segment.rows[row - segment.first_row]
-            for segment in tape.segments
-            if segment.first_row <= row < segment.first_row + len(segment.rows)
-        )
-    except (DataError, StopIteration) as error:
-        return {"row": row, "missing": str(error) or "the tape ends before it"}
-    kind = reason_name(Kind, int(record["kind"]))
-    told = {"row": row, "kind": kind, "ts_event": int(record["ts_event"]),
-            "ts_recv": int(record["ts_recv"])}  # fmt: skip
-    fields = {
-        Kind.QUOTE: ("bid", "ask", "bid_size", "ask_size"),
-        Kind.TRADE: ("price", "size"),
-        Kind.DEPTH: ("price", "size"),
-        Kind.BAR: ("open", "high", "low", "close", "volume"),
-    }.get(int(record["kind"]), ())  # type: ignore[call-overload]
-    return told | {name: float(record[f"f{k}"]) for k, name in enumerate(fields)}
+        found = _market_row(tape, woken, int(cause["instrument"]))
+    except DataError as error:
+        return {"row": woken, "woken_at_row": woken, "missing": str(error)}
+    if found is None:
+        return {"row": woken, "woken_at_row": woken, "missing": "no market row before it"}
+    row, record = found
+    told = {
+        "row": row,
+        "woken_at_row": woken,
+        "kind": reason_name(Kind, int(record["kind"])),
+        "ts_event": int(record["ts_event"]),
+        "ts_recv": int(record["ts_recv"]),
+    }
+    names = _MARKET_ROWS[int(record["kind"])]
+    return told | {name: float(record[f"f{k}"]) for k, name in enumerate(names)}
+
+
+def _market_row(tape: Any, last: int, instrument: int) -> tuple[int, np.void] | None:
+    """Return number and record of an instrument's last market row at or before row `last`."""
+    left = MAX_ROWS_BACK
+    for segment in reversed(tape.segments):
+        rows = segment.rows[: max(0, last + 1 - segment.first_row)]
+        while len(rows) and left > 0:
+            part = rows[-ROWS_AT_ONCE:]
+            mine = (part["instrument"] == instrument) & np.isin(part["kind"], list(_MARKET_ROWS))
+            if mine.any():
+                at = int(np.flatnonzero(mine)[-1])
+                return segment.first_row + len(rows) - len(part) + at, part[at].copy()
+            rows = rows[: -len(part)]
+            left -= len(part)
+    return None
 
 
 def _limits(run_dir: Path) -> dict[str, Any]:
@@ -200,170 +224,3 @@ def _profit(story: Story, units: Units, instrument: int) -> dict[str, Any]:
             "net": (episode.realized_minor - episode.fees_minor) / MINOR,
         },
     }
-
-
-def print_story(told: dict[str, Any]) -> None:
-    """Print the story in labelled sentences of 80 columns."""
-    for line in story_lines(told):
-        print(line)
-
-
-def story_lines(told: dict[str, Any]) -> list[str]:
-    """Return the story as lines of at most 80 columns."""
-    paragraphs = [("", _title(told))]
-    paragraphs += [("tick", _tick_words(told)), ("features", _feature_words(told))]
-    paragraphs += [("signal", _signal_words(told)), ("intent", _intent_words(told))]
-    paragraphs += [("risk", line) for line in _verdict_words(told)]
-    paragraphs.append(("order", _state_words(told)))
-    paragraphs += [("fill", line) for line in _fill_words(told)]
-    paragraphs += [("P&L", line) for line in _profit_words(told)]
-    lines: list[str] = []
-    last = ""
-    for label, text in paragraphs:
-        if not text:
-            continue
-        first = f"  {label if label != last else '':<{LABEL - 2}}" if label else ""
-        lines += textwrap.wrap(
-            text, WIDTH, initial_indent=first, subsequent_indent=" " * LABEL if label else ""
-        )
-        last = label
-    return lines
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.8f}".rstrip("0").rstrip(".")
-
-
-def _money(value: float, quote: str) -> str:
-    places = 2 if abs(value) >= 1 or value == 0 else 4
-    return f"{value:,.{places}f} {quote}"
-
-
-def _title(told: dict[str, Any]) -> str:
-    state = told["states"][-1]["state"] if told["states"] else "not sent"
-    intent = told["intent"] or {"side": "?", "purpose": "?"}
-    qty = _number(told["verdict"]["qty"])
-    return (
-        f"Order {told['order']} of run {told['run_id']}: {intent['side']} {qty} {told['base']} "
-        f"on {told['instrument']} ({short_reason(intent['purpose'])}), {short_reason(state)}"
-    )
-
-
-def _tick_words(told: dict[str, Any]) -> str:
-    tick = told["tick"]
-    if tick is None:
-        return "not in the audit"
-    if "missing" in tick:
-        return f"row {tick['row']:,}; the tape cannot be read: {tick['missing']}"
-    what = short_reason(tick["kind"])
-    values = " ".join(
-        f"{k} {_number(v)}" for k, v in tick.items() if isinstance(v, float) and v == v
-    )
-    when = utc(tick["ts_recv"] or tick["ts_event"], date=True)
-    did = "fired by " if told["protects"] else ""
-    return f"{did}row {tick['row']:,}, a {what} of {when}: {values}"
-
-
-def _feature_words(told: dict[str, Any]) -> str:
-    signal = told["signal"]
-    if signal is None or told["protects"]:
-        return ""
-    return f"row hash {signal['features_hash']}, read from data {signal['data_age_ms']:.1f} ms old"
-
-
-def _signal_words(told: dict[str, Any]) -> str:
-    s = told["signal"]
-    if s is None:
-        return ""
-    if s["model"] is None:
-        return (
-            f"no model stands behind it: its strategy was asked at {utc(s['ts'])}; "
-            f"touch {_number(s['bid'])} / {_number(s['ask'])}"
-        )
-    sha = (s["model_sha256"] or "")[:12]
-    of_entry = "(of the entry that it closes) " if told["protects"] else ""
-    return (
-        f"{of_entry}{s['id']:,} at {utc(s['ts'])}: {s['action']} from {s['model']} "
-        f"{s['model_version']} "
-        f"({sha}): buy {s['p_buy']:.1%}, hold {s['p_hold']:.1%}, sell {s['p_sell']:.1%}, "
-        f"threshold {s['threshold']:.0%}; touch {_number(s['bid'])} / {_number(s['ask'])}"
-    )
-
-
-def _intent_words(told: dict[str, Any]) -> str:
-    i = told["intent"]
-    if i is None:
-        return "not in the audit"
-    at = f" at {_number(i['price'])}" if i["price"] else ""
-    stops = [
-        f"{name} {_number(i[key])}"
-        for key, name in (("stop_loss", "stop-loss"), ("take_profit", "take-profit"))
-        if i[key]
-    ]
-    after = f"; {', '.join(stops)}" if stops else ""
-    kind = short_reason(i["type"])
-    return f"{i['id']:,}: {i['side']} {_number(i['qty'])} {told['base']}, {kind}{at}{after}"
-
-
-def _verdict_words(told: dict[str, Any]) -> list[str]:
-    v, quote = told["verdict"], told["quote"]
-    lines = [f"{v['verdict']}: {_number(v['qty'])} {told['base']}, {_money(v['notional'], quote)}"]
-    if v["blocks"]:
-        lines[0] += " (" + ", ".join(short_reason(name) for name in v["blocks"]) + ")"
-    limit = v["exposure_limit"]
-    if limit:
-        lines.append(
-            f"model exposure {_money(v['exposure'], quote)} of {_money(limit, quote)} "
-            f"({v['exposure'] / limit:.1%} of its limit)"
-        )
-    largest = v["limits"].get("max_order_notional")
-    if isinstance(largest, int | float):
-        lines.append(f"order notional {_money(v['notional'], quote)} of {_money(largest, quote)}")
-    if v["mid"]:
-        lines.append(f"mid {_number(v['mid'])}")
-    return lines
-
-
-def _state_words(told: dict[str, Any]) -> str:
-    words = []
-    for state in told["states"]:
-        reason = f" ({short_reason(state['reason'])})" if state["reason"] else ""
-        words.append(f"{state['state']}{reason} +{state['after_ms']:,.0f} ms")
-    return ", ".join(words) or "no state was recorded"
-
-
-def _fill_words(told: dict[str, Any]) -> list[str]:
-    quote = told["quote"]
-    lines = []
-    for f in told["fills"]:
-        lines.append(
-            f"{f['fill']:,} at {utc(f['ts'])}: {f['side']} {_number(f['qty'])} at "
-            f"{_number(f['price'])} ({short_reason(f['liquidity'])}), fee {_money(f['fee'], quote)}"
-            + (f", realized {_money(f['realized'], quote)}" if f["realized"] else "")
-        )
-    return lines or ["none"]
-
-
-def _profit_words(told: dict[str, Any]) -> list[str]:
-    pnl, quote = told["pnl"], told["quote"]
-    if not told["fills"]:
-        return ["nothing was filled: no profit, no loss, no fee"]
-    position = pnl["position"]
-    entries = ", ".join(map(str, position["entries"][:8])) or "-"
-    exits = ", ".join(map(str, position["exits"][:8])) or "none"
-    lines = [
-        f"this order: realized {_money(pnl['realized'], quote)}, fees {_money(pnl['fees'], quote)}"
-    ]
-    end = (
-        f"flat again at {utc(position['closed_ts'])}"
-        if position["closed_ts"]
-        else f"still open with {_number(position['left'])} {told['base']}"
-    )
-    lines.append(f"its position: opened by order {entries}, closed by {exits}; {end}")
-    lines.append(
-        f"of the position: realized {_money(position['realized'], quote)}, fees "
-        f"{_money(position['fees'], quote)}, net {_money(position['net'], quote)}"
-    )
-    return lines

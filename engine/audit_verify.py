@@ -210,8 +210,8 @@ class _Pass:
     def _text(self) -> None:
         """Say what audit.jsonl is worth."""
         text = self.text
-        text.finish(cut=bool(self.result.cut))
-        if text.wrong and not (self.result.cut and "ends" in text.wrong):
+        text.finish(cut=self._ends_early())
+        if text.wrong and not (self._ends_early() and "ends" in text.wrong):
             finding = Finding(
                 file=AUDIT_TEXT,
                 seq=text.wrong_seq,
@@ -327,24 +327,29 @@ class _Pass:
             raise self._wrong(self.position, what)
         unsealed = self.position - self.result.sealed
         if unsealed:
+            which = "record is" if unsealed == 1 else f"{unsealed:,} records are"
             self.result.cut.append(
-                f"the last {unsealed:,} records are not under the chain yet: read, but not sealed"
+                f"the last {which} not under the chain yet: read, but not sealed"
             )
 
     def _end_of_orders(self) -> None:
         try:
             self.result.open_orders = self.flow.finish()
         except BrokenAudit as broken:
-            if self.result.cut:
-                self.result.cut.append(f"record {broken.seq:,}: {broken.what} before the cut")
+            if self._ends_early():
+                self.result.cut.append(f"record {broken.seq:,}: {broken.what} before the end")
                 return
             raise self._wrong(broken.seq, broken.what) from None
 
     def _end_of_events(self) -> None:
         extra = next(self.events, None)
-        if extra is not None and not self.result.cut:
+        if extra is not None and not self._ends_early():
             what = f"line {extra[0]} has no EVENT record"
             raise _Wrong(Finding(file=EVENTS, offset=extra[1], what=what))
+
+    def _ends_early(self) -> bool:
+        """Say whether something is cut off, or the run never came to its end."""
+        return bool(self.result.cut) or not (self.run_dir / SUMMARY).exists()
 
     def _summary(self) -> None:
         """Compare with summary.json, where the run came to its end."""
