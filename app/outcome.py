@@ -132,7 +132,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         decisions=int(root["decisions"]),
         signals=_signals(parts),
         intents=counts.intents,
-        approved=counts.approved,
+        approved=counts.approved - counts.reduced,  # approved as asked
         reduced=counts.reduced,
         blocked={Block(bit).name or str(bit): n for bit, n in sorted(counts.blocked.items())},
         orders=counts.orders,
