@@ -125,10 +125,10 @@ def _signals(s: Summary) -> str:
 
 def _risk(s: Summary) -> str:
     reasons = _counted(s.blocked)
-    approved, blocked = s.orders - s.reduced, s.intents - s.orders
+    blocked = s.intents - s.approved - s.reduced
     tail = f" ({reasons})" if reasons else ""
     return (
-        f"{s.intents:,} intents: {approved:,} approved, {s.reduced:,} reduced, "
+        f"{s.intents:,} intents: {s.approved:,} approved, {s.reduced:,} reduced, "
         f"{blocked:,} blocked{tail}"
     )
 
