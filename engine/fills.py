@@ -14,6 +14,7 @@ from engine.events import (
 )
 from engine.kernel.layout import WORD, Out
 from engine.kernel.state import KernelState
+from engine.limits import MAX_ORDERS
 from engine.orders import FINAL, Approved, Order
 from engine.portfolio import Change, Portfolio
 from engine.ports import RiskGate, Venue, Verdict
@@ -42,7 +43,7 @@ ENTRY, STOP_LOSS, TAKE_PROFIT = (
 )
 RUN_ENDED = int(RejectReason.RUN_ENDED)
 MARKET = int(OrderType.MARKET)
-OPPOSITE = int(Block.OPPOSITE_INTENT)
+OPPOSITE, OPEN_ORDERS = int(Block.OPPOSITE_INTENT), int(Block.OPEN_ORDERS)
 KILLED = int(Block.KILLED)
 ORDER_KIND, FILL_KIND = 6, 7  # audit_layout.Record of what changed an exposure
 LARGEST_QUEUE = 1e18
@@ -111,14 +112,7 @@ class FillDesk:
         intent_id = counts.intents
         counts.intents += 1
         recorder.intent(intent_id, place)
-        wake = (self.words[NOW], self.words[WAKE_ROW])
-        if wake != self._wake:
-            self._wake = wake
-            self._sides.clear()
-        if self._sides.setdefault(place.instrument, place.side) != place.side:
-            self._block(intent_id, place, Blocked(OPPOSITE))
-            return
-        answer = self.gate.check(place, intent_id)
+        answer = self._ask(place, intent_id)
         approved = answer.approved
         if approved is None:
             self._block(intent_id, place, answer)
@@ -135,6 +129,31 @@ class FillDesk:
         recorder.order(order)
         self._show_exposure(order, ORDER_KIND)
         self.venue.submit(approved)
+
+    def _ask(self, place: Place, intent_id: int) -> Verdict:
+        """Ask the gate, unless the wake went the other way already or no place is left."""
+        wake = (self.words[NOW], self.words[WAKE_ROW])
+        if wake != self._wake:
+            self._wake = wake
+            self._sides.clear()
+        if self._sides.setdefault(place.instrument, place.side) != place.side:
+            return Blocked(OPPOSITE)
+        if self._is_full(place):
+            return Blocked(OPEN_ORDERS)
+        return self.gate.check(place, intent_id)
+
+    def _is_full(self, place: Place) -> bool:
+        """Tell whether the kernel has no place for the order, or for the stops it would bring."""
+        orders = self.open_orders
+        if len(orders) >= MAX_ORDERS:
+            return True
+        if not (place.stop_loss_tick or place.take_profit_tick):
+            return False
+        legs = len(place.owners) or 1
+        for order in orders.values():
+            if order.stop_loss_tick or order.take_profit_tick:
+                legs += len(order.owners) or 1
+        return not self.protection.has_room(legs)
 
     def _block(self, intent_id: int, place: Place, answer: Verdict) -> None:
         self.recorder.verdict(intent_id, place, answer)
@@ -216,8 +235,7 @@ class FillDesk:
                 self.protection.cover(order, change.owner, min(change.qty, abs(book.position_lot)))
             if change.closed:
                 book = self.portfolio.book(change.owner, order.instrument)
-                left = abs(book.position_lot)
-                self.protection.trim(change.owner, order.instrument, left)
+                self.protection.trim(change.owner, order.instrument, book.position_lot)
 
     def on_ack(self, order_id: int, queue: float) -> None:
         """Count an order as resting in the venue's book."""
@@ -251,7 +269,10 @@ class FillDesk:
         if leg is None:
             return
         book = self.portfolio.book(leg.owner, leg.instrument)
-        qty = min(leg.qty_lot, abs(book.position_lot) - book.closing_lot)
+        qty = min(leg.qty_lot, max(0, leg.side * book.position_lot - book.closing_lot))
+        if qty < leg.qty_lot:
+            self.protection.keep(leg, leg.qty_lot - qty)
+            leg.qty_lot = qty
         if qty > 0:
             self.protection.exiting(self.counts.intents, leg)
             self.place(exit_of(leg, qty, purpose))

@@ -1,7 +1,9 @@
 """Protective legs: what a stop or target watches, and how much of it is left."""
 
 from collections.abc import Callable
+from copy import copy
 
+from engine.limits import MAX_TRIGGERS
 from engine.orders import Order
 
 
@@ -62,23 +64,40 @@ class Protection:
         self._of_order[(order.order_id, owner)] = leg.trigger_id
         self._lay(leg)
 
-    def _lay(self, leg: Leg) -> None:
-        at = self._protect(leg.trigger_id, leg.instrument, leg.side, leg.stop_tick, leg.profit_tick)
-        assert at >= 0, "more protective triggers than the kernel has places"
-        self.legs[leg.trigger_id] = leg
+    def has_room(self, legs: int) -> bool:
+        """Tell whether that many more legs can be watched, beside those an exit may bring back."""
+        return len(self.legs) + len(self._exits) + legs <= MAX_TRIGGERS
 
-    def trim(self, owner: int, instrument: int, position_lot: int) -> None:
-        """Shorten an owner's legs to what is still held, oldest first."""
-        mine = [
+    def _lay(self, leg: Leg) -> None:
+        """Watch a leg; with all places taken its lots join another leg of the same position."""
+        at = self._protect(leg.trigger_id, leg.instrument, leg.side, leg.stop_tick, leg.profit_tick)
+        if at >= 0:
+            self.legs[leg.trigger_id] = leg
+            return
+        others = [other for other in self._of(leg.owner, leg.instrument) if other.side == leg.side]
+        assert others, "more protective triggers than the kernel has places"
+        others[0].qty_lot += leg.qty_lot
+
+    def _of(self, owner: int, instrument: int) -> list[Leg]:
+        """Return the legs of one position, oldest first."""
+        return [
             leg for leg in self.legs.values() if leg.owner == owner and leg.instrument == instrument
         ]
-        excess = sum(leg.qty_lot for leg in mine) - position_lot
+
+    def trim(self, owner: int, instrument: int, position_lot: int) -> None:
+        """Shorten an owner's legs to what is still held, oldest first.
+
+        Args:
+            position_lot: the owner's position, signed; legs of the other side protect nothing more.
+        """
+        mine = self._of(owner, instrument)
+        held = [leg for leg in mine if leg.side * position_lot > 0]
+        excess = sum(leg.qty_lot for leg in held) - abs(position_lot)
         for leg in mine:
-            if excess <= 0:
-                return
-            cut = min(excess, leg.qty_lot)
+            cut = min(max(0, excess), leg.qty_lot) if leg.side * position_lot > 0 else leg.qty_lot
             leg.qty_lot -= cut
-            excess -= cut
+            if leg.side * position_lot > 0:
+                excess -= cut
             if leg.qty_lot == 0:
                 self._unprotect(leg.trigger_id)
                 self._forget(leg)
@@ -95,6 +114,14 @@ class Protection:
         if leg is not None:
             self._forget(leg)
         return leg
+
+    def keep(self, leg: Leg, lots: int) -> None:
+        """Go on watching lots of a leg that fired: another order is closing them already."""
+        rest = copy(leg)
+        rest.qty_lot = lots
+        rest.trigger_id = self._next
+        self._next += 1
+        self._lay(rest)
 
     def exiting(self, intent_id: int, leg: Leg) -> None:
         """Remember which intent closes a leg, until `closed` or `again`."""

@@ -23,6 +23,7 @@ from engine.audit_reader import AuditFile
 from engine.events import Cancel, OrderType, Place, Purpose
 from engine.fills import FillDesk
 from engine.kernel.layout import WORD
+from engine.limits import MAX_TRIGGERS
 from engine.money import minor
 from engine.orders import Order
 from engine.rows import ROW, Kind
@@ -52,13 +53,13 @@ WORLD: list[Any] = []  # the parts of the run, so that the drawn exits know what
 class DrawnOrders:
     """Draw wishes from the time of the wake; no model is asked."""
 
-    PARAMS = {"busy": 0.7}
+    PARAMS = {"busy": 0.7, "far": 0.0}
     FEATURES = ("bid_ask_spread",)
     CADENCE = "every:500ms"
     name: str
 
     def __init__(self, **params: float | str | bool) -> None:
-        self.busy = float(params["busy"])
+        self.busy, self.far = float(params["busy"]), float(params["far"])
 
     def decide(self, view: Any) -> tuple[Any, ...]:
         """Return up to two wishes."""
@@ -70,7 +71,7 @@ class DrawnOrders:
             return (Cancel(order_id=draw.choice(mine).order_id),)
         owner = draw.randrange(GHOSTS)
         book = the_parts().portfolio.book(owner, view.instrument)
-        if book.position_lot and draw.random() < 0.4:
+        if book.position_lot and not self.far and draw.random() < 0.4:
             side = -1 if book.position_lot > 0 else 1
             held = abs(book.position_lot) - book.closing_lot
             qty = draw.choice([held, max(1, held // 3)])
@@ -79,7 +80,7 @@ class DrawnOrders:
         if draw.random() < 0.2:
             owners = ((0, 1), (1, 2))
         qty = view.grid.lots(draw.uniform(10.0, 140.0), view.mid_tick)
-        wish = (draw.choice([1, 1, -1]), qty, Purpose.ENTRY)
+        wish = (1 if self.far else draw.choice([1, 1, -1]), qty, Purpose.ENTRY)
         return (self._place(view, draw, wish, owners),)
 
     def _place(self, view: Any, draw: random.Random, wish: tuple, owners: tuple) -> Place:
@@ -88,7 +89,7 @@ class DrawnOrders:
         touch = view.bid_tick if side > 0 else view.ask_tick
         price = 0 if kind == OrderType.MARKET else touch + draw.randint(-30, 30)
         guarded = purpose == Purpose.ENTRY and draw.random() < 0.5
-        away = draw.uniform(0.0002, 0.001)
+        away = self.far or draw.uniform(0.0002, 0.001)
         return Place(
             instrument=view.instrument,
             side=side,
@@ -169,6 +170,14 @@ def check_books() -> None:
         used = cost + gate["resting"][model] + gate["in_flight"][model]
         assert used <= gate["limit"][model]
         assert min(gate["resting"][model], gate["in_flight"][model]) >= 0
+    for (owner, at), book in books.items():
+        legs = [
+            leg
+            for leg in parts.desk.protection.legs.values()
+            if (leg.owner, leg.instrument) == (owner, at)
+        ]
+        assert all(leg.side * book.position_lot > 0 for leg in legs)
+        assert sum(leg.qty_lot for leg in legs) <= abs(book.position_lot)
 
 
 @pytest.fixture(scope="module")
@@ -316,3 +325,20 @@ def remembering(build: Any) -> Any:
         return WORLD[-1]
 
     return wrapped
+
+
+def test_more_protected_entries_than_places_for_stops(tape, tmp_path, monkeypatch):
+    """Wide limits and far stops: the run goes on, and every open position keeps its stop."""
+    monkeypatch.setattr(app.replay, "build", remembering(app.replay.build))
+    wide = dict.fromkeys(("max_position_notional", "max_model_exposure", "max_gross_exposure"), 1e6)
+    settings = drawn_settings(tmp_path, **wide)
+    settings = msgspec.structs.replace(
+        settings,
+        strategies=(StrategySettings(name="drawn_orders", params={"busy": 1.0, "far": 0.2}),),
+        portfolio=msgspec.structs.replace(settings.portfolio, balances={"USDT": "1000000"}),
+    )
+    summary = run_drawn(tape, settings)
+    assert summary.exit_reason == "done"
+    protection = the_parts().desk.protection
+    assert len(protection.legs) <= MAX_TRIGGERS
+    assert len(protection.legs) > 0.9 * MAX_TRIGGERS
