@@ -72,8 +72,9 @@ DEMOS = (
             "take_profit_atr": 3.0,
             "stop_loss_atr": 3.0,
             "trees": 300,
-            "max_depth": 4,
+            "max_depth": 3,
             "learning_rate": 0.05,
+            "column_share": 0.5,
         },
     ),
     Demo(
@@ -82,7 +83,13 @@ DEMOS = (
         spec="tick_mlp",
         cadence="every:250ms",
         market={"symbols": 2, "hours": 48.0, "seed": 1102, "predictability": 0.5},
-        settings={"cadence_ms": 250, "horizon_ms": 10_000, "epochs": 12},
+        settings={
+            "cadence_ms": 250,
+            "horizon_ms": 10_000,
+            "epochs": 12,
+            "batch": 1024,
+            "decay": 1e-3,
+        },
     ),
 )
 
