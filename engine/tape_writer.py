@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.errors import RunError
 from engine.instruments import Instrument
+from engine.row_arrays import copy_rows
 from engine.rows import LAST, ROW, ROW_BYTES, TAPE_VERSION, row_checks
 from engine.tape_info import (
     BLOCK_ROWS,
@@ -174,7 +175,7 @@ class TapeWriter:
     def _put(self, rows: np.ndarray) -> None:
         """Copy rows that fit into the open segment, without publishing them."""
         assert self._segment is not None
-        whole = rows.copy()
+        whole = copy_rows(rows)
         whole["check"] = row_checks(whole, self._rows)
         self._segment.put(whole)
         self._rows += len(whole)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError
+from engine.row_arrays import take_rows
 from engine.rows import ASSUMED, BAR_INTERVALS_NS, BAR_OPEN, LAST, ROW, Kind, bar_flags
 from store.encode import NO_TIME, NOT_A_PRICE, NOT_A_SIZE, event_times, number
 from store.times import to_ns
@@ -113,7 +114,7 @@ def lay_spread(
     chosen = (rows["kind"] == Kind.QUOTE) & (rows["flags"] & ASSUMED != 0)
     if not chosen.any():
         return
-    some = rows[chosen]
+    some = take_rows(rows, chosen)
     tick, lot = tick[chosen], lot[chosen]
     laid = some["i4"] == 0
     mid = (some["f0"] + some["f1"]) / 2
@@ -127,7 +128,9 @@ def lay_spread(
     some["f1"] = np.where(laid, high, some["f1"])
     lots = np.maximum(np.floor(size_notional / mid / lot), 1.0)
     some["f2"] = some["f3"] = lots * lot
-    rows[chosen] = some
+    some["i4"] = 0
+    for name in ("f0", "f1", "f2", "f3", "i4"):
+        rows[name][chosen] = some[name]
 
 
 def steps_of(bars: np.ndarray) -> Counter[int]:

@@ -15,10 +15,10 @@ import numpy as np
 from engine.book_sync import GapReason
 from engine.errors import DataError
 from engine.instruments import split_symbol
+from engine.row_arrays import copy_rows, join_rows
 from engine.rows import ROW, ROW_BYTES
 from engine.wire_formats import FORMATS, WireDecoder
 from store.depth import PacketSync
-from store.encode import join_rows
 from store.feeds import Learnt, Registry, Source, learn_market
 
 BATCH_ROWS = 16_384
@@ -112,7 +112,7 @@ class CaptureFeed:
         found: list[np.ndarray] = []
         for line in read_lines(source.path, dropped):
             if line.dir == "open":
-                found.append(self._buffer[plain:at].copy())
+                found.append(copy_rows(self._buffer[plain:at]))
                 found += self._reopened(line)
                 plain = at
             message = _message(line)
@@ -124,8 +124,8 @@ class CaptureFeed:
                 dropped["message: more levels than any venue sends"] += 1
                 continue
             if count and (depth := decoder.depth) is not None:
-                found.append(self._buffer[plain:at].copy())
-                packet = self._buffer[at : at + count].copy()
+                found.append(copy_rows(self._buffer[plain:at]))
+                packet = copy_rows(self._buffer[at : at + count])
                 self._note_latency(packet)
                 book = self._books.setdefault(
                     int(packet["instrument"][0]), PacketSync(self._format.rule)
@@ -135,11 +135,11 @@ class CaptureFeed:
                 plain = at + count
             at += count
             if at >= BATCH_ROWS:
-                found.append(self._buffer[plain:at].copy())
+                found.append(copy_rows(self._buffer[plain:at]))
                 yield join_rows(found)
                 at = plain = 0
                 found = []
-        found.append(self._buffer[plain:at].copy())
+        found.append(copy_rows(self._buffer[plain:at]))
         yield join_rows(found)
 
     def _reopened(self, line: Line) -> list[np.ndarray]:

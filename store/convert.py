@@ -11,6 +11,7 @@ import numpy as np
 from config.settings import AssumedMarket
 from engine.errors import DataError
 from engine.instruments import Instrument, split_symbol
+from engine.row_arrays import take_rows
 from engine.rows import ASSUMED, Kind
 from engine.tape_info import SourceFile, TapeInfo
 from engine.tape_writer import TapeWriter
@@ -283,6 +284,6 @@ def _without_assumed(batches: Iterator[np.ndarray], quoted: set[int]) -> Iterato
     for rows in batches:
         if len(members):
             assumed = (rows["kind"] == Kind.QUOTE) & (rows["flags"] & ASSUMED != 0)
-            rows = rows[~(assumed & np.isin(rows["instrument"], members))]
+            rows = take_rows(rows, ~(assumed & np.isin(rows["instrument"], members)))
         if len(rows):
             yield rows

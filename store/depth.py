@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from engine.book_sync import CHAINED, FIRST_TO_LAST, BookSync, Delta, GapReason, SyncRule
+from engine.row_arrays import join_rows
 from engine.rows import LAST, ROW, SNAPSHOT, SNAPSHOT_START, Kind
-from store.encode import join_rows
 
 NOT_NEEDED = "depth older than the snapshot, or before it"
 UNSYNCED = "depth after the last snapshot was lost"

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
+from engine.row_arrays import take_rows
 from engine.rows import LAST, OFF_MARKET, ROW, SNAPSHOT, Kind
 from store.times import to_ns
 
@@ -18,18 +19,6 @@ NOT_A_SIZE = "size negative or not finite"
 ONE_SIDED = "quote with one side only"
 NO_TIME = "no time"
 NO_SIDE = "side not understood"
-
-
-def join_rows(parts: list[np.ndarray]) -> np.ndarray:
-    """Join ROW arrays. (np.concatenate repacks a dtype with overlapping fields and loses bytes.)"""
-    if len(parts) == 1:
-        return parts[0]
-    joined = np.empty(sum(len(part) for part in parts), ROW)
-    start = 0
-    for part in parts:
-        joined[start : start + len(part)] = part
-        start += len(part)
-    return joined
 
 
 def number(columns: Columns, field: str, length: int, absent: float = np.nan) -> np.ndarray:
@@ -226,7 +215,7 @@ def _kept(
         if count:
             dropped[reason] += count
             good &= passes
-    return rows if good.all() else rows[good]
+    return rows if good.all() else take_rows(rows, good)
 
 
 def _float(text: str | None) -> float:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from engine.errors import DataError, RunError
 from engine.instruments import Instrument
+from engine.row_arrays import copy_rows, join_rows, take_rows
 from engine.rows import ASSUMED, BAR_OPEN, OFF_MARKET, Kind
 from engine.tape import Tape
-from store.encode import join_rows
 from store.folders import INSTRUMENT_NAME
 
 GROUP_ROWS = 262_144  # rows of a Parquet row group, and the most that wait in memory for one
@@ -86,9 +86,9 @@ def _write_instrument(
     for stop, rows in _rows_of(tape, number):
         assumed = (rows["kind"] == Kind.QUOTE) & (rows["flags"] & ASSUMED != 0)
         if quoted and assumed.any():
-            waiting_open.append(rows[assumed])
+            waiting_open.append(take_rows(rows, assumed))
         for kind, name in _FOLDERS.items():
-            some = rows[(rows["kind"] == kind) & ~assumed]
+            some = take_rows(rows, (rows["kind"] == kind) & ~assumed)
             if len(some):
                 outs.setdefault(name, _KindFile(folder / name, name)).add(some)
         progress(f"writing {instrument.symbol}", stop, tape.info.rows)
@@ -103,7 +103,11 @@ def _rows_of(tape: Tape, number: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (row number behind, the rows of one instrument) over the tape."""
     for segment in tape.segments:
         for first, rows in segment.strides():
-            some = rows if len(tape.instruments) == 1 else rows[rows["instrument"] == number]
+            some = (
+                rows
+                if len(tape.instruments) == 1
+                else take_rows(rows, rows["instrument"] == number)
+            )
             yield first + len(rows), some
 
 
@@ -119,7 +123,7 @@ class _KindFile:
 
     def add(self, rows: np.ndarray) -> None:
         """Take rows."""
-        self.waiting.append(rows.copy())
+        self.waiting.append(copy_rows(rows))
         self.count += len(rows)
         if self.count >= GROUP_ROWS and self.name != "bars":
             self._flush({})

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from engine.errors import DataError
 from engine.instruments import split_symbol
+from engine.row_arrays import join_rows, take_rows
 from engine.rows import OFF_MARKET, ROW, Kind
 from store import bars as bar_rows
 from store.clock import Latencies
 from store.columns import checked_match, kind_of
 from store.depth import rule_of, whole_packets
-from store.encode import Encoder, depth_rows, gap_rows, join_rows, quote_rows, trade_rows
+from store.encode import Encoder, depth_rows, gap_rows, quote_rows, trade_rows
 from store.grid import Grid
 from store.tables import Table
 
@@ -277,10 +278,11 @@ def learn_market(rows: np.ndarray, registry: Registry) -> None:
     """Take the grid and the kinds of data from market rows."""
     numbers = np.unique(rows["instrument"]).tolist() if len(rows) else []
     for number in numbers:
-        some = rows if len(numbers) == 1 else rows[rows["instrument"] == number]
+        some = rows if len(numbers) == 1 else take_rows(rows, rows["instrument"] == number)
         grid, has = registry.grids[number], registry.has[number]
-        for kind in np.unique(some["kind"]).tolist():
-            part = some[some["kind"] == kind]
+        kinds = np.unique(some["kind"]).tolist()
+        for kind in kinds:
+            part = some if len(kinds) == 1 else take_rows(some, some["kind"] == kind)
             if kind == Kind.TRADE:
                 has |= {"trades"} | ({"trade_sides"} if (part["side"] != 0).any() else set())
                 grid.price.add(part["f0"])
@@ -327,7 +329,7 @@ def _sorted(batches: Iterator[np.ndarray], count: int, path: Path) -> np.ndarray
     _check_sortable(count, path)
     rows = join_rows(list(batches))
     keys = np.where(rows["ts_recv"] > 0, rows["ts_recv"], rows["ts_event"])
-    return rows[np.argsort(keys, kind="stable")]
+    return take_rows(rows, np.argsort(keys, kind="stable"))
 
 
 def _check_sortable(count: int, path: Path) -> None:

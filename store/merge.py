@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from engine.row_arrays import join_rows, take_rows
 from engine.rows import ASSUMED, BAR_OPEN, Kind
-from store.encode import join_rows
 
 # Rows of one time stand in this order, whatever files they came from. Trades go before the quotes
 # that they caused; of bars, all instruments close before any opens.
@@ -110,4 +110,4 @@ def _ordered(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         (steps >= 0).all() and not ((steps == 0) & (np.diff(ranks) < 0)).any()
     ):
         return rows
-    return rows[np.lexsort((ranks, keys))]
+    return take_rows(rows, np.lexsort((ranks, keys)))

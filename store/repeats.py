@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from engine.row_arrays import take_rows
 from engine.rows import ASSUMED, BAR_OPEN, Kind
 
 REMEMBERED = 65_536  # trade ids kept while looking for repeats
@@ -20,7 +21,7 @@ def without_repeats(batches: Iterator[np.ndarray], dropped: Counter[str]) -> Ite
         keep = np.ones(len(rows), dtype=bool)
         for number in np.unique(rows["instrument"]).tolist():
             places = np.flatnonzero(rows["instrument"] == number)
-            some = rows[places]
+            some = take_rows(rows, places)
             if some["kind"][0] == Kind.TRADE:
                 good = _new_ids(some["i2"], number, recent)
                 dropped[REPEATED_TRADE] += int(np.count_nonzero(~good))
@@ -29,7 +30,7 @@ def without_repeats(batches: Iterator[np.ndarray], dropped: Counter[str]) -> Ite
                 dropped[REPEATED_BAR] += int(np.count_nonzero(~good & _is_bar(some)))
             keep[places] = good
         if keep.any():
-            yield rows[keep] if not keep.all() else rows
+            yield take_rows(rows, keep) if not keep.all() else rows
     for reason in (REPEATED_TRADE, REPEATED_BAR):
         if not dropped[reason]:
             del dropped[reason]

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.row_arrays import join_rows
 from engine.rows import LAST, ROW, Kind
-from store.encode import join_rows
 from store.merge import merge, time_key
 
 stream = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 4)), max_size=15)
