@@ -40,6 +40,7 @@ def story_object(run_dir: Path, story: Story, *, tape_dir: Path | None = None) -
         "run_id": names.run.id,
         "order": story.order_id,
         "instrument": units.instrument(instrument),
+        "price_decimals": units.price_decimals(instrument),
         "base": units.base(instrument),
         "quote": units.quote(instrument),
         "tick": None,

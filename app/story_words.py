@@ -7,6 +7,8 @@ from app.terminal import short_reason, utc
 
 WIDTH = 80
 LABEL = 12
+PRICES = ("bid", "ask", "price", "open", "high", "low", "close")
+SIZES = ("bid_size", "ask_size", "size", "volume")
 
 
 def print_story(told: dict[str, Any]) -> None:
@@ -43,6 +45,14 @@ def _number(value: float | None) -> str:
     return f"{value:,.8f}".rstrip("0").rstrip(".")
 
 
+def _price(told: dict[str, Any], value: float | None) -> str:
+    """Write a price with the tick's decimals, more where it lies between two ticks."""
+    if value is None:
+        return "-"
+    plain, exact = f"{value:,.{told['price_decimals']}f}", _number(value)
+    return exact if len(exact) > len(plain) else plain
+
+
 def _money(value: float, quote: str) -> str:
     places = 2 if abs(value) >= 1 or value == 0 else 4
     return f"{value:,.{places}f} {quote}"
@@ -66,8 +76,10 @@ def _tick_words(told: dict[str, Any]) -> str:
         return f"row {tick['row']:,}; the tape cannot be read: {tick['missing']}"
     what = short_reason(tick["kind"])
     values = " ".join(
-        f"{k} {_number(v)}" for k, v in tick.items() if isinstance(v, float) and v == v
-    )
+        f"{name} {_price(told, tick[name]) if name in PRICES else _number(tick[name])}"
+        for name in (*PRICES, *SIZES)
+        if tick.get(name) is not None and tick[name] == tick[name]
+    ).replace("_", " ")
     when = utc(tick["ts_recv"] or tick["ts_event"], date=True)
     did = "fired by " if told["protects"] else ""
     later = tick["woken_at_row"] - tick["row"]
@@ -89,7 +101,7 @@ def _signal_words(told: dict[str, Any]) -> str:
     if s["model"] is None:
         return (
             f"no model stands behind it: its strategy was asked at {utc(s['ts'])}; "
-            f"touch {_number(s['bid'])} / {_number(s['ask'])}"
+            f"touch {_price(told, s['bid'])} / {_price(told, s['ask'])}"
         )
     sha = (s["model_sha256"] or "")[:12]
     of_entry = "(of the entry that it closes) " if told["protects"] else ""
@@ -97,7 +109,7 @@ def _signal_words(told: dict[str, Any]) -> str:
         f"{of_entry}{s['id']:,} at {utc(s['ts'])}: {s['action']} from {s['model']} "
         f"{s['model_version']} "
         f"({sha}): buy {s['p_buy']:.1%}, hold {s['p_hold']:.1%}, sell {s['p_sell']:.1%}, "
-        f"threshold {s['threshold']:.0%}; touch {_number(s['bid'])} / {_number(s['ask'])}"
+        f"threshold {s['threshold']:.0%}; touch {_price(told, s['bid'])} / {_price(told, s['ask'])}"
     )
 
 
@@ -105,9 +117,9 @@ def _intent_words(told: dict[str, Any]) -> str:
     i = told["intent"]
     if i is None:
         return "not in the audit"
-    at = f" at {_number(i['price'])}" if i["price"] else ""
+    at = f" at {_price(told, i['price'])}" if i["price"] else ""
     stops = [
-        f"{name} {_number(i[key])}"
+        f"{name} {_price(told, i[key])}"
         for key, name in (("stop_loss", "stop-loss"), ("take_profit", "take-profit"))
         if i[key]
     ]
@@ -131,7 +143,7 @@ def _verdict_words(told: dict[str, Any]) -> list[str]:
     if isinstance(largest, int | float):
         lines.append(f"order notional {_money(v['notional'], quote)} of {_money(largest, quote)}")
     if v["mid"]:
-        lines.append(f"mid {_number(v['mid'])}")
+        lines.append(f"mid {_price(told, v['mid'])}")
     return lines
 
 
@@ -147,11 +159,10 @@ def _fill_words(told: dict[str, Any]) -> list[str]:
     quote = told["quote"]
     lines = []
     for f in told["fills"]:
-        lines.append(
-            f"{f['fill']:,} at {utc(f['ts'])}: {f['side']} {_number(f['qty'])} at "
-            f"{_number(f['price'])} ({short_reason(f['liquidity'])}), fee {_money(f['fee'], quote)}"
-            + (f", realized {_money(f['realized'], quote)}" if f["realized"] else "")
-        )
+        deal = f"{f['side']} {_number(f['qty'])} at {_price(told, f['price'])}"
+        paid = f"({short_reason(f['liquidity'])}), fee {_money(f['fee'], quote)}"
+        gain = f", realized {_money(f['realized'], quote)}" if f["realized"] else ""
+        lines.append(f"{f['fill']:,} at {utc(f['ts'])}: {deal} {paid}{gain}")
     return lines or ["none"]
 
 

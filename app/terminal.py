@@ -121,6 +121,11 @@ class Units:
             return "-"
         return f"{price:,.{decimals(one.tick)}f}"
 
+    def price_decimals(self, index: int) -> int:
+        """Return the decimals of an instrument's tick."""
+        one = self._instruments.get(index)
+        return decimals(one.tick) if one else 8
+
     def quantity(self, index: int, lots: int) -> float:
         """Return lots as base units."""
         one = self._instruments.get(index)

@@ -19,6 +19,7 @@ class RecordShape:
         """Take the tables that the records' indices point into."""
         self._names = names
         self._seq = 0
+        self._last = {"ts": 0, "row": 0}
         self._next = {kind: -1 for kind, _ in _COUNTED}  # -1: none seen yet
         self._model_records = 0
         self.over_limit: list[tuple[int, int]] = []  # first (seq, model) above limit
@@ -34,6 +35,7 @@ class RecordShape:
         self._refuse(part, part["seq"] != np.arange(first, first + len(part)), self._wrong_seq)
         self._refuse(part, ~np.isin(part["kind"], list(Record)), lambda r: f"kind {r['kind']}")
         self._indices(part)
+        self._times(part)
         for kind, name in _COUNTED:
             self._counted(part[part["kind"] == kind], kind, name)
         self._decisions(part[part["kind"] == Record.DECISION])
@@ -62,6 +64,14 @@ class RecordShape:
             self._refuse(
                 part, bad, lambda r, field=field: f"{field} {r[field]} is not in names.json"
             )
+
+    def _times(self, part: np.ndarray) -> None:
+        """Time and tape row never run back."""
+        for field in ("ts", "row"):
+            values = part[field]
+            backward = np.diff(values, prepend=self._last[field]) < 0
+            self._refuse(part, backward, lambda r, field=field: f"{field} {r[field]} runs back")
+            self._last[field] = int(values[-1])
 
     def _counted(self, chosen: np.ndarray, kind: Record, name: str) -> None:
         if not len(chosen):

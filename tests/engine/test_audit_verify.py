@@ -191,6 +191,8 @@ FORGERIES = {
     "signal id": (Record.DECISION, {"id": 9}, "signal"),
     "no such signal": (Record.INTENT, {"i0": 10**6}, "not made yet"),
     "kind": (Record.DECISION, {"kind": 77}, "kind 77"),
+    "time": (Record.VERDICT, {"ts": 5}, "ts 5 runs back"),
+    "tape row": (Record.VERDICT, {"row": 1}, "row 1 runs back"),
     "instrument": (Record.INTENT, {"instrument": 9}, "instrument 9 is not in names.json"),
     "exposure": (Record.EXPOSURE, {"i4": 5}, "parts do not make 5"),
     "model file": (Record.MODEL, {"i2": 5}, "sha256 is not that of names.json"),
