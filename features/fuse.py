@@ -61,7 +61,7 @@ def fused_source(specs: Sequence[FeatureSpec], *, cache: bool = False) -> str:
     fields = _fields(rows)
     names = {_key(entry): name for name, entry in fields.items()}
     jit = "@njit(error_model='numpy', cache=True)" if cache else "@njit(error_model='numpy')"
-    out = [_HEAD, *_imports(fields), ""]
+    out = [_HEAD, *_imports([entry for row in rows for entry in row]), ""]
     out += [f"PARTS = {parts_sha256(specs)!r}"]
     out += [f"READS_LEVELS = {reads_levels(specs)}"]
     out += [f"SPECS = {tuple(len(spec) for spec in specs)!r}", ""]
@@ -192,7 +192,12 @@ def _import_file(name: str, file: Path) -> ModuleType:
 
 
 def _key(entry: Resolved) -> tuple[str, str]:
-    return entry.name, repr(sorted(entry.params.items()))
+    """Return what an entry's record depends on: entries with the same key share it and its steps."""
+    if not _stateful(entry):
+        return entry.name, repr(sorted(entry.params.items()))
+    steps = sorted((event, _alias(kernel)) for event, kernel in entry.feature.steps.items())
+    values = list(entry.params.values())
+    return _alias(entry.feature.init), repr((steps, dtype_source(entry.state), values))
 
 
 def _fields(rows: Sequence[Sequence[Resolved]]) -> dict[str, Resolved]:
@@ -231,9 +236,9 @@ def _alias(kernel: Callable[..., Any]) -> str:
     return f"{module}_{function.__name__}"
 
 
-def _imports(fields: dict[str, Resolved]) -> list[str]:
+def _imports(entries: Sequence[Resolved]) -> list[str]:
     kernels: dict[str, Any] = {}
-    for entry in fields.values():
+    for entry in entries:
         parts = [entry.feature.value, *entry.feature.steps.values()]
         for kernel in [*parts, entry.feature.init] if _stateful(entry) else parts:
             kernels[_alias(kernel)] = _function(kernel)
