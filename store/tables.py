@@ -71,7 +71,8 @@ class Table:
 
     def _parquet(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield record batches of a Parquet file."""
-        with pq.ParquetFile(self.path) as file:
+        # pre_buffer keeps every row group that was read until the file is closed.
+        with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
             yield from file.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=False)
 
     def _csv(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:
