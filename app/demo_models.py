@@ -27,8 +27,6 @@ NOTE = (
 )
 # Whatever decides how the models come out, beside features and tape (which the data's hash covers).
 PARTS = (
-    "app/demo_models.py",
-    "app/collect.py",
     "ml/training/baselines.py",
     "ml/training/calibrate.py",
     "ml/training/golden_rows.py",
@@ -99,7 +97,7 @@ def recipe_identity(demo: Demo) -> str:
 
     Comments, docstrings and formatting do not count; features have their own identity.
     """
-    digest = hashlib.sha256(repr(demo).encode())
+    digest = hashlib.sha256(repr((demo, NOTE, ASSUMED)).encode())
     for name in PARTS:
         tree = ast.parse((ROOT / name).read_text())
         for node in ast.walk(tree):
@@ -107,8 +105,22 @@ def recipe_identity(demo: Demo) -> str:
                 continue
             if ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
-        digest.update(f"{name}\n{ast.unparse(tree)}\n".encode())
+        digest.update(f"{name} {_plain(tree)}\n".encode())
     return digest.hexdigest()
+
+
+def _plain(node: Any) -> str:
+    """Write a syntax tree as text that is the same under every version of Python."""
+    if isinstance(node, list):
+        return "[" + " ".join(_plain(item) for item in node) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (
+        f"{name}={_plain(value)}"
+        for name, value in ast.iter_fields(node)
+        if name not in ("ctx", "kind", "type_params", "type_comment") and value not in (None, [])
+    )
+    return f"{type(node).__name__}({' '.join(fields)})"
 
 
 def stale(root: Path) -> dict[str, str]:

@@ -43,6 +43,7 @@ from ml.training.study import (
 
 MODEL_ID = "SignalClassifier"
 PURPOSE = "Advises SELL, HOLD or BUY at the close of each bar of one minute."
+MAX_STRETCH = 2  # times the horizon that its bars may span
 TRAINING_THREADS = 2  # fixed: the order of sums may depend on it
 
 
@@ -99,7 +100,7 @@ def label_rows(rows: FeatureRows, settings: Settings) -> Samples:
     Raises:
         DataError: no row is left.
     """
-    parts = []
+    parts = []  # bars can be missing (nights, gaps): a horizon stretched by them gives no label
     for instrument in np.unique(rows.instrument):
         own = np.flatnonzero((rows.instrument == instrument) & np.isfinite(rows.bar_close))
         if len(own) < settings.horizon + ATR_BARS + 2:
@@ -112,11 +113,14 @@ def label_rows(rows: FeatureRows, settings: Settings) -> Samples:
             take_profit_atr=settings.take_profit_atr,
             stop_loss_atr=settings.stop_loss_atr,
         )
+        ts = rows.ts[own]
         kept = np.flatnonzero(rows.valid[own] & (found.label >= 0))
+        longest = MAX_STRETCH * settings.horizon * bar_interval_ns(ts)
+        kept = kept[ts[kept + settings.horizon] - ts[kept] <= longest]
         parts.append(
             Samples(
-                rows.ts[own][kept],
-                rows.ts[own][found.end[kept]],
+                ts[kept],
+                ts[found.end[kept]],
                 rows.x[own][kept],
                 found.label[kept],
                 found.long_return[kept],
@@ -131,9 +135,13 @@ def label_rows(rows: FeatureRows, settings: Settings) -> Samples:
     return join(parts)
 
 
-def bar_interval_ns(samples: Samples) -> int:
-    """Return the most common distance of two neighbouring rows in time, ns."""
-    steps = np.diff(np.unique(samples.ts))
+def bar_interval_ns(ts: np.ndarray) -> int:
+    """Return the most common distance of two neighbouring moments, ns.
+
+    >>> bar_interval_ns(np.array([0, 60, 60, 120, 300, 360]))
+    60
+    """
+    steps = np.diff(np.unique(ts))
     values, counts = np.unique(steps, return_counts=True)
     return int(values[counts.argmax()])
 
@@ -244,7 +252,7 @@ def train(
     settings.check()
     progress("labels", 0.0)
     samples = label_rows(rows, settings)
-    interval = bar_interval_ns(samples)
+    interval = bar_interval_ns(samples.ts)
     parts = cut(samples, settings.horizon * interval)
     booster, losses = fit_trees(parts.train, parts.validation, settings, progress)
     progress("test", 0.0)

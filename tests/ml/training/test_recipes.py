@@ -112,6 +112,15 @@ def test_instruments_are_labelled_apart(recipe):
     assert np.array_equal(both.label[1::2], alone.label)
 
 
+def test_a_horizon_that_spans_a_night_gives_no_label():
+    rows = toy_rows(400)
+    dense = signal_classifier.label_rows(rows, TREES)
+    rows.ts[200:] += 8 * 3600 * 1_000_000_000
+    night = signal_classifier.label_rows(rows, TREES)
+    assert len(night) == len(dense) - TREES.horizon
+    assert (night.end_ts - night.ts).max() < 3600 * 1_000_000_000
+
+
 @pytest.mark.parametrize(
     ("module", "changes", "name"),
     [
