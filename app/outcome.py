@@ -32,6 +32,8 @@ from engine.run_files import (
 )
 from engine.tape import TapeInfo
 
+SYNTHETIC = "synthetic market: this run shows that the plumbing works, and no skill on any market"
+
 
 def new_run_dir(runs_dir: Path) -> tuple[str, Path]:
     """Make a run's folder under a new id."""
@@ -235,6 +237,8 @@ def _inferred(parts: Parts) -> tuple[str, ...]:
 def _notes(parts: Parts, info: TapeInfo) -> tuple[str, ...]:
     root = parts.state.root[0]
     notes = [*info.notes, *absence_notes(parts.plans, parts.instruments)]
+    if any(instrument.venue == "synthetic" for instrument in parts.instruments):
+        notes.insert(0, SYNTHETIC)
     for count, words in (
         (root["dropped_crossed"], "crossed or locked quotes were not believed"),
         (root["dropped_insane"], "insane prices were not believed"),

@@ -29,7 +29,8 @@ def write_report(run_dir: Path) -> Path:
     page = render_page(data)
     write_bytes(run_dir / REPORT, page.encode())
     currency = data.names.run.reporting_currency
-    charts.write_picture(data, run_dir / REPORT_PICTURE, _headline(data), currency)
+    titles = (_headline(data), _subtitle(data))
+    charts.write_picture(data, run_dir / REPORT_PICTURE, titles, currency)
     return run_dir / REPORT
 
 
@@ -86,6 +87,12 @@ def _headline(data: ReportData) -> str:
     shown = [units.symbol(index) for index in list(data.fills_by_instrument)[:3]]
     shown = shown or [units.symbol(one.index) for one in data.names.instruments[:3]]
     return f"{run.mode.capitalize()} {run.id}: {', '.join(shown)}"
+
+
+def _subtitle(data: ReportData) -> str:
+    words = [f"{label} {value}" for label, value, _ in tiles(data)[:4]]
+    synthetic = [text for text in _notes(data) if text.startswith("synthetic")]
+    return "   ".join(words + synthetic)
 
 
 def _shown(count: int, limit: int, what: str) -> str:

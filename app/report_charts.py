@@ -307,14 +307,17 @@ def latency_svg(data: ReportData) -> str:
 
 
 @styled
-def write_picture(data: ReportData, path: Path, title: str, currency: str) -> None:
+def write_picture(data: ReportData, path: Path, titles: tuple[str, str], currency: str) -> None:
     """Write the overview picture: equity, drawdown, the busiest instrument, funnel, exposure."""
     import os
 
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12.8, 7.6), layout="constrained", facecolor="white")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    whole = Figure(figsize=(12.8, 7.8), layout="constrained", facecolor="white")
+    bands: Any = whole.subfigures(2, 1, height_ratios=(0.075, 1), hspace=0.0)
+    upper_figure, figure = bands
+    upper_figure.text(0.012, 0.62, titles[0], fontsize=13, fontweight="bold", va="center")
+    upper_figure.text(0.012, 0.12, titles[1], fontsize=9, color="#5b6672", va="center")
     grid = figure.add_gridspec(6, 2, width_ratios=(1.45, 1))
     upper, lower = figure.add_subplot(grid[0:2, 0]), figure.add_subplot(grid[2, 0])
     if len(data.equity.get("ts", ())):
@@ -334,7 +337,7 @@ def write_picture(data: ReportData, path: Path, title: str, currency: str) -> No
         panels[0][0].text(0.0, 0.5, "No model ever had any exposure.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        figure.savefig(temporary, format="png", dpi=125, metadata={"Software": None})
+        whole.savefig(temporary, format="png", dpi=125, metadata={"Software": None})
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
