@@ -338,3 +338,15 @@ def test_another_tape_and_no_tape_are_said(tmp_path):
 def test_no_run_is_a_usage_error(tmp_path):
     with pytest.raises(DataError, match="not there"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 1, AUDIT_BYTES, 3 * AUDIT_BYTES + 5])
+def test_a_run_killed_at_its_very_beginning_verifies(run, size):
+    for name in (SUMMARY, AUDIT_TEXT):
+        (run / name).unlink()
+    (run / CHAIN).write_bytes(b"")
+    (run / AUDIT_RECORDS).write_bytes((run / AUDIT_RECORDS).read_bytes()[:size])
+    result = verify(run)
+    assert result.ok, result.first_bad
+    assert result.records == size // AUDIT_BYTES
+    assert result.sealed == 0
