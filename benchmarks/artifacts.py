@@ -1,4 +1,4 @@
-"""The benchmark's MLP as an artifact of ours under build/, so that the engine serves it as any model."""
+"""The benchmark's MLP as an artifact under build/, so that the engine serves it as any model."""
 
 import hashlib
 import shutil
@@ -21,7 +21,7 @@ CARD = b"# {name}\n\nFixed random weights. A load for benchmarks; it predicts no
 
 
 def artifacts() -> Path:
-    """Return a registry that holds the MLP, made again when the code of its features has changed."""
+    """Return a registry that holds the MLP, made anew when its features' code has changed."""
     try:
         check(load(FOLDER, MODEL_ID, VERSION))
     except (ModelRefused, OSError):

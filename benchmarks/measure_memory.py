@@ -27,7 +27,7 @@ def memory(_rounds: int) -> list[Figure]:
 
 
 def main() -> int:
-    """Replay `--rows` events and print the memory at the end, with that of a million rows inside."""
+    """Replay `--rows` events and print the memory at the end and after a million rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=SHORT)
     given = parser.parse_args()

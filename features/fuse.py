@@ -192,7 +192,7 @@ def _import_file(name: str, file: Path) -> ModuleType:
 
 
 def _key(entry: Resolved) -> tuple[str, str]:
-    """Return what an entry's record depends on: entries with the same key share it and its steps."""
+    """Return what an entry's record depends on: entries of one key share it and its steps."""
     if not _stateful(entry):
         return entry.name, repr(sorted(entry.params.items()))
     steps = sorted((event, _alias(kernel)) for event, kernel in entry.feature.steps.items())
