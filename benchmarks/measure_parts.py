@@ -6,21 +6,24 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from benchmarks import floor_decode, peer_models, tapes, ticks
+from benchmarks import floor_decode, floor_features, peer_models, tapes, ticks
 from benchmarks.bars import Figure
 from benchmarks.floor_inference import BoundModel
-from benchmarks.floor_replay import Floor
 from benchmarks.tick_features import TICK_SPEC
-from benchmarks.timing import Case, Timing, entry_point, measure
+from benchmarks.timing import Case, Timing, measure
+from engine.instruments import Instrument
 from engine.rows import ROW, ROW_BYTES
 from engine.tape import Tape
-from features.spec import FeatureSpec
+from features.spec import FeatureSpec, parse_spec
 
 MESSAGES = 20_000
 CALLS = 20_000
 ROWS_FROM_PYTHON = 50_000
+BARS = 100_000
+MINUTE_NS = 60_000_000_000
 KERNELS = Path("artifacts") / "kernels"
 
 
@@ -86,80 +89,101 @@ def inference(rounds: int) -> list[Figure]:
 
 
 def features_in_block(rounds: int) -> list[Figure]:
-    """Measure the kernel of the ten features in a block against the hand-fused loop."""
-    from features.batch import AFTER
-    from features.feed_module import REQUEST, feed_state, load_feed
-
+    """Measure fused features over a block of rows against the bare loop of the same steps."""
     tape = Tape.open(tapes.tick_tape(200_000))
     rows = np.ascontiguousarray(tape.segments[0].rows)
     one = rows[rows["instrument"] == 0].copy()
-    module = load_feed(TICK_SPEC, KERNELS)
-    state = feed_state(module, tape.instruments[0], 60, 0)
+    ticks_of = tape.instruments[0]
+    minutes = floor_features.minute_bars(BARS)
+    bars_of = msgspec.structs.replace(ticks_of, has=("bars",), bar_interval_ns=MINUTE_NS)
+    figures = []
+    for name, spec, load, instrument, after in (
+        ("ten tick features", TICK_SPEC, one, ticks_of, "packet"),
+        ("tick model's features", shipped("tick_mlp"), one, ticks_of, "packet"),
+        ("28 on minute bars", shipped("signal_classifier_28"), minutes, bars_of, "bar"),
+    ):
+        cases = _block_cases(spec, load, instrument, after)
+        timings = measure(cases, rounds=rounds)
+        figures.append(
+            figure(f"feature kernel in a block, {name}", timings, 1 / 0.8, "ns", "the steps, bare")
+        )
+    return figures
+
+
+def shipped(name: str) -> FeatureSpec:
+    """Return a spec of config/features."""
+    return parse_spec((Path("config") / "features" / f"{name}.json").read_bytes(), name)
+
+
+def _block_cases(
+    spec: FeatureSpec, rows: np.ndarray, instrument: Instrument, after: str
+) -> dict[str, Case]:
+    """Make both loops over the rows; each writes a feature row after each event of kind `after`."""
+    from features.batch import AFTER
+    from features.feed_module import PLACE, REQUEST, feed_state, load_feed
+
+    module = load_feed(spec, KERNELS)
+    room = len(rows)
+    x, places = np.zeros((room, len(spec)), np.float32), np.zeros(room, PLACE)
     request = np.zeros(1, REQUEST)
+    bare, bare_x = floor_features.BareLoop(spec, instrument, KERNELS), np.zeros_like(x)
 
     def ours() -> int:
-        module.restart(state.address)
-        state.markets["quote_count"] = 0
-        state.root["now"] = state.root["first_ts"] = 0
-        request[:] = 0
-        request["count"] = len(one)
-        request["wanted"] = AFTER["packet"] << 8
-        request["room"] = 1
-        module.run_rows(state.address, one.ctypes.data, request.ctypes.data)
-        return len(one)
+        state = feed_state(module, instrument, 60, 0)
+        request["count"], request["wanted"], request["room"] = len(rows), AFTER[after], room
+        request["cursor"] = request["written"] = 0
+        request["out"], request["places"] = x.ctypes.data, places.ctypes.data
+        module.run_rows(state.address, rows.ctypes.data, request.ctypes.data)
+        return len(rows)
 
-    floor = Floor(one, tuple(listing.tick for listing in ticks.LISTINGS), None)
-    timings = measure({"ours": ours, "floor": floor.features}, rounds=rounds)
-    return [
-        figure("feature kernel in a block, ten features", timings, 1 / 0.8, "ns", "hand-fused loop")
-    ]
+    def floor() -> int:
+        bare.run(rows, bare_x)
+        return len(rows)
+
+    ours()
+    floor()
+    assert np.array_equal(x, bare_x, equal_nan=True), f"{spec.names}: two loops, two results"
+    return {"ours": ours, "floor": floor}
 
 
-def one_row(rounds: int, spec: FeatureSpec = TICK_SPEC) -> list[Figure]:
-    """Measure one row from Python, and the Python memory that a million such rows leave behind."""
+def one_row(rounds: int) -> list[Figure]:
+    """Measure one row from Python, and the memory that a million such rows leave behind."""
     from features.calculator import FeatureCalculator
 
     tape = Tape.open(tapes.tick_tape(200_000))
     rows = np.ascontiguousarray(tape.segments[0].rows)
     one = rows[rows["instrument"] == 0][:ROWS_FROM_PYTHON].copy()
-    calculator = FeatureCalculator(spec, tape.instruments[0], folder=KERNELS)
-    x = np.zeros(len(spec), np.float32)
+    calculator = FeatureCalculator(TICK_SPEC, tape.instruments[0], folder=KERNELS)
+    x = np.zeros(len(TICK_SPEC), np.float32)
     first, last = one.ctypes.data, one.ctypes.data + len(one) * ROW_BYTES
-    on_address, fill = calculator.on_address, calculator.fill_feature_vector
-    fill(x)
-    out = x.ctypes.data
+    on_address, out = calculator.on_address, x.ctypes.data
 
     def ours() -> int:
         for at in range(first, last, ROW_BYTES):
             on_address(at, out)
         return len(one)
 
-    floor_state = Floor(one, tuple(listing.tick for listing in ticks.LISTINGS), None)
-    floor_state.reset()
-    walk, states, row_x = entry_point_of_walk(), floor_state.states.ctypes.data, x.ctypes.data
+    bare = floor_features.BareLoop(TICK_SPEC, tape.instruments[0], KERNELS)
+    step, state, request = bare.entry, bare.address, bare.request.ctypes.data
+    bare.prepare(one, x.reshape(1, -1))
+    bare.request["count"] = 1
 
     def floor() -> int:
         for at in range(first, last, ROW_BYTES):
-            walk(states, at, 1, row_x, 1)
+            step(state, at, request)
         return len(one)
 
     timings = measure({"ours": ours, "floor": floor}, rounds=rounds)
-    figures = [figure("one row from Python, ten features", timings, 1.3, "ns", "hand-fused call")]
+    figures = [figure("one row from Python, ten features", timings, 1.3, "ns", "the steps, bare")]
     figures.append(allocations(ours))
     return figures
 
 
-def entry_point_of_walk() -> Callable[..., int]:
-    """Return the floor's compiled loop by its C entry."""
-    from benchmarks.floor_replay import walk
-
-    return entry_point(walk)
-
-
 def allocations(work: Case, rows: int = 1_000_000) -> Figure:
     """Count what a million rows leave behind: Python blocks and bytes, and NRT allocations."""
-    from numba.core.runtime import rtsys
+    from numba.core.runtime import _nrt_python, rtsys
 
+    _nrt_python.memsys_enable_stats()
     work()
     gc.collect()
     nrt_before = rtsys.get_allocation_stats()
@@ -172,6 +196,7 @@ def allocations(work: Case, rows: int = 1_000_000) -> Figure:
     held = tracemalloc.get_traced_memory()[0] - held
     tracemalloc.stop()
     nrt_after = rtsys.get_allocation_stats()
+    _nrt_python.memsys_disable_stats()
     nrt = nrt_after.alloc - nrt_before.alloc + nrt_after.mi_alloc - nrt_before.mi_alloc
     note = f"{grown} Python blocks, {held} bytes, {nrt} NRT over {done:,} rows"
     worst = float(max(nrt, grown - 8, held - 1024, 0))

@@ -32,7 +32,7 @@ class Feed(NamedTuple):
     slots: Any
 
 
-@njit
+@njit(forceinline=True)
 def begin_row(k: Any, row: Any) -> int:
     """Return the kernel time of a row, the running maximum; the first one starts the clock."""
     root = k.root
@@ -44,7 +44,7 @@ def begin_row(k: Any, row: Any) -> int:
     return ts
 
 
-@njit
+@njit(forceinline=True)
 def close_one(k: Any, fused: Any) -> int:
     """Close the bar that is due next; return BAR_CLOSED when the features saw it."""
     root = k.root
@@ -58,7 +58,7 @@ def close_one(k: Any, fused: Any) -> int:
     return BAR_CLOSED if seen == 1 else 0
 
 
-@njit
+@njit(forceinline=True)
 def apply_one(k: Any, fused: Any, row: Any, ts: int) -> int:
     """Apply one row of any kind at kernel time ts; return what changed."""
     root = k.root

@@ -58,7 +58,7 @@ def view(state):
     )
 
 
-@njit(cache=CACHE)
+@njit(forceinline=True)
 def read_features(k, out):
     """Write the features of spec 0."""
     m = k.markets[0]
