@@ -9,7 +9,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One tradable thing on one venue.
 
     `tick`, `lot` and `min_notional` are decimal strings, so that they are exact; `has` names the
-    data that the tape holds of it: quotes, quote_sizes, trades, trade_sides, depth, bars.
+    data that the tape holds of it: quotes, quote_sizes, trades, trade_sides, depth, bars, and
+    bar_quotes where the bars have bids and asks of their own.
     """
 
     venue: str

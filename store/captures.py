@@ -71,8 +71,8 @@ class CaptureFeed:
         if self.source.venue not in FORMATS:
             known = ", ".join(sorted(FORMATS)) or "none"
             raise DataError(
-                f"{self.source.path}: no wire decoder for the venue {self.source.venue}; "
-                f"known: {known}; others take Parquet and CSV only"
+                f"{self.source.path}: no wire decoder for the venue {self.source.venue}; known: "
+                f"{known} (lab.py data import --venue says it); others take Parquet and CSV only"
             )
         self._format = FORMATS[self.source.venue]
         self._decoder: WireDecoder | None = None

@@ -69,7 +69,11 @@ class Conversion:
         by_receive = self._by_receive()
         shifts = self._offsets()
         instruments = [self._instrument(number, shifts) for number in order]
-        made = [one.symbol for one in instruments if "bars" in one.has and "quotes" not in one.has]
+        made = [
+            one.symbol
+            for one in instruments
+            if "bars" in one.has and not {"quotes", "bar_quotes"} & set(one.has)
+        ]
         if made:
             self.notes.append(
                 f"quotes of {', '.join(made)} are made from bars: spread "
@@ -107,7 +111,7 @@ class Conversion:
             elif feed.learnt.backward:
                 how = "sorted" if feed.learnt.disordered else "kept in the order of the file"
                 self.notes.append(
-                    f"{feed.source.path.name}: {feed.learnt.backward} rows step back in time, {how}"
+                    f"{feed.source.path.name}: {_rows(feed.learnt.backward)} back in time, {how}"
                 )
         found = {symbol for _, symbol in self.registry.names}
         missing = [symbol for symbol in self.options.symbols if symbol not in found]
@@ -245,6 +249,11 @@ class _Finish:
             size_notional=self._size_notional,
         )
         return rows
+
+
+def _rows(count: int) -> str:
+    """Write a number of rows that go."""
+    return f"{count:,} rows go" if count != 1 else "one row goes"
 
 
 def _in_order(captures: list[Source]) -> list[Source]:

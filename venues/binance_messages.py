@@ -219,7 +219,7 @@ class MessageDecoder:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             self.skipped["no JSON"] += 1
         except KeyError:
-            self.skipped["unknown symbol"] += 1
+            self.skipped["symbol not asked for"] += 1
         else:
             if kind.e in _IGNORED:
                 self.skipped[f"{kind.e} is not used"] += 1

@@ -35,6 +35,8 @@ from engine.limits import (
 )
 from engine.market import BOOK_SLOTS, MARKET
 
+BARS_ONLY = {"bars", "bar_quotes"}  # no data but bars: orders wait for the next open
+
 
 class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     """The settings the kernel itself needs; times in ns, jump as a share."""
@@ -134,7 +136,7 @@ class KernelState:
         x["half_spread"] = rules.half_spread
         x["best_buy"], x["best_sell"] = NO_BUY, NO_SELL
         x["stop_below"], x["stop_above"] = NO_BUY, NO_SELL
-        x["waits_for_open"] = int(set(instrument.has) <= {"bars"})
+        x["waits_for_open"] = int(set(instrument.has) <= BARS_ONLY)
         b["mode"] = bar_source(instrument)
         b["row_interval_ns"] = instrument.bar_interval_ns
         b["last_close"] = np.nan
@@ -226,7 +228,7 @@ class KernelState:
 def touch_source(instrument: Instrument) -> TouchFrom:
     """Return which rows set the touch: quotes where there are any, else depth, else trades."""
     has = instrument.has
-    if "quotes" in has or set(has) <= {"bars"}:
+    if "quotes" in has or set(has) <= BARS_ONLY:
         return TouchFrom.QUOTES
     return TouchFrom.DEPTH if "depth" in has else TouchFrom.TRADES
 
