@@ -3,8 +3,8 @@
     python -m benchmarks.ours --mode model --batch 1024
 
 Modes: noop (the engine without slots), features (ten features, read each 10th event), model (+ the
-MLP, all advice below the threshold), trade (+ orders outside the band), force (+ an order after each
-inference), depth (12 features at each packet of level-two rows), depth-noop. Everything from
+MLP, all advice below the threshold), trade (+ orders outside the band), force (+ an order after
+each inference), depth (12 features at each packet of level-two rows), depth-noop. Everything from
 `noop` on except `features` and the depth modes is a whole replay: run folder, audit with its
 writer, paper matching. The time is that of the replay's loop, writer's thread included.
 """
