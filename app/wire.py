@@ -1,6 +1,7 @@
 """The composition root: from settings and a tape to a pipeline that is ready to run."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -206,10 +207,10 @@ def _build_money(parts: Parts) -> None:
     ticks = [grid.tick for grid in grids]
     functions = GateKernel(
         lambda at: mids[at * width + mid_at] / ticks[at],
-        lambda request: kernel.gate_check(address, request),
-        lambda *args: kernel.gate_fill(address, *args),
-        lambda *args: kernel.gate_end(address, *args),
-        lambda model, amount: kernel.gate_rest(address, model, amount),
+        partial(kernel.gate_check, address),
+        partial(kernel.gate_fill, address),
+        partial(kernel.gate_end, address),
+        partial(kernel.gate_rest, address),
     )
     may_trade = [serving.may_trade for serving in parts.models]
     parts.gate = Gate(record, parts.portfolio, may_trade, functions, settings.risk.reduce_to_fit)
@@ -220,25 +221,25 @@ def _build_desk(parts: Parts) -> None:
     address, words = state.address, state.words
     latency = paper.decision_latency_ms + paper.order_latency_ms
     venue = PaperVenue(
-        lambda *args: kernel.place(address, *args),
-        lambda order_id, ts: kernel.cancel(address, order_id, ts),
+        partial(kernel.place, address),
+        partial(kernel.cancel, address),
         lambda: words[NOW],
         int(latency * NS_PER_MS),
         int(paper.cancel_latency_ms * NS_PER_MS),
     )
     protection = Protection(
-        lambda *args: kernel.protect(address, *args),
-        lambda trigger: kernel.unprotect(address, trigger),
+        partial(kernel.protect, address),
+        partial(kernel.unprotect, address),
     )
     parts.recorder = Recorder(
-        lambda *args: kernel.push(address, *args), parts.audit, lambda: words[NOW]
+        partial(kernel.push, address), parts.audit, lambda: words[NOW]
     )
     parts.desk = FillDesk(
         state,
         parts.portfolio,
         (parts.gate, venue, protection),
         parts.recorder,
-        lambda *args: kernel.gate_expose(address, *args),
+        partial(kernel.gate_expose, address),
     )
 
 
