@@ -156,15 +156,21 @@ class PaperReference:
             for side in (self.bids, self.asks):
                 side.levels.clear()
                 side.level_taken.clear()
-        self.has_book = True
+            self.has_book = True
         for side, tick, size in changes:
             of = self.bids if side > 0 else self.asks
             of.levels[tick] = size
             of.level_taken[tick] = 0
-            if size == 0:
+            if not size:
                 del of.levels[tick]
         if self.touch_from_depth:
             self._touch_from_book()
+
+    def gap(self, book_only: bool) -> None:
+        """Distrust what a gap has torn: the book alone, or the touch too."""
+        self.has_book = False
+        if not book_only or self.touch_from_depth:
+            self.trusted = False
 
     # --- rules ----------------------------------------------------------------------------------
 
