@@ -41,6 +41,8 @@ def market(n: int = 12_000) -> np.ndarray:
     return merge_rows(quote_rows({**quotes, "ts_event": quotes["ts"]}), trade_rows(trades))
 
 
+@pytest.mark.slow  # compiles a whole kernel of its own: a minute of processor time
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("cadence", "after"), [("quote", "quote"), ("bar:1m", "bar")])
 def test_the_trading_kernel_and_the_batch_give_the_same_rows(
     tmp_path: Path, cadence: str, after: str
