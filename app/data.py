@@ -37,8 +37,8 @@ def _add_import(below: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser = below.add_parser(
         "import",
         help="Parquet, CSV(.gz) and wire captures into a data folder",
-        description="Read Parquet, CSV(.gz), candles in JSON and wire captures (.jsonl.gz) of one "
-        "instrument, merge them by time, and write OUT/<venue>/<SYMBOL>/<kind>/*.parquet.",
+        description="Read Parquet, CSV(.gz), candles in JSON and wire captures (.jsonl.gz) of\n"
+        "one instrument, merge them by time, and write DIR/<venue>/<SYMBOL>/<kind>/.",
         epilog=EPILOG,
     )
     parser.add_argument("--venue", required=True, metavar="V", help="such as binance_spot")

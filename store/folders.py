@@ -9,6 +9,7 @@ import msgspec
 
 from engine.errors import DataError
 from engine.instruments import Instrument, split_symbol
+from engine.wire_formats import FORMATS
 from store.columns import KINDS, match
 from store.feeds import Source
 from store.tables import TABLE_SUFFIXES, Table
@@ -92,8 +93,12 @@ def _walk(folder: Path, found: Found) -> None:
             tables.append(describe(path))
         else:
             ignored += 1
-    if tables and wires:
+    known = [one for one in wires if one.venue in FORMATS]
+    if tables:
         ignored += len(wires)
+    elif known:
+        ignored += len(wires) - len(known)
+        wires = known
     found.sources += tables or wires
     if not tables and not wires:
         raise DataError(
@@ -122,7 +127,7 @@ def describe(path: Path) -> Source:
     above = parent.parent.name
     if not (venue and symbol) and kind in KINDS and _SYMBOL.match(above) and len(above) > 1:
         venue, symbol = parent.parent.parent.name, above
-    if not wire and (kind == "bars" or not symbol) and _lists_symbols(path):
+    if not wire and _lists_symbols(path):
         symbol = ""
     return Source(path, venue or _UNKNOWN_VENUE, symbol, kind)
 
