@@ -98,11 +98,13 @@ def queue_ahead(k, o):  # type: ignore[no-untyped-def]
         if np.isnan(size):
             size = x["assumed_notional"] / (m["bid"] if buying else m["ask"])
         return size
-    if x["book_ready"] == 1:
+    farthest = x["min_book_tick"] if buying else x["max_book_tick"]
+    known = farthest > 0 and (o["price_tick"] - farthest) * o["side"] >= 0
+    if x["book_ready"] == 1 and known:
         sizes = book_floats(m["bid_book"] if buying else m["ask_book"])
         ticks = book_ticks(x["bid_ticks"] if buying else x["ask_ticks"])
         return size_at(sizes, ticks, o["price_tick"])
-    return np.inf  # nobody knows: only a trade through the price fills it
+    return np.inf  # nobody knows: only a trade through the price fills it, until it is the touch
 
 
 @njit

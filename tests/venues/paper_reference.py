@@ -65,6 +65,7 @@ class Side:
     touch_taken: int = 0
     levels: dict[int, Fraction] = field(default_factory=dict)
     level_taken: dict[int, int] = field(default_factory=dict)
+    farthest: int | None = None  # the book is known as far as this price
 
 
 class PaperReference:
@@ -156,9 +157,12 @@ class PaperReference:
             for side in (self.bids, self.asks):
                 side.levels.clear()
                 side.level_taken.clear()
+                side.farthest = None
             self.has_book = True
         for side, tick, size in changes:
             of = self.bids if side > 0 else self.asks
+            if size and (of.farthest is None or (tick - of.farthest) * side < 0):
+                of.farthest = tick
             of.levels[tick] = size
             of.level_taken[tick] = 0
             if not size:
@@ -261,13 +265,16 @@ class PaperReference:
             order.queue = Fraction(0)
         elif better == 0:
             order.queue = self.assumed_lots(own.tick) if own.size is None else own.size
-        elif self.has_book:
+        elif self.has_book and self._is_known(order, own):
             order.queue = own.levels.get(order.price, Fraction(0))
         else:
             order.queue = UNKNOWN_QUEUE
         self.rested += 1
         order.rested = self.rested
         self._say(ACK, order, order.left, order.price, MAKER, NONE)
+
+    def _is_known(self, order: Resting, own: Side) -> bool:
+        return own.farthest is not None and (order.price - own.farthest) * order.side >= 0
 
     # --- bookkeeping ----------------------------------------------------------------------------
 

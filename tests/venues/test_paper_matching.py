@@ -329,6 +329,22 @@ def test_queue_before_fill_and_no_fill_on_touch(kernel):
     assert [e[:4] for e in twins.agree()[1:]] == [(2, mine, 1, BASE), (2, mine, 3, BASE)]
 
 
+def test_beyond_the_known_book_nobody_knows_the_queue(kernel):
+    """Only a trade through such a price fills it, or its becoming the touch."""
+    twins = Twins(kernel, ("trades", "trade_sides", "depth"))
+    book = [(1, BASE - 1, Fraction(9)), (1, BASE - 3, Fraction(2)), (-1, BASE, Fraction(5))]
+    twins.depth(1, book, snapshot=True)
+    known = twins.place(1, GTC, 4, BASE - 2, 1)  # inside: no level, nobody ahead
+    deep = twins.place(1, GTC, 4, BASE - 4, 1)
+    twins.trade(2, BASE - 2, Fraction(3), -1)
+    twins.trade(1, BASE - 4, Fraction(50), -1)
+    assert [e[:3] for e in twins.agree() if e[0] == 2] == [(2, known, 3), (2, known, 1)]
+    twins.depth(1, [(1, BASE - 1, Fraction(0)), (1, BASE - 3, Fraction(0)),
+                    (1, BASE - 4, Fraction(6))])  # fmt: skip
+    twins.trade(1, BASE - 4, Fraction(8), -1)
+    assert [e[:3] for e in twins.agree() if e[0] == 2][2:] == [(2, deep, 2)]
+
+
 def test_market_orders_of_bars_alone_fill_at_the_next_open(kernel):
     """A bar's close fills nothing; the open of the next one does, on its assumed touch."""
     venue = KernelVenue(kernel, ("bars",))
