@@ -80,7 +80,7 @@ DEMOS = (
         recipe="tick_mlp",
         spec="tick_mlp",
         cadence="every:250ms",
-        market={"symbols": 2, "hours": 48.0, "seed": 1102, "predictability": 0.5},
+        market={"symbols": 2, "hours": 168.0, "seed": 1102, "predictability": 0.7},
         settings={
             "cadence_ms": 250,
             "horizon_ms": 10_000,
