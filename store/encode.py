@@ -142,7 +142,7 @@ def trade_sides(columns: Columns, length: int) -> np.ndarray:
         return np.zeros(length, np.int8)
     column = columns["side"]
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return np.sign(number(columns, "side", length, 0.0)).astype(np.int8)
+        return np.sign(np.nan_to_num(number(columns, "side", length, 0.0))).astype(np.int8)
     text = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), "")))
     buy = pc.is_in(text, pa.array(["buy", "b", "bid", "1", "+1", "1.0", "buyer"]))
     sell = pc.is_in(text, pa.array(["sell", "s", "ask", "-1", "-1.0", "seller"]))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -167,7 +168,8 @@ class TableFeed:
         for columns in self._table.batches(self.fields):
             columns, numbers = with_numbers(columns, self.source, registry)
             if len(numbers):
-                rows = encode(columns, path, dropped)
+                with one_line(path):
+                    rows = encode(columns, path, dropped)
                 rows["instrument"] = numbers[rows["check"]]
                 rows["check"] = 0
                 yield rows
@@ -253,7 +255,8 @@ class BarFeed:
         for columns in self._table.batches(self.fields):
             columns, numbers = with_numbers(columns, self.source, registry)
             if len(numbers):
-                bars = bar_rows.read_bars(columns, numbers, self.source.path, dropped)
+                with one_line(self.source.path):
+                    bars = bar_rows.read_bars(columns, numbers, self.source.path, dropped)
                 # Files that list one symbol after the other are in order within a batch only so.
                 yield bars if self.source.symbol else bars[np.argsort(bars["ts"], kind="stable")]
 
@@ -272,6 +275,16 @@ def open_feed(source: Source) -> TableFeed | BarFeed:
             f"size, flags or ids) nor bars (open, high, low, close); found {', '.join(table.names)}"
         )
     return BarFeed(source, table) if kind == "bars" else TableFeed(source, table, kind)
+
+
+@contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """Turn what a column of an impossible type raises into one line."""
+    try:
+        yield
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: a column cannot be read ({reason})") from None
 
 
 def learn_market(rows: np.ndarray, registry: Registry) -> None:

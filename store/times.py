@@ -82,7 +82,7 @@ def _dates(numbers: np.ndarray) -> np.ndarray:
 
 def _scaled_floats(numbers: np.ndarray) -> np.ndarray:
     """Scale floats to nanoseconds; float64 seconds are good to a microsecond, no further."""
-    numbers = np.nan_to_num(numbers, nan=0.0, posinf=0.0, neginf=0.0)
+    numbers = np.clip(np.nan_to_num(numbers, nan=0.0), -1.0, 9e18)
     if len(numbers) == 0:
         return numbers.astype(np.int64)
     factor = _factor(float(np.abs(numbers).max()))
