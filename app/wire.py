@@ -231,9 +231,7 @@ def _build_desk(parts: Parts) -> None:
         partial(kernel.protect, address),
         partial(kernel.unprotect, address),
     )
-    parts.recorder = Recorder(
-        partial(kernel.push, address), parts.audit, lambda: words[NOW]
-    )
+    parts.recorder = Recorder(partial(kernel.push, address), parts.audit, lambda: words[NOW])
     parts.desk = FillDesk(
         state,
         parts.portfolio,
