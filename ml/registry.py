@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -176,7 +177,9 @@ def verify(root: Path, model_id: str = "", version: str = "") -> list[Finding]:
     """
     view = View(root)
     if model_id:
-        view.find(model_id, version or view_versions(view, model_id)[0])
+        known = any(entry.model_id == model_id for entry in view.registry.entries)
+        if version or not known:
+            view.find(model_id, version or "production")
     found = []
     for entry in view.registry.entries:
         if (model_id and entry.model_id != model_id) or (
@@ -189,12 +192,6 @@ def verify(root: Path, model_id: str = "", version: str = "") -> list[Finding]:
         except ModelRefused as error:
             found.append(Finding(entry, error.code, str(error)))
     return found
-
-
-def view_versions(view: View, model_id: str) -> list[str]:
-    """Return the versions of one model, in the order of registration; [""] where there is none."""
-    own = [e.version for e in view.registry.entries if e.model_id == model_id]
-    return own or [""]
 
 
 def next_version(root: Path, model_id: str) -> str:
@@ -251,6 +248,9 @@ def register(
     """
     for name in (entry.model_id, entry.version):
         check_name(name, "model id or version")
+    if entry.version in get_args(Status):
+        text = f"version {entry.version!r} is a status, choose another word"
+        raise ModelRefused("model.path", text)
     assert set(files) == set(FILES), sorted(files)
     hashes = {name: sha256(files[name]) for name in FILES}
     entry = msgspec.structs.replace(entry, sha256=hashes["model.onnx"], files=hashes)

@@ -292,6 +292,21 @@ def test_a_bad_candidate_cannot_be_promoted_and_nothing_changes(root):
     assert (root / "registry.json").read_bytes() == before
 
 
+def test_verifying_an_unknown_model_names_the_known(root):
+    with pytest.raises(ModelRefused, match="there are: SignalClassifier, TickMLP"):
+        registry.verify(root, "Nobody")
+    with pytest.raises(ModelRefused, match="it has: 1"):
+        registry.verify(root, "TickMLP", "8")
+    assert [f.entry.name for f in registry.verify(root, "TickMLP")] == ["TickMLP:1"]
+
+
+def test_a_version_cannot_be_called_like_a_status(root):
+    entry = registry.View(root).find("SignalClassifier")
+    files = {name: (root / FOLDER / name).read_bytes() for name in FILES}
+    with pytest.raises(ModelRefused, match="is a status"):
+        registry.register(root, msgspec.structs.replace(entry, version="production"), files)
+
+
 def test_a_version_is_never_changed(root):
     entry = registry.View(root).find("SignalClassifier")
     files = {name: (root / FOLDER / name).read_bytes() for name in FILES}

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from ml import registry
 from ml.refusal import ModelRefused
@@ -95,6 +96,27 @@ def test_fault_M01_bytes_that_only_the_runtime_refuses(loaded, capfd):
         session.open_session(loaded.model_bytes[:200])
     assert caught.value.code == "model.invalid"
     assert capfd.readouterr() == ("", "")
+
+
+def test_fault_M12_a_graph_that_wants_all_memory_is_refused():
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["mean"], keepdims=0),
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Add", ["z", "mean"], ["y"]),
+    ]
+    tensors = [
+        numpy_helper.from_array(np.array([1 << 40], np.int64), "shape"),
+        numpy_helper.from_array(np.ones((2, 3), np.float32), "w"),
+    ]
+    ports = [helper.make_tensor_value_info(n, 1, ["n", s]) for n, s in (("x", 2), ("y", 3))]
+    graph = helper.make_graph(nodes, "huge", ports[:1], ports[1:], initializer=tensors)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    arrays = {"x": np.zeros((1, 2), np.float32), "y": np.zeros((1, 3), np.float32)}
+    with pytest.raises(ModelRefused) as caught:
+        OrtModel(made.SerializeToString(), **arrays)
+    assert caught.value.code in ("model.invalid", "runtime.failed")
 
 
 def test_a_missing_feature_gives_no_number_from_the_network(root):
