@@ -93,7 +93,7 @@ class TapeWriter:
         Args:
             rows: ROW[n]; the last one carries LAST. `check` is filled in on the tape, not here.
         Raises:
-            RunError: no space for the next segment.
+            RunError: no space for the next segment, or a packet longer than one.
         """
         assert rows.dtype == ROW
         if len(rows) == 0:
@@ -105,7 +105,10 @@ class TapeWriter:
             room = self._segment.room
             stop = len(rows) if len(rows) - start <= room else _packet_end(rows, start, room)
             if stop == start:
-                assert self._segment.head > 0, "a packet is longer than a segment"
+                if self._segment.head == 0:
+                    raise RunError(
+                        f"{self._folder}: a packet is longer than {self._segment_rows} rows"
+                    )
                 self._next_segment()
                 continue
             for k in range(start, stop, STRIDE_ROWS):

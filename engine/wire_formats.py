@@ -26,6 +26,10 @@ class DepthIdsOf(Protocol):
     def snapshot(self) -> bool:
         """Whether it is a full book."""
 
+    @property
+    def instrument(self) -> int:
+        """Index of the instrument."""
+
 
 class WireDecoder(Protocol):
     """Decode one message into rows; implemented by venues/*/decode.py."""

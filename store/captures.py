@@ -7,10 +7,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from engine.book_sync import GapReason
 from engine.errors import DataError
@@ -18,8 +19,9 @@ from engine.instruments import split_symbol
 from engine.row_arrays import copy_rows, join_rows
 from engine.rows import ROW, ROW_BYTES
 from engine.wire_formats import FORMATS, WireDecoder
-from store.depth import PacketSync
+from store.depth import PacketSync, Place
 from store.feeds import Learnt, Registry, Source, learn_market
+from store.times import MAX_NS
 
 BATCH_ROWS = 16_384
 MAX_MESSAGE_ROWS = 40_000  # the largest book a venue sends has 2 x 5,000 levels
@@ -28,7 +30,7 @@ MAX_MESSAGE_ROWS = 40_000  # the largest book a venue sends has 2 x 5,000 levels
 class Line(msgspec.Struct, gc=False):
     """One line of a capture."""
 
-    recv_ns: int
+    recv_ns: Annotated[int, Meta(ge=0, le=MAX_NS)]
     dir: str
     conn: str = ""
     raw: str | None = None
@@ -123,15 +125,13 @@ class CaptureFeed:
             if count < 0:
                 dropped["message: more levels than any venue sends"] += 1
                 continue
-            if count and (depth := decoder.depth) is not None:
+            if (depth := decoder.depth) is not None:
                 found.append(copy_rows(self._buffer[plain:at]))
                 packet = copy_rows(self._buffer[at : at + count])
                 self._note_latency(packet)
-                book = self._books.setdefault(
-                    int(packet["instrument"][0]), PacketSync(self._format.rule)
-                )
-                ids = depth.first_id, depth.last_id, depth.prev_id, depth.snapshot
-                found += book.take(packet, *ids)
+                book = self._books.setdefault(depth.instrument, PacketSync(self._format.rule))
+                place = Place(depth.instrument, line.recv_ns)
+                found += book.take(packet, depth, place)
                 plain = at + count
             at += count
             if at >= BATCH_ROWS:
@@ -195,7 +195,7 @@ def _message(line: Line) -> bytes | None:
     if line.dir not in ("in", "http"):
         return None
     if line.raw is not None:
-        return line.raw.encode()
+        return line.raw.encode(errors="replace")
     if line.raw_b64 is not None:
         try:
             return base64.b64decode(line.raw_b64, validate=True)

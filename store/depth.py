@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from engine.book_sync import CHAINED, FIRST_TO_LAST, BookSync, Delta, GapReason, SyncRule
 from engine.row_arrays import join_rows
 from engine.rows import LAST, ROW, SNAPSHOT, SNAPSHOT_START, Kind
+from engine.wire_formats import DepthIdsOf
 
 NOT_NEEDED = "depth older than the snapshot, or before it"
 UNSYNCED = "depth after the last snapshot was lost"
@@ -64,6 +66,24 @@ def gap_row(
     return rows
 
 
+class Place(NamedTuple):
+    """Whose packet it is, and when it came."""
+
+    instrument: int
+    ts_recv: int
+    ts_event: int = 0
+
+
+class _Ids(NamedTuple):
+    """The ids of a packet in a file."""
+
+    first_id: int
+    last_id: int
+    prev_id: int
+    snapshot: bool
+    instrument: int
+
+
 class PacketSync:
     """The sync of one instrument over packets of rows, with gap rows where the sequence breaks."""
 
@@ -73,24 +93,23 @@ class PacketSync:
         self._last_ts = 0
         self.lost_rows = 0  # rows of packets that were never applied
 
-    def take(
-        self, packet: np.ndarray, first_id: int, last_id: int, prev_id: int, snapshot: bool
-    ) -> list[np.ndarray]:
-        """Take one packet; return what a book must apply now, in order."""
+    def take(self, packet: np.ndarray, ids: DepthIdsOf, place: "Place") -> list[np.ndarray]:
+        """Take one packet, possibly without rows; return what a book must apply now, in order."""
         found: list[np.ndarray] = []
-        if snapshot:
-            found = self.sync.on_snapshot(last_id, packet)
+        if ids.snapshot:
+            found = self.sync.on_snapshot(ids.last_id, packet)
         else:
-            applied = self.sync.on_delta(Delta(first_id, last_id, prev_id, packet))
+            delta = Delta(ids.first_id, ids.last_id, ids.prev_id, packet)
+            applied = self.sync.on_delta(delta)
             found = [] if applied is None else [applied]
         if found:
-            last = found[-1][-1]
-            self._last_ts = int(last["ts_recv"] or last["ts_event"])
+            self._last_ts = place.ts_recv or place.ts_event
         if self.sync.gap is not None:
-            index, recv, event = (
-                int(packet[name][0]) for name in ("instrument", "ts_recv", "ts_event")
+            found.append(
+                gap_row(
+                    place.instrument, self.sync.gap, self._last_ts, place.ts_recv, place.ts_event
+                )
             )
-            found.append(gap_row(index, self.sync.gap, self._last_ts, recv, event))
         return found
 
     def lose(self, reason: GapReason, instrument: int, ts_recv: int) -> list[np.ndarray]:
@@ -156,7 +175,8 @@ def _one_by_one(rows: np.ndarray, packets: PacketSync) -> list[np.ndarray]:
         packet = rows[start:end]
         head = packet[0]
         snapshot = bool(head["flags"] & SNAPSHOT)
-        ids = int(head["i4"]), int(head["i3"]), int(head["i2"])
-        found += packets.take(packet, *ids, snapshot)
+        number, recv, event = (int(head[name]) for name in ("instrument", "ts_recv", "ts_event"))
+        ids = _Ids(int(head["i4"]), int(head["i3"]), int(head["i2"]), snapshot, number)
+        found += packets.take(packet, ids, Place(number, recv, event))
         start = end
     return found

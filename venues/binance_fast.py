@@ -56,20 +56,19 @@ class FastParser:
         self._state["index"][slot] = instrument + 1
         self._room -= 1
 
-    def found(self) -> tuple[int, int, int, int]:
-        """Return (0 no depth, 1 update, 2 full book; first, last and previous id)."""
-        _, _, found, first_id, last_id, prev_id, _ = self._words
-        return found, first_id, last_id, prev_id
+    def found(self) -> tuple[int, int, int, int, int]:
+        """Return (0 no depth, 1 update, 2 full book; first, last and previous id; instrument)."""
+        _, _, found, first_id, last_id, prev_id, instrument = self._words
+        return found, first_id, last_id, prev_id, instrument
 
     def no_depth(self) -> None:
         """Note that the message decoded last is no depth."""
         self._words[2] = 0
 
-    def note_depth(self, found: int, first_id: int, last_id: int, prev_id: int) -> None:
+    def note_depth(self, found: int, ids: tuple[int, int, int], instrument: int) -> None:
         """Note the ids of the packet decoded last."""
-        self._words[2], self._words[3], self._words[4], self._words[5] = (
-            found, first_id, last_id, prev_id,
-        )  # fmt: skip
+        for at, value in enumerate((found, *ids, instrument), start=2):
+            self._words[at] = value
 
 
 def _gives_up(message: int, place: int, ts_recv: int, state: int) -> int:

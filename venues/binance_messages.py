@@ -100,6 +100,7 @@ class DepthIds(NamedTuple):
     last_id: int
     prev_id: int
     snapshot: bool
+    instrument: int
 
 
 def _decoder(kind: type) -> msgspec.json.Decoder:
@@ -149,9 +150,11 @@ class MessageDecoder:
 
     @property
     def depth(self) -> DepthIds | None:
-        """Ids of the packet written last; None if it is no depth."""
-        found, first_id, last_id, prev_id = self._fast.found()
-        return DepthIds(first_id, last_id, prev_id, found == 2) if found else None
+        """Ids of the depth message decoded last, also of one without levels; None if it is none."""
+        found, first_id, last_id, prev_id, instrument = self._fast.found()
+        if not found:
+            return None
+        return DepthIds(first_id, last_id, prev_id, found == 2, instrument)
 
     def _bound(self) -> Callable[..., int]:
         """Return decode_into as a closure: a method costs 100 ns more a message."""
@@ -267,14 +270,14 @@ class MessageDecoder:
     def _update(self, m: Update, buffer: memoryview, at: int, ts_recv: int) -> int:
         """Write the DEPTH rows of an update: bids, then asks."""
         index = self._index(m.s)
-        self._fast.note_depth(1, m.U, m.u, m.pu)
+        self._fast.note_depth(1, (m.U, m.u, m.pu), index)
         head = (m.T or m.E, ts_recv, index, 0)
         return self._levels(head, (m.b, m.a), (m.pu, m.u, m.U), buffer, at)
 
     def _book(self, m: Book, symbol: str, buffer: memoryview, at: int, ts_recv: int) -> int:
         """Write the DEPTH rows of a full book."""
         index = self._index(symbol)
-        self._fast.note_depth(2, m.lastUpdateId, m.lastUpdateId, -1)
+        self._fast.note_depth(2, (m.lastUpdateId, m.lastUpdateId, -1), index)
         head = (m.T or m.E, ts_recv, index, SNAPSHOT)
         ids = -1, m.lastUpdateId, m.lastUpdateId
         return self._levels(head, (m.bids, m.asks), ids, buffer, at)

@@ -28,6 +28,7 @@ STATE = np.dtype(
         ("first_id", "i8"),
         ("last_id", "i8"),
         ("prev_id", "i8"),
+        ("instrument", "i8"),
         ("header", "i8"),  # bytes before the characters of a bytes object
         ("kind", "i8"),  # address of the type `bytes`: an object of another type is never read
         ("names", "u8", (MAX_SYMBOLS, SYMBOL_WORDS)),
@@ -288,6 +289,7 @@ def _update(text, at, state, words, floats, room, ts_recv):  # type: ignore[no-u
     state["first_id"] = first_id
     state["last_id"] = last_id
     state["prev_id"] = prev_id
+    state["instrument"] = state["index"][slot] - 1
     header = (state["index"][slot] - 1) | _DEPTH_WORD
     tick = state["tick"][slot]
     fixed = (_nanoseconds(stamp), ts_recv, header | (1 << 24), prev_id, last_id, first_id, tick)

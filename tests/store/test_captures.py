@@ -90,3 +90,25 @@ def test_a_reconnect_inside_a_capture_forgets_the_book(tmp_path: Path) -> None:
     rows = rows_of(tape_of(tmp_path, path))
     assert ids(rows) == [("DEPTH", 4), ("DEPTH", 5), ("GAP", 0), ("DEPTH", 6), ("DEPTH", 7)]
     assert rows[rows["kind"] == Kind.GAP]["i2"][0] == 3
+
+
+def test_an_update_without_levels_counts_for_the_sequence(tmp_path: Path) -> None:
+    empty = update(6, 6).replace('["100.0","1"]', "").replace('["101.0","6"]', "")
+    path = capture(tmp_path / "binance_spot_BTCUSDT.jsonl.gz",
+                   book(4), update(5, 5), empty, update(7, 7), empty.replace("6", "9"),
+                   update(10, 10))  # fmt: skip
+    rows = rows_of(tape_of(tmp_path, path))
+    assert ids(rows) == [("DEPTH", 4), ("DEPTH", 5), ("DEPTH", 7), ("GAP", 0)]
+
+
+def test_lines_with_impossible_stamps_and_letters_are_counted(tmp_path: Path) -> None:
+    path = capture(tmp_path / "binance_spot_BTCUSDT.jsonl.gz", book(4), update(5, 5))
+    lines = gzip.decompress(path.read_bytes())
+    for stamp in ("-1", "1e400", "9" * 40, "true"):
+        lines += f'{{"recv_ns":{stamp},"dir":"in","conn":"x","raw":"{{}}"}}\n'.encode()
+    lines += b'{"recv_ns":5,"dir":"in","conn":"x","raw":"\\ud800"}\n'
+    lines += b'{"recv_ns":5,"dir":"in","conn":"x","raw_b64":"***"}\n'
+    path.write_bytes(gzip.compress(lines))
+    tape = tape_of(tmp_path, path)
+    assert ids(rows_of(tape)) == [("DEPTH", 4), ("DEPTH", 5)]
+    assert sum(tape.info.dropped.values()) == 5

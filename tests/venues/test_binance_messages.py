@@ -95,9 +95,9 @@ def test_depth_is_one_packet_of_bids_then_asks(envelope: bool) -> None:
     assert rows["i2"].tolist() == [24, 22, 26]
     assert set(rows["i3"].tolist()) == {160}
     assert set(rows["i4"].tolist()) == {157}
-    assert decoder.depth == (157, 160, -1, False)
+    assert decoder.depth == (157, 160, -1, False, 3)
     decoder, rows = decode(FUTURE_UPDATE)
-    assert decoder.depth == (157, 160, 149, False)
+    assert decoder.depth == (157, 160, 149, False, 3)
     assert rows["i2"].tolist() == [149, 149], "the id before stands there while no tick is known"
     assert rows["ts_event"][0] == 123456788_000_000
 
@@ -105,7 +105,7 @@ def test_depth_is_one_packet_of_bids_then_asks(envelope: bool) -> None:
 def test_a_bare_book_takes_the_symbol_it_is_given() -> None:
     decoder, rows = decode(BOOK, symbol="BNBBTC")
     assert rows["flags"].tolist() == [SNAPSHOT | SNAPSHOT_START, SNAPSHOT, SNAPSHOT | LAST]
-    assert decoder.depth == (160, 160, -1, True)
+    assert decoder.depth == (160, 160, -1, True, 3)
     decoder, rows = decode(BOOK)
     assert len(rows) == 0
     assert decoder.skipped == {"symbol not asked for": 1}
