@@ -43,7 +43,7 @@ class FastParser:
     def learn(self, symbol: str, instrument: int, tick: float) -> None:
         """Remember a symbol that a mapping has resolved."""
         name = symbol.encode()
-        if self._room == 0 or not 0 < len(name) <= SYMBOL_BYTES:
+        if self.parse is _gives_up or self._room == 0 or not 0 < len(name) <= SYMBOL_BYTES:
             return
         words = np.frombuffer(name.ljust(SYMBOL_BYTES, b"\0"), np.uint64)
         slot = int(self._kernel.symbol_slot(*words))

@@ -1,6 +1,9 @@
 """Decoding Binance messages: right rows, and nothing that a venue sends raises."""
 
 import json
+import os
+import subprocess
+import sys
 
 import msgspec
 import numpy as np
@@ -299,3 +302,22 @@ def test_the_fast_parser_agrees_with_msgspec_or_gives_up(
     assert slow._slowly(message, memoryview(expected.view(np.uint8)), 0, 77, "") == count
     assert rows[:count].tobytes() == expected[:count].tobytes()
     assert fast.depth == slow.depth
+
+
+def test_without_machine_code_everything_goes_through_msgspec() -> None:
+    code = (
+        "from tests.venues.test_binance_messages import *\n"
+        "for message in ALL:\n"
+        "    decoder, rows = decode(message, symbol='BNBBTC', tick=0.01)\n"
+        "    print(rows.tobytes().hex(), decoder.depth)\n"
+    )
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for disabled in ("0", "1")
+    ]  # fmt: skip
+    assert printed[0] == printed[1]
+    assert len(printed[0].splitlines()) == len(ALL)
