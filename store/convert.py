@@ -123,8 +123,9 @@ class Conversion:
         if missing:
             there = {symbol for _, symbol in self.registry.names} | self.registry.passed_over
             known = f"; there is {', '.join(sorted(there)[:20])}" if there else ""
-            count = len(self.sources)
-            raise DataError(f"no data of {', '.join(missing)} in {count} files{known}")
+            more = f" and {len(self.sources) - 1} more" if len(self.sources) > 1 else ""
+            where = f"{self.sources[0].path}{more}"
+            raise DataError(f"{where}: no data of {', '.join(missing)}{known}")
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
         raise DataError(f"{self.sources[0].path}: no usable row ({reasons or 'it is empty'})")
 
