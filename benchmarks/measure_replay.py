@@ -80,7 +80,7 @@ def run_turns(rounds: int) -> tuple[Turns, str]:
         if nautilus is not None:
             found |= {f"peer {m}": _peer(nautilus, ["--mode", m]) for m in ("model", "force")}
         if HFTBACKTEST.installed:
-            found["peer depth"] = _peer(HFTBACKTEST, ["--mode", "features", "--repeats", "1"])
+            found["peer depth"] = _peer(HFTBACKTEST, ["--mode", "features"])
         if k > 0:  # the first turn compiles and warms up
             for name, result in found.items():
                 turns.add(name, result)
