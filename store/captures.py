@@ -5,7 +5,7 @@ import gzip
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -70,6 +70,7 @@ class CaptureFeed:
         self.source = sources[0]
         self.learnt = Learnt()
         self._sources = sources
+        self.on_share: Callable[[float], None] = lambda share: None
         if self.source.venue not in FORMATS:
             known = ", ".join(sorted(FORMATS)) or "none"
             raise DataError(
@@ -83,11 +84,17 @@ class CaptureFeed:
         self._books: dict[int, PacketSync] = {}
         self._connections: set[str] = set()
 
+    @property
+    def paths(self) -> list[Path]:
+        """Return the files it reads."""
+        return [one.path for one in self._sources]
+
     def learn(self, registry: Registry, dropped: Counter[str]) -> None:
         """Decode the files, keep the rows in the scratch file, and learn from them."""
         decoder = self._format.decoder(_Symbols(self.source.venue, registry))
         self._decoder = decoder
-        for source in self._sources:
+        for number, source in enumerate(self._sources):
+            self.on_share(number / len(self._sources))
             for rows in self._decoded(source, decoder, dropped):
                 self.learnt.add(rows)
                 learn_market(rows, registry)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -103,8 +104,10 @@ class Conversion:
             known = self.known.get((feed.source.venue, feed.source.symbol))
             if isinstance(feed, BarFeed) and known is not None:
                 feed.interval_ns = known.bar_interval_ns
+            size = sum(path.stat().st_size for path in feed.paths)
+            feed.on_share = partial(self._read, done, size, total)
             feed.learn(self.registry, self.dropped)
-            done += feed.source.path.stat().st_size
+            done += size
             self.progress("reading", min(done, total), total)
             if feed.learnt.rows == 0 and not isinstance(feed, CaptureFeed):
                 self.notes.append(f"{feed.source.path.name}: no row of it is used")
@@ -117,6 +120,10 @@ class Conversion:
         missing = [symbol for symbol in self.options.symbols if symbol not in found]
         if missing or not found:
             self._refuse(missing)
+
+    def _read(self, done: int, size: int, total: int, share: float) -> None:
+        """Report the reading of one file."""
+        self.progress("reading", min(done + int(size * share), total), total)
 
     def _refuse(self, missing: Sequence[str]) -> NoReturn:
         """Say which instruments were not found, and which there are."""

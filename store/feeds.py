@@ -1,7 +1,7 @@
 """Read one source file as batches of tape rows, again and again, and learn what it holds."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +116,7 @@ class Feed(Protocol):
 
     source: Source
     learnt: Learnt
+    on_share: Callable[[float], None]
 
     def learn(self, registry: Registry, dropped: Counter[str]) -> None:
         """Read the file once: instruments, grids, times. Counts what is insane."""
@@ -140,8 +141,16 @@ class TableFeed:
         if source.symbol:
             self.fields.pop("symbol", None)
         self.rule = rule_of(self.fields)
+        self.on_share: Callable[[float], None] = (
+            _unseen  # told how much of the file the first pass has read
+        )
         self._table = table
         self._registry: Registry | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the file it reads."""
+        return [self.source.path]
 
     def learn(self, registry: Registry, dropped: Counter[str]) -> None:
         """Read the file once."""
@@ -149,6 +158,7 @@ class TableFeed:
         for rows in self._encoded(dropped):
             self.learnt.add(rows)
             learn_market(rows, registry)
+            self.on_share(self._table.share)
 
     def batches(self) -> Iterator[np.ndarray]:
         """Yield its rows, in order of time, depth as whole packets."""
@@ -190,8 +200,16 @@ class BarFeed:
         if source.symbol:
             self.fields.pop("symbol", None)
         self.interval_ns = 0
+        self.on_share: Callable[[float], None] = (
+            _unseen  # told how much of the file the first pass has read
+        )
         self._table = table
         self._registry: Registry | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the file it reads."""
+        return [self.source.path]
 
     def learn(self, registry: Registry, dropped: Counter[str]) -> None:
         """Read the file once; find the interval."""
@@ -200,6 +218,7 @@ class BarFeed:
         quoted = set(bar_rows.QUOTE_FIELDS) <= self.fields.keys()
         for bars in self._bars(dropped):
             steps += bar_rows.steps_of(bars)
+            self.on_share(self._table.share)
             rows = np.zeros(len(bars), ROW)
             rows["ts_recv"] = bars["ts"]
             self.learnt.add(rows)
@@ -275,6 +294,10 @@ def open_feed(source: Source) -> TableFeed | BarFeed:
             f"size, flags or ids) nor bars (open, high, low, close); found {', '.join(table.names)}"
         )
     return BarFeed(source, table) if kind == "bars" else TableFeed(source, table, kind)
+
+
+def _unseen(share: float) -> None:
+    """Report nothing."""
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Table:
             DataError: missing, unreadable, empty, or without columns.
         """
         self.path = path
+        self.share = 0.0  # of the file that the reading in progress has passed, 0 to 1
         name = path.name.lower()
         if not path.is_file():
             raise DataError(f"{path}: no such file")
@@ -73,7 +74,11 @@ class Table:
         """Yield record batches of a Parquet file."""
         # pre_buffer keeps every row group that was read until the file is closed.
         with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
-            yield from file.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=False)
+            done, total = 0, max(file.metadata.num_rows, 1)
+            for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
+                done += batch.num_rows
+                self.share = done / total
+                yield batch
 
     def _csv(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield record batches of a CSV file, all columns as text or float64."""
@@ -90,9 +95,13 @@ class Table:
                 column_types=types, include_columns=wanted, strings_can_be_null=True
             ),
         }
-        with pa.input_stream(str(self.path), compression="detect") as stream:
+        packed = self.path.name.lower().endswith(".gz")
+        with pa.OSFile(str(self.path)) as file:
+            stream = pa.CompressedInputStream(file, "gzip") if packed else file
             with pacsv.open_csv(stream, **options) as reader:
-                yield from reader
+                for batch in reader:
+                    self.share = min(file.tell() / max(file.size(), 1), 1.0)
+                    yield batch
 
     def _json(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield one record batch of a JSON list of candles [time, o, h, l, c, v]."""
