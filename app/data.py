@@ -87,12 +87,12 @@ def main_import(args: argparse.Namespace) -> int:
             make_tape(found, options, scratch / "tape", (), progress)
             tape = Tape.open(scratch / "tape")
             folders = export_tape(tape, args.out, overwrite=args.overwrite, progress=progress)
-        print_tape(tape)
-        print(f"written to {folders[0]}")
     except OSError as error:
         raise UsageError(f"{args.out}: cannot write here ({error.strerror})") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    print_tape(tape)  # its pages stay mapped although the files are gone
+    print(f"written to {folders[0]}")
     return 0
 
 

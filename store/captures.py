@@ -127,7 +127,7 @@ class CaptureFeed:
             message = _message(line)
             if message is None:
                 continue
-            symbol = source.symbol or _symbol_of(line.conn)
+            symbol = _symbol_of(line.conn) or source.symbol
             count = decoder.decode_into(message, buffer, at, line.recv_ns, symbol)
             if count < 0:
                 dropped["message: more levels than any venue sends"] += 1

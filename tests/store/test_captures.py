@@ -112,3 +112,14 @@ def test_lines_with_impossible_stamps_and_letters_are_counted(tmp_path: Path) ->
     tape = tape_of(tmp_path, path)
     assert ids(rows_of(tape)) == [("DEPTH", 4), ("DEPTH", 5)]
     assert sum(tape.info.dropped.values()) == 5
+
+
+def test_a_rest_book_of_another_symbol_is_not_taken_for_ours(tmp_path: Path) -> None:
+    path = capture(tmp_path / "binance_spot_BTCUSDT.jsonl.gz", update(1, 5), book(4), update(6, 6))
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    other = {"recv_ns": START + 9 * MS, "dir": "http", "raw": book(6).replace("100.0", "1.0"),
+             "conn": "https://x/depth?symbol=ETHUSDT&limit=9"}  # fmt: skip
+    path.write_bytes(gzip.compress("\n".join([*lines, json.dumps(other)]).encode()))
+    tape = tape_of(tmp_path, path, symbols=("BTCUSDT",))
+    assert ids(rows_of(tape)) == [("DEPTH", one) for one in (4, 5, 6)]
+    assert tape.info.dropped == {"message: symbol not asked for": 1}
