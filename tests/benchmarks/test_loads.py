@@ -1,4 +1,4 @@
-"""The benchmark loads are what published figures rest on, and both sides do the same work on them."""
+"""The loads are what published figures rest on, and both sides do the same work on them."""
 
 import numpy as np
 import pytest
