@@ -15,12 +15,26 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.fuse import fused_source
+from features.fuse import bound_source, fused_source
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path("artifacts/kernels")
 _ROOT = Path(__file__).resolve().parent.parent
-_EMBEDDED = ("apply", "decide", "run")
+_EMBEDDED = tuple(
+    f"engine.kernel.{name}"
+    for name in ("memory book touch bars fills match triggers records apply decide run ops".split())
+)
+# numba makes machine code of every function it compiles, with all that is inlined in it: parts with
+# one caller are merged into it before that, or the innermost ones would be compiled five times.
+_ONE_CALLER = (
+    "run take_row apply_market mark_market before_row due_before row_time apply_trade apply_quote"
+    " apply_depth apply_bar touch_from_book evaluate decide_due obstacle read_row hold collect"
+    " judge_output count_event hash_row"
+).split()
+_NOT_COMPILED = ("state.py",)  # only holds the memory: its edits need no new kernel
+# Nothing but the entry points is called from Python: wrappers for the rest cost a quarter of the
+# compile time.
+_INNER = "no_cpython_wrapper=True, no_cfunc_wrapper=True"
 _PARTS = (
     "engine/rows.py",
     "engine/market.py",
@@ -39,8 +53,6 @@ from engine.audit_layout import AUDIT
 from engine.kernel.layout import (
     BARS, BATCH, COLLECT, MATCHING, MODEL, ORDER, OUT, ROOT, SLOT, TRIGGER,
 )
-from engine.kernel.memory import pointer
-from engine.kernel.ops import add_trigger, cancel_order, place_order, record, remove_trigger
 from engine.kernel.run import Kernel
 from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT, MAX_TRIGGERS
 from engine.market import MARKET
@@ -198,27 +210,22 @@ def kernel_source(specs: Sequence[FeatureSpec]) -> str:
     digest = hashlib.sha256()
     kernel = sorted((_ROOT / "engine" / "kernel").glob("*.py"))
     for path in [*kernel, *(_ROOT / part for part in _PARTS)]:
-        digest.update(path.read_bytes())
+        if path.name not in _NOT_COMPILED:
+            digest.update(path.read_bytes())
     head = f"\nKERNEL_PARTS = {digest.hexdigest()!r}\n"
     fused = fused_source(specs)
-    embedded = "\n".join(_embed(name) for name in _EMBEDDED)
+    embedded = "\n".join(bound_source(name, _EMBEDDED) for name in _EMBEDDED)
+    for name in _ONE_CALLER:
+        plain, merged = (
+            f"@njit(forceinline=True)\ndef {name}(",
+            f"@njit(inline='always')\ndef {name}(",
+        )
+        assert plain in embedded, f"{name} is no inlined part of the kernel"
+        embedded = embedded.replace(plain, merged)
+    embedded = re.sub(r"^@njit$", f"@njit({_INNER})", embedded, flags=re.MULTILINE)
+    embedded = embedded.replace("@njit(forceinline=True)", f"@njit(forceinline=True, {_INNER})")
     _check_names(fused, embedded)
     return fused + head + embedded + _OUTER
-
-
-def _embed(name: str) -> str:
-    """Return the text of a kernel file, its feature calls bound to the generated functions."""
-    source = (_ROOT / "engine" / "kernel" / f"{name}.py").read_text(encoding="utf-8")
-    own = tuple(f"engine.kernel.{other}" for other in _EMBEDDED)
-    kept = []
-    for node in ast.parse(source).body:
-        imports_own = isinstance(node, ast.ImportFrom) and node.module in own
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if not imports_own and not is_text and not isinstance(node, ast.ClassDef):
-            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-            kept.append("\n".join(source.splitlines()[first - 1 : node.end_lineno]))
-    text = f"\n# --- engine/kernel/{name}.py\n" + "\n\n".join(kept) + "\n"
-    return re.sub(r"\bfused\.(init|on_\w+|read)\(", r"\1(", text)
 
 
 def _check_names(fused: str, embedded: str) -> None:

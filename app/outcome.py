@@ -247,10 +247,10 @@ def _notes(parts: Parts, info: TapeInfo) -> tuple[str, ...]:
     ):
         if count:
             notes.append(f"{int(count):,} {words}")
-    for serving in parts.models:
-        if serving.note:
-            notes.append(serving.note)
-    return tuple(notes)
+    if parts.desk.counts.blocked.get(int(Block.LOT_SIZE)):
+        notes.append("some orders were smaller than one lot (LOT_SIZE): raise the strategy's size")
+    notes += [serving.note for serving in parts.models if serving.note]
+    return tuple(dict.fromkeys(notes))
 
 
 def command_of(argv: list[str]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from app.serving import OUTPUT_KINDS, Serving, parse_cadence
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
 from engine.errors import ConfigError
-from engine.events import HoldReason
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
 from engine.portfolio import NOBODY
@@ -181,13 +180,16 @@ def _output_columns(serving: Serving) -> dict[str, int]:
 
 def absence_notes(plans: Sequence[SlotPlan], instruments: Sequence[Instrument]) -> list[str]:
     """Say which models hold for which instruments because the data lacks an input."""
-    notes = []
+    found: dict[tuple[str, str], list[str]] = {}
     for plan in plans:
         if plan.absent and plan.serving is not None:
             name, missing = next(iter(plan.absent.items()))
-            notes.append(
-                f"{plan.serving.settings.name} holds on {instruments[plan.instrument].symbol}: "
-                f"{name} needs {', '.join(missing)}, which the data lacks "
-                f"({len(plan.absent)} features in all, {HoldReason.FEATURE_ABSENT.name})"
-            )
-    return notes
+            what = ", ".join(missing)
+            words = f"{name} needs {what}, which the data lacks ({len(plan.absent)} in all)"
+            key = (plan.serving.settings.name, words)
+            found.setdefault(key, []).append(instruments[plan.instrument].symbol)
+    return [
+        f"{model} holds on {', '.join(symbols[:4])}"
+        f"{f' and {len(symbols) - 4} more' if len(symbols) > 4 else ''}: {words}"
+        for (model, words), symbols in found.items()
+    ]

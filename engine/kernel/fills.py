@@ -19,7 +19,7 @@ MASK = BOOK_SLOTS - 1
 ROUNDING = 1e-9  # of a lot: sizes are floats, lots are not
 
 
-@njit(forceinline=True)
+@njit
 def emit(k, o, kind, detail):  # type: ignore[no-untyped-def]
     """Append a venue event about an order; detail = (qty, price_tick, liquidity, reason)."""
     root = k.root
@@ -35,7 +35,7 @@ def emit(k, o, kind, detail):  # type: ignore[no-untyped-def]
     root["out_count"] += 1
 
 
-@njit(forceinline=True)
+@njit
 def release(k, o):  # type: ignore[no-untyped-def]
     """Free an order's place; keep the instrument's nearest resting prices right."""
     x = k.matching[o["instrument"]]
@@ -49,7 +49,7 @@ def release(k, o):  # type: ignore[no-untyped-def]
         nearest_resting(k, o["instrument"])
 
 
-@njit(forceinline=True)
+@njit
 def nearest_resting(k, instrument):  # type: ignore[no-untyped-def]
     """Recompute an instrument's highest resting buy and lowest resting sell."""
     x = k.matching[instrument]
@@ -66,7 +66,7 @@ def nearest_resting(k, instrument):  # type: ignore[no-untyped-def]
                 x["best_sell"] = min(x["best_sell"], o["price_tick"])
 
 
-@njit(forceinline=True)
+@njit
 def fill(k, o, qty, price_tick, liquidity):  # type: ignore[no-untyped-def]
     """Fill part of an order; frees it when nothing is left."""
     o["left"] -= qty
@@ -75,7 +75,7 @@ def fill(k, o, qty, price_tick, liquidity):  # type: ignore[no-untyped-def]
         release(k, o)
 
 
-@njit(forceinline=True)
+@njit
 def whole_lots(m, size):  # type: ignore[no-untyped-def]
     """Count the whole lots in a size; 0 for what is not a number."""
     if not size > 0.0:
@@ -83,7 +83,7 @@ def whole_lots(m, size):  # type: ignore[no-untyped-def]
     return np.int64(np.floor(min(size / m["lot"] + ROUNDING, 9.0e18)))
 
 
-@njit(forceinline=True)
+@njit
 def touch_size(m, x, side):  # type: ignore[no-untyped-def]
     """Return what a taker of `side` finds displayed at the touch and not yet taken by us."""
     if side > 0:
@@ -97,7 +97,7 @@ def touch_size(m, x, side):  # type: ignore[no-untyped-def]
     return size - used
 
 
-@njit(forceinline=True)
+@njit
 def take(m, x, side, qty):  # type: ignore[no-untyped-def]
     """Count what we took from the displayed touch, and from its level where the book is known.
 

@@ -40,7 +40,7 @@ WOULD_CROSS = int(RejectReason.POST_ONLY_WOULD_CROSS)
 NO_LIQUIDITY = int(RejectReason.NO_LIQUIDITY)
 OUTSIDE_COLLAR = int(RejectReason.COLLAR)
 BY_REQUEST = int(RejectReason.BY_REQUEST)
-HALTED = int(RejectReason.MARKET_HALTED)
+MARKET_HALTED = int(RejectReason.MARKET_HALTED)
 
 
 @njit
@@ -136,7 +136,7 @@ def arrive(k, o):  # type: ignore[no-untyped-def]
     m = k.markets[o["instrument"]]
     touch_ticks(m, x)
     if x["halted"] == 1:
-        emit(k, o, OUT_REJECT, (o["left"], 0, TAKER, HALTED))
+        emit(k, o, OUT_REJECT, (o["left"], 0, TAKER, MARKET_HALTED))
         release(k, o)
         return
     opposite = x["ask_tick"] if o["side"] > 0 else x["bid_tick"]

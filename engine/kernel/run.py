@@ -77,8 +77,12 @@ def reset_timer(k):  # type: ignore[no-untyped-def]
 
 
 @njit
-def run_timers(k, fused, ts):  # type: ignore[no-untyped-def]
-    """Close the bars and mark the timers that are due at `ts`; what was missed fires once."""
+def run_timers(k, fused, ts, until):  # type: ignore[no-untyped-def]
+    """Close the bars and mark the timers that are due at `ts`; what was missed fires once.
+
+    No row stands before `until`: a timer whose instrument has not moved since its last decision has
+    nothing to say before then, and goes on after it.
+    """
     root = k.root
     if ts > root["now"]:
         root["now"] = ts
@@ -94,9 +98,11 @@ def run_timers(k, fused, ts):  # type: ignore[no-untyped-def]
         slot = k.slots[at]
         if slot["cadence"] != ON_NS or slot["next_ts"] > ts:
             continue
-        step = slot["cadence_n"]
-        slot["next_ts"] = (ts // step + 1) * step
-        if slot["due"] == 0 and k.matching[slot["instrument"]]["updates"] != slot["seen_updates"]:
+        every = slot["cadence_n"]
+        slot["next_ts"] = (ts // every + 1) * every
+        if k.matching[slot["instrument"]]["updates"] == slot["seen_updates"]:
+            slot["next_ts"] = (until // every + 1) * every
+        elif slot["due"] == 0:
             slot["due"] = 1
             root["due_count"] += 1
     reset_timer(k)
@@ -213,7 +219,7 @@ def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
         if root["out_count"] > 0:
             return VENUE
     if root["implied_wakes"] == 1 and root["next_timer"] <= ts:
-        run_timers(k, fused, root["next_timer"])
+        run_timers(k, fused, root["next_timer"], ts)
         if root["due_count"] > 0:
             root["deciding"] = 1
             root["due_slot"] = 0
@@ -234,7 +240,7 @@ def take_row(k, fused, row, number):  # type: ignore[no-untyped-def]
     elif kind == WAKE_ROW:
         if root["implied_wakes"] == 0:
             while root["next_timer"] <= root["now"]:
-                run_timers(k, fused, root["now"])
+                run_timers(k, fused, root["now"], root["now"])
     elif kind != EMPTY_ROW and apply_status(k, fused, row) == 1:
         stop = CONTROL
     wake = row["flags"] & LAST != 0 if root["implied_wakes"] == 1 else kind == WAKE_ROW
