@@ -18,6 +18,7 @@ from app.wire import Parts, build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.audit_layout import AUDIT_LAYOUT_VERSION
+from engine.bus import Bus
 from engine.kernel.layout import WORD
 from engine.run_files import (
     TAPE_EVENT,
@@ -71,6 +72,7 @@ class Replay(msgspec.Struct, kw_only=True):
         symbols: only these; empty means all.
         say: tells a person what takes long before it begins.
         progress: called between blocks.
+        subscribe: given the bus, to listen to signals and fills.
     """
 
     tape: Any
@@ -82,6 +84,7 @@ class Replay(msgspec.Struct, kw_only=True):
     say: Callable[[str], None] = lambda _: None
     progress: Progress | None = None
     report: bool = True
+    subscribe: Callable[[Bus], None] | None = None
 
 
 def replay(job: Replay) -> Summary:
@@ -117,6 +120,8 @@ def replay(job: Replay) -> Summary:
     )
     write_json(run_dir / TAPE_REF, ref)
     _open_audit(parts, inputs, info.sha256)
+    if job.subscribe is not None:
+        job.subscribe(parts.desk.bus)
     with Stop() as stop:
         wall_s = _run(parts, job, stop)
         return _close(parts, job, run_dir, (wall_s, stop.asked))

@@ -13,7 +13,9 @@ from app.command_line import DONE, HALTED, INTERRUPTED
 from app.summary import show
 from config.load import check_settings, lay_over, load_settings
 from config.settings import ModelSettings, Settings
+from engine.bus import Bus
 from engine.errors import DataError, UsageError
+from engine.events import Action, Fill, Signal
 from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, TapeRef, read_json, resolve_run
 from engine.tape import Tape
 
@@ -43,6 +45,7 @@ def start(args: argparse.Namespace, argv: list[str]) -> int:
         say=_say if not args.json else _quiet,
         progress=None if bar is None else bar.update,
         report=not args.no_report,
+        subscribe=_tell if args.verbose else None,
     )
     try:
         summary = replay(job)
@@ -62,6 +65,21 @@ def start(args: argparse.Namespace, argv: list[str]) -> int:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _tell(bus: Bus) -> None:
+    """Log every piece of advice and every fill (--verbose)."""
+    from app.log import logger
+
+    signals, fills = logger("signals"), logger("fills")
+    bus.topic(Signal).subscribe(
+        lambda s: signals.debug("signal", id=s.signal_id, action=Action(s.action).name, row=s.row)
+    )
+    bus.topic(Fill).subscribe(
+        lambda f: fills.debug(
+            "fill", order=f.order_id, side=f.side, lots=f.qty_lot, tick=f.price_tick
+        )
+    )
 
 
 def _quiet(_: str) -> None:

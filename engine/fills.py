@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from engine.audit_layout import Verdict as Code
+from engine.bus import Bus
 from engine.events import (
     Block,
     Fill,
@@ -80,6 +81,7 @@ class FillDesk:
         state: the kernel's memory, whose venue events are read here.
         portfolio, gate, venue, protection, recorder: the parts it joins.
         expose: writes a model's exposure into the audit: (model, cause kind, order id, instrument).
+        bus: where every fill is published once it is booked (and every signal, by the pipeline).
     """
 
     def __init__(
@@ -89,8 +91,12 @@ class FillDesk:
         rooms: tuple[RiskGate, Venue, Protection],
         recorder: Recorder,
         expose: Callable[[int, int, int, int], None],
+        *,
+        bus: Bus | None = None,
     ) -> None:
         self.state = state
+        self.bus = bus or Bus()
+        self.filled = self.bus.topic(Fill)
         self.words = state.words
         self.portfolio = portfolio
         self.grids = portfolio.grids
@@ -226,6 +232,7 @@ class FillDesk:
                 self.protection.closed(order.intent_id)
         self._show_exposure(order, FILL_KIND)
         self._protect(order, changes)
+        self.filled.publish(fill)
 
     def _protect(self, order: Order, changes: Sequence[Change]) -> None:
         """Lay or shorten the protective triggers behind a fill."""

@@ -75,6 +75,7 @@ class Pipeline:
         self.desk = desk
         self.audit = audit
         self.stages = Stages()
+        self.advice = desk.bus.topic(Signal)
         self.signals: dict[tuple[int, int], Signal] = {}
         self.kernel_calls = 0
         self._advance = advance
@@ -157,6 +158,7 @@ class Pipeline:
             reals[self._p_buy],
         )
         self.signals[(port.model, port.instrument)] = signal
+        self.advice.publish(signal)
         stages = self.stages
         timed = not signal.signal_id & 15
         started = stages.start() if timed else 0
