@@ -46,20 +46,17 @@ def mark_due(k, instrument, cadence):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def count_event(k, instrument):  # type: ignore[no-untyped-def]
-    """Count a market event for the slots that decide every n of them (counted per model)."""
-    x = k.matching[instrument]
-    for at in range(x["slot_from"], x["slot_to"]):
-        slot = k.slots[at]
-        if slot["cadence"] == BY_N:
-            # a strategy without a model counts for itself: its index is beyond the table
-            model = k.models[slot["model"] if slot["model"] < k.root["n_models"] else at]
-            model["every_n_count"] += 1
-            if model["every_n_count"] >= slot["cadence_n"]:
-                model["every_n_count"] = 0
-                if slot["due"] == 0:
-                    slot["due"] = 1
-                    k.root["due_count"] += 1
+def counted(k, slot, at):  # type: ignore[no-untyped-def]
+    """Count a market event for a slot that decides every n of them; True when it is the n-th.
+
+    Counted per model; a strategy without one counts for itself: its index is beyond the table.
+    """
+    model = k.models[slot["model"] if slot["model"] < k.root["n_models"] else at]
+    model["every_n_count"] += 1
+    if model["every_n_count"] < slot["cadence_n"]:
+        return False
+    model["every_n_count"] = 0
+    return True
 
 
 @njit(forceinline=True)

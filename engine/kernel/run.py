@@ -22,7 +22,7 @@ from engine.kernel.apply import (
     apply_trade,
 )
 from engine.kernel.bars import close_bar, next_close
-from engine.kernel.decide import GO_ON, count_event, decide_due, mark_due
+from engine.kernel.decide import BY_N, GO_ON, counted, decide_due, mark_due
 from engine.kernel.layout import NEVER, Cadence, Reason
 from engine.kernel.match import match_bar, match_open, match_touch, match_trade, process_arrivals
 from engine.kernel.triggers import triggers_on_bar, triggers_on_touch
@@ -146,16 +146,20 @@ def follow_market(k, instrument, changed, row):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def mark_market(k, instrument, changed, last):  # type: ignore[no-untyped-def]
-    """Mark the decisions that a market row makes due."""
-    if changed & TOUCH != 0:
-        mark_due(k, instrument, ON_QUOTE)
-    if changed & TRADE != 0:
-        mark_due(k, instrument, ON_TRADE)
-    if changed & BAR != 0:
-        mark_due(k, instrument, ON_BAR)
-    if last:
-        mark_due(k, instrument, ON_PACKET)
-        count_event(k, instrument)
+    """Mark the decisions that a market row makes due, in one look at the instrument's slots."""
+    x = k.matching[instrument]
+    for at in range(x["slot_from"], x["slot_to"]):
+        slot = k.slots[at]
+        cadence = slot["cadence"]
+        if (
+            (cadence == ON_QUOTE and changed & TOUCH != 0)
+            or (cadence == ON_TRADE and changed & TRADE != 0)
+            or (cadence == ON_BAR and changed & BAR != 0)
+            or (cadence == ON_PACKET and last)
+            or (cadence == BY_N and last and counted(k, slot, at))
+        ) and slot["due"] == 0:
+            slot["due"] = 1
+            k.root["due_count"] += 1
 
 
 @njit(forceinline=True)
