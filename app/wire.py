@@ -1,5 +1,6 @@
 """The composition root: from settings and a tape to a pipeline that is ready to run."""
 
+import ctypes
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,13 +26,15 @@ from engine.portfolio import Portfolio
 from engine.ports import Strategy
 from engine.protection import Protection
 from engine.records import Recorder
+from engine.rows import ROW as ROW_TYPE
+from engine.rows import ROW_BYTES, Kind
 from features.spec import FeatureSpec
 from risk.gate import Gate, GateKernel
 from risk.limits import gate_record
 from strategies.registry import build_strategy
 from venues.paper import PaperVenue
 
-NOW = WORD["now"]
+NOW, ROW = WORD["now"], WORD["row"]
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 SAMPLE_NS = 60 * NS_PER_S
@@ -140,7 +143,7 @@ def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts
     hooks = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
         Reason.SAMPLE: lambda: sample(parts),
-        Reason.CONTROL: _nothing,
+        Reason.CONTROL: partial(control, parts),
     }
     advance = parts.kernel.advance
     parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
@@ -150,6 +153,15 @@ def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts
 
 def _nothing() -> None:
     """Do nothing: no row of this kind is on a tape of market data."""
+
+
+def control(parts: Parts) -> None:
+    """Act on the row at which the kernel stopped for Python."""
+    rows, first_row, _ = parts.window
+    address = rows + (parts.state.words[ROW] - first_row) * ROW_BYTES
+    row = np.frombuffer((ctypes.c_char * ROW_BYTES).from_address(address), ROW_TYPE)[0]
+    if row["kind"] == Kind.CONTROL:
+        parts.desk.on_command(int(row["i0"]))
 
 
 def sample(parts: Parts) -> None:

@@ -116,6 +116,13 @@ class RejectReason(IntEnum):
     OPEN_ORDERS = 12
 
 
+class Command(IntEnum):
+    """What a CONTROL row asks for (its slot i0)."""
+
+    KILL = 1  # latch the kill switch: no order leaves, what is open is cancelled
+    RESUME = 2  # clear it
+
+
 class Liquidity(IntEnum):
     """Which side of a fill was resting."""
 

@@ -6,6 +6,7 @@ from engine.audit_layout import Verdict as Code
 from engine.bus import Bus
 from engine.events import (
     Block,
+    Command,
     Fill,
     OrderState,
     OrderType,
@@ -283,6 +284,19 @@ class FillDesk:
         if qty > 0:
             self.protection.exiting(self.counts.intents, leg)
             self.place(exit_of(leg, qty, purpose))
+
+    def on_command(self, command: int) -> None:
+        """Carry out an operator's command that came as a tape row."""
+        if command not in (Command.KILL, Command.RESUME):
+            self.recorder.event(5, "command_unknown", str(command), (command,))
+            return
+        latched = command == Command.KILL
+        self.gate.kill(latched)
+        self.state.root["halted"] = int(latched)
+        self.recorder.event(4, "kill" if latched else "resume")
+        if latched:
+            for order_id in sorted(self.open_orders):
+                self.cancel(order_id)
 
     def end_orders(self) -> None:
         """Cancel what is still open because the run ends: every order gets a final state."""

@@ -53,6 +53,9 @@ class RiskGate(Protocol):
     def release(self, order: Order) -> None:
         """Free what an order that is over had reserved."""
 
+    def kill(self, latched: bool) -> None:
+        """Latch or clear the kill switch."""
+
 
 class Venue(Protocol):
     """Takes what the gate approved. Given by venues/paper.py."""

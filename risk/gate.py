@@ -89,6 +89,10 @@ class Gate:
                         return smaller
         return answer
 
+    def kill(self, latched: bool) -> None:
+        """Latch the kill switch, or clear it: while it is latched no order passes."""
+        self.words[_FIELD["killed"]] = int(latched)
+
     def _fitting(self, place: Place, answer: Answer) -> int:
         """Return the lots that the size limits leave room for."""
         grid = self.portfolio.grids[place.instrument]
