@@ -1,7 +1,7 @@
 """The composition root: from settings and a tape to a pipeline that is ready to run."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts
         )
         for at, plan in enumerate(parts.plans)
     ]
-    hooks = {
+    hooks: dict[Reason, Callable[[], None]] = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
         Reason.SAMPLE: lambda: sample(parts),
         Reason.CONTROL: partial(control, parts),
