@@ -12,6 +12,7 @@ import numpy as np
 from app.serving import Serving
 from engine.kernel.layout import NEVER, WORD, Reason
 from engine.kernel.state import KernelState
+from engine.latency import Stages
 
 SLOT = WORD["slot"]
 FULL_OR_END = int(Reason.BATCH | Reason.HEAD)
@@ -41,6 +42,7 @@ class Ahead:
         self._advance = advance
         self._window = window
         self.batches = 0
+        self.stages = Stages()  # the run's own, once there is a pipeline
         ahead.root["ahead"] = 1
         ahead.root["next_sample"] = NEVER
         ahead.root["sample_ns"] = NEVER // 4
@@ -82,7 +84,9 @@ class Ahead:
             if not serving.batches or not len(chosen):
                 continue
             width = serving.x.shape[1]
+            started = self.stages.start()
             outputs = serving.ort.run_batch(np.ascontiguousarray(inputs[:, :width]))
+            self.stages.stop("inference_batch", started)
             for at in mine:
                 rows = chosen["slot"] == at
                 self._hand_over(at, chosen[rows], outputs[rows])

@@ -147,6 +147,8 @@ def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts
     }
     advance = parts.kernel.advance
     parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
+    if parts.ahead:
+        parts.ahead.stages = parts.pipeline.stages
     assert settings.engine.block_rows >= 1
     return parts
 

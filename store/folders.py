@@ -84,14 +84,14 @@ def _walk(folder: Path, found: Found) -> None:
             continue
         name = path.name.lower()
         if (path.parent / INSTRUMENT_NAME).is_file():
-            ignored += 1  # what lies beside instrument.json describes the data, it is none
-        elif name.endswith(WIRE_SUFFIXES):
+            continue  # what lies beside instrument.json describes the data, it is none
+        if name.endswith(WIRE_SUFFIXES):
             wires.append(describe(path))
         elif name.endswith(TABLE_SUFFIXES) and (
             path.parent.name in KINDS or name.endswith((".parquet", ".csv", ".csv.gz"))
         ):
             tables.append(describe(path))
-        else:
+        elif not name.endswith((".json", ".md")):
             ignored += 1
     known = [one for one in wires if one.venue in FORMATS]
     if tables:

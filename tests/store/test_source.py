@@ -285,7 +285,7 @@ def test_folders_are_walked_and_wire_is_left_out_beside_tables(tmp_path: Path) -
         ("binance_spot", "BTCUSDT", "trades"), ("binance_spot", "ETHUSDT", "quotes"),
     }  # fmt: skip
     assert found.notes == [
-        f"{tmp_path / 'data'}: 2 files used, 2 left out, 1 of them wire captures"
+        f"{tmp_path / 'data'}: 2 files used, 1 left out, 1 of them wire captures"
     ]
     (wire,) = find([tmp_path / "data" / "wire"]).sources
     assert (wire.venue, wire.symbol, wire.kind) == ("binance_spot", "BTCUSDT", "wire")
