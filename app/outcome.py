@@ -14,10 +14,12 @@ from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.events import Action, Block, HoldReason
 from engine.money import MINOR_PER_UNIT
+from engine.portfolio import Book
 from engine.run_files import (
     CONFIG,
     NAMES,
     SUMMARY,
+    BookLine,
     InstrumentName,
     Latency,
     ModelLine,
@@ -142,6 +144,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         rejects=counts.rejects,
         limits=_limits(parts),
         models=_model_lines(parts),
+        books=_books(parts),
         decision_digest=timing.digest,
         audit_head=timing.audit_head,
         audit_records=timing.audit_records,
@@ -174,6 +177,40 @@ def _money(parts: Parts) -> dict[str, Any]:
             for serving in parts.models
         },
     }
+
+
+def _books(parts: Parts) -> tuple[BookLine, ...]:
+    money = parts.portfolio
+    money.mark(parts.state.markets["mid"])
+    models = {serving.index: serving.settings.name for serving in parts.models}
+    strategies = {at: lines.name for at, (lines, _) in enumerate(parts.strategies)}
+    lines = []
+    for kind, books, names in (
+        ("model", money.books, models),
+        ("strategy", money.strategy_books, strategies),
+    ):
+        for (owner, at), book in sorted(books.items()):
+            if book.fees or book.realized or book.position_lot:
+                lines.append(_book_line(parts, (kind, names.get(owner, ""), at), book))
+    return tuple(lines)
+
+
+def _book_line(parts: Parts, key: tuple[str, str, int], book: Book) -> BookLine:
+    kind, owner, at = key
+    unit = float(MINOR_PER_UNIT)
+    size = book.position_lot * parts.portfolio.grids[at].lot
+    mid = float(parts.state.markets["mid"][at])
+    return BookLine(
+        owner=owner,
+        kind=kind,
+        instrument=parts.instruments[at].name,
+        position=size,
+        average_price=book.cost / unit / size if size else None,
+        realized=book.realized / unit,
+        unrealized=parts.portfolio.unrealized(book, at, mid) / unit,
+        fees=book.fees / unit,
+        max_drawdown=book.drawdown / unit,
+    )
 
 
 def _signals(parts: Parts) -> Signals:

@@ -57,6 +57,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
     if s.equity is not None:
         drawdown = "" if s.max_drawdown is None else f", max drawdown {percent(s.max_drawdown)}"
         rows.append(("equity", amount(s.equity, money) + drawdown, ""))
+    rows += [("by owner", words, "") for words in _owners(s, money)]
     rows += [("exposure", words, "") for words in _exposures(s)]
     rows += [("model", words, style) for words, style in _models(s)]
     rows += [("latency", words, "") for words in _latencies(s.latency_us)]
@@ -80,6 +81,16 @@ def _without_repeated_labels(rows: list[tuple[str, str, str]]) -> list[tuple[str
         out.append(("" if label == last else label, words, style))
         last = label
     return out
+
+
+def _owners(summary: Summary, currency: str) -> list[str]:
+    """Return one line for each model and strategy that traded: its result after fees."""
+    results: dict[tuple[str, str], float] = {}
+    for book in summary.books:
+        key = (book.kind, book.owner or "without model")
+        result = book.realized + book.unrealized - book.fees
+        results[key] = results.get(key, 0.0) + result
+    return [f"{kind} {name} {amount(value, currency)}" for (kind, name), value in results.items()]
 
 
 def amount(value: float | None, currency: str) -> str:

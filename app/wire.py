@@ -111,6 +111,8 @@ def plan(settings: Settings, instruments: Sequence[Instrument], named: Sequence[
     parts.strategies = [
         (lines, build_strategy(lines.name, lines.params)) for lines in settings.strategies
     ]
+    for at, (_, built) in enumerate(parts.strategies):
+        built.index = at
     parts.models = load_models(settings.models, Path(settings.artifacts_dir), named)
     parts.plans, parts.specs = plan_slots(
         settings, parts.instruments, parts.models, parts.strategies
@@ -169,6 +171,7 @@ def control(parts: Parts) -> None:
 def sample(parts: Parts) -> None:
     """Keep a point of the equity curve and of the prices."""
     parts.kernel.gate_mark(parts.state.address)
+    parts.portfolio.mark(parts.state.markets["mid"])
     parts.samples.take(parts.state, parts.gate.record)
 
 

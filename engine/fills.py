@@ -113,8 +113,11 @@ class FillDesk:
         self._out_queue = memoryview(state.out.view("u1")).cast("B").cast("d")
         self.failures: dict[int, int] = {}
 
-    def place(self, place: Place) -> None:
-        """Record an intent, ask the gate, and give the venue what it approved."""
+    def place(self, place: Place, strategy: int = -1) -> None:
+        """Record an intent, ask the gate, and give the venue what it approved.
+
+        `strategy` is the index of the strategy that wants it: its book gets the fills too.
+        """
         counts, recorder = self.counts, self.recorder
         intent_id = counts.intents
         counts.intents += 1
@@ -131,6 +134,7 @@ class FillDesk:
         counts.reduced += answer.code == Code.REDUCED
         counts.orders += 1
         order = approved.order
+        order.strategy = strategy
         self.open_orders[order.order_id] = order
         order.move(S_SENT)
         recorder.order(order)
@@ -283,7 +287,7 @@ class FillDesk:
             leg.qty_lot = qty
         if qty > 0:
             self.protection.exiting(self.counts.intents, leg)
-            self.place(exit_of(leg, qty, purpose))
+            self.place(exit_of(leg, qty, purpose), leg.strategy)
 
     def on_command(self, command: int) -> None:
         """Carry out an operator's command that came as a tape row."""

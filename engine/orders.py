@@ -64,6 +64,7 @@ class Order:
         "signal_id",
         "state",
         "stop_loss_tick",
+        "strategy",
         "take_profit_tick",
         "trigger_id",
         "worst_tick",
@@ -79,6 +80,7 @@ class Order:
         self.rests = False
         self.locked = 0
         self.trigger_id = -1
+        self.strategy = -1  # index of the strategy that wanted it
         # Of orders with several owners, in their order: lots left, those that open, their reserve.
         self.owner_left: tuple[int, ...] = ()
         self.owner_open: list[int] = []

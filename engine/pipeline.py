@@ -168,7 +168,7 @@ class Pipeline:
                 stages.stop("strategy", started)
                 started = stages.start()
             for intent in intents:
-                self.on_intent(intent)
+                self.on_intent(intent, strategy.index)
             if timed and intents:
                 stages.stop("risk_and_order", started)
 
@@ -193,15 +193,15 @@ class Pipeline:
         view.features = port.features
         return view
 
-    def on_intent(self, intent: Intent) -> None:
+    def on_intent(self, intent: Intent, strategy: int) -> None:
         """Send one wish on: a new order, a removal, or both."""
         if type(intent) is Place:
-            self.desk.place(intent)
+            self.desk.place(intent, strategy)
         elif isinstance(intent, Cancel):
             self.desk.cancel(intent.order_id)
         elif isinstance(intent, Replace):
             self.desk.cancel(intent.order_id)
-            self.desk.place(intent.place)
+            self.desk.place(intent.place, strategy)
 
     def on_flush(self) -> None:
         """Hand the filled audit buffer to its writer."""

@@ -6,6 +6,8 @@ owner's position in one instrument; the books of an instrument add up to the acc
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from engine.events import Fill, Liquidity
 from engine.money import Grid, fee, split
 from engine.orders import Order
@@ -19,9 +21,11 @@ class Book:
     __slots__ = (
         "closing_lot",
         "cost",
+        "drawdown",
         "fees",
         "opening_buy_lot",
         "opening_sell_lot",
+        "peak",
         "position_lot",
         "realized",
     )
@@ -34,6 +38,8 @@ class Book:
         self.closing_lot = 0  # lots that orders on their way will close
         self.opening_buy_lot = 0  # lots that buys and sells on their way will open
         self.opening_sell_lot = 0
+        self.peak = 0.0  # of the result after fees, as marked, minor units
+        self.drawdown = 0.0  # the largest fall from the peak
 
     def apply(self, side: int, qty: int, notional: int) -> tuple[int, int, int]:
         """Book a fill of `qty` lots for `notional`; return (opened, closed at cost, realized).
@@ -100,6 +106,7 @@ class Portfolio:
         self.rates = {int(Liquidity.MAKER): maker_rate, int(Liquidity.TAKER): taker_rate}
         self.max_rate = max(maker_rate, taker_rate, 0)
         self.books: dict[tuple[int, int], Book] = {}
+        self.strategy_books: dict[tuple[int, int], Book] = {}  # by (strategy, instrument)
         self.fees: dict[str, int] = {}
         self.realized: dict[str, int] = {}
 
@@ -158,6 +165,8 @@ class Portfolio:
         self.total[quote] -= fill.side * notional + paid
         self.total[base] += fill.side * fill.qty_lot * grid.lot_minor
         self.fees[quote] = self.fees.get(quote, 0) + paid
+        if order.strategy >= 0:
+            self._book_strategy(order.strategy, fill, notional, paid)
         owners = order.owners
         if len(owners) <= 1:
             owner = owners[0][0] if owners else NOBODY
@@ -166,6 +175,31 @@ class Portfolio:
             changes = self._book_shares(fill, order, (notional, paid))
         self.realized[quote] = self.realized.get(quote, 0) + sum(c.gain - c.fee for c in changes)
         return changes
+
+    def _book_strategy(self, strategy: int, fill: Fill, notional: int, paid: int) -> None:
+        """Book a fill once more for the strategy that wanted it; nothing is decided on these."""
+        key = (strategy, fill.instrument)
+        book = self.strategy_books.get(key)
+        if book is None:
+            book = self.strategy_books[key] = Book()
+        book.apply(fill.side, fill.qty_lot, notional)
+        book.fees += paid
+
+    def unrealized(self, book: Book, instrument: int, mid: float) -> float:
+        """Return what a book's position would gain at a price, minor units."""
+        if book.position_lot == 0:
+            return 0.0
+        grid = self.grids[instrument]
+        return book.position_lot * mid / grid.tick * grid.unit - book.cost
+
+    def mark(self, mids: np.ndarray) -> None:
+        """Follow every book's result at the current mids: its peak and its largest drawdown."""
+        for books in (self.books, self.strategy_books):
+            for (_, instrument), book in books.items():
+                result = float(book.realized - book.fees)
+                result += self.unrealized(book, instrument, float(mids[instrument]))
+                book.peak = max(book.peak, result)
+                book.drawdown = max(book.drawdown, book.peak - result)
 
     def _book_one(self, owner: int, fill: Fill, share: tuple[int, int, int]) -> Change:
         qty, notional, paid = share

@@ -20,6 +20,7 @@ class Strategy(Protocol):
     """Turns advice into wishes. Given by strategies/."""
 
     name: str
+    index: int  # its place in the settings; its book has this number
 
     def decide(self, view: View) -> tuple[Intent, ...]:
         """Return what to do now; nothing is an empty tuple."""

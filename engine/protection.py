@@ -18,6 +18,7 @@ class Leg:
         "side",
         "signal_id",
         "stop_tick",
+        "strategy",
         "trigger_id",
     )
 
@@ -30,6 +31,7 @@ class Leg:
         self.stop_tick = order.stop_loss_tick
         self.profit_tick = order.take_profit_tick
         self.signal_id = order.signal_id
+        self.strategy = order.strategy
 
 
 class Protection:

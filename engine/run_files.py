@@ -181,6 +181,20 @@ class ModelLine(_File):
     note: str = ""
 
 
+class BookLine(_File):
+    """One book at the end of a run; money in the quote currency of its instrument."""
+
+    owner: str  # name of the model or strategy; empty for strategies without a model
+    kind: str  # model or strategy
+    instrument: str
+    position: float  # base units, signed
+    average_price: float | None
+    realized: float  # before fees
+    unrealized: float
+    fees: float
+    max_drawdown: float  # largest fall of the result after fees
+
+
 class Summary(_File):
     """summary.json, and the one object that `--json` prints. Money is in `reporting_currency`."""
 
@@ -211,6 +225,7 @@ class Summary(_File):
     exposure_max: dict[str, float] = {}  # by model name, quote currency
     limits: dict[str, Any] = {}  # config.settings.RiskLimits, and model_exposure by model name
     models: tuple[ModelLine, ...] = ()
+    books: tuple[BookLine, ...] = ()
     reloads: int = 0
     decision_digest: str = ""
     audit_head: str = ""  # chain value of the last link

@@ -34,6 +34,15 @@ def test_the_first_run_trades(first):
         assert most <= first["limits"]["model_exposure"][name]
 
 
+@pytest.mark.parametrize("kind", ["model", "strategy"])
+def test_books_add_up_to_the_account(first, kind):
+    books = [book for book in first["books"] if book["kind"] == kind]
+    results = sum(book["realized"] + book["unrealized"] - book["fees"] for book in books)
+    assert len(books) >= 2
+    assert results == pytest.approx(first["pnl"]["total"], abs=1e-5)
+    assert sum(book["fees"] for book in books) == pytest.approx(first["fees"]["USDT"], abs=1e-7)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 def test_grouping_changes_no_decision(first, runs, rows):
     again = summary(SAMPLE, "--block-rows", rows, runs=runs)
