@@ -1,6 +1,7 @@
 """Replay: the pipeline over a tape, as fast as it goes or at a multiple of market time."""
 
 import datetime
+import functools
 import hashlib
 import signal
 import time
@@ -99,7 +100,8 @@ def replay(job: Replay) -> Summary:
         job.say("compiling the kernel for these features; this happens once and takes a while")
     run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
     blocks = job.tape.info.block_sha256
-    audit = AuditWriter(run_dir, lambda row: tape_hash(list(blocks[: row // BLOCK_ROWS])))
+    hash_of = functools.lru_cache(maxsize=2)(lambda count: tape_hash(blocks[:count]))
+    audit = AuditWriter(run_dir, lambda row: hash_of(row // BLOCK_ROWS))
     build(parts, audit, job.tape.info.wakes == "implied")
     inputs = _inputs_sha256(parts)
     config = RunConfigFile(

@@ -122,7 +122,10 @@ class AuditWriter:
         kinds = block["kind"]
         for member, digest in ((_IN_DECISIONS, self._decisions), (_IN_ORDERS, self._orders)):
             chosen = member[kinds]
-            if chosen.any():
+            count = int(np.count_nonzero(chosen))
+            if count == len(octets):  # a stretch of nothing but decisions: no picking
+                digest.update(np.ascontiguousarray(octets[:, DIGEST_FROM:]))
+            elif count:
                 digest.update(np.ascontiguousarray(octets[chosen, DIGEST_FROM:]))
         waiting = np.concatenate((self._rest, octets)) if len(self._rest) else octets
         whole = len(waiting) // CHAIN_RECORDS * CHAIN_RECORDS
@@ -131,8 +134,8 @@ class AuditWriter:
         self._rest = waiting[whole:].copy()
 
     def _link(self, records: np.ndarray) -> None:
-        self.chain = chain_value(self.chain, records.tobytes())
-        tape_row = int(np.frombuffer(records.tobytes(), AUDIT)["row"].max()) + 1
+        self.chain = chain_value(self.chain, memoryview(records).cast("B"))
+        tape_row = int(records.reshape(-1).view(AUDIT)["row"].max()) + 1
         link = ChainLink(
             block=self._block,
             first_seq=self._first_seq,
