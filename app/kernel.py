@@ -42,6 +42,8 @@ _PARTS = (
     "engine/events.py",
     "engine/audit_layout.py",
     "risk/gate_kernel.py",
+    "risk/order_kernel.py",
+    "risk/settle_kernel.py",
 )
 
 _OUTER = '''
@@ -53,13 +55,17 @@ from engine.audit_layout import AUDIT
 from engine.kernel.layout import (
     BARS, BATCH, COLLECT, MATCHING, MODEL, ORDER, OUT, ROOT, SLOT, TRIGGER,
 )
+from engine.kernel.places import answer_at, append_audit, markets_of, matching_at
+from engine.kernel.placing import place_order
 from engine.kernel.run import Kernel
 from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT, MAX_TRIGGERS
 from engine.market import MARKET
 from engine.rows import ROW
 from risk.gate_kernel import (
-    GATE, REQUEST, book_fill, end_order, judge_order, mark, record_exposure, to_resting,
+    REQUEST, book_fill, end_order, gate_of, judge_order, mark, record_exposure, to_resting,
 )
+from risk.order_kernel import send_order
+from risk.settle_kernel import ask_cancel as note_cancel, end_by_request, settle_answer, settle_out
 
 BIG = 1 << 20
 
@@ -84,6 +90,11 @@ def view(state):
     )
 
 
+@njit(inline="always")
+def root_of(state):
+    return carray(pointer(state), (1,), ROOT)[0]
+
+
 @njit("int64(int64, int64, int64, int64)", cache=True)
 def advance(state, rows, first_row, head):
     """Run over rows [cursor, head); `rows` is the address of row `first_row`."""
@@ -96,7 +107,7 @@ def advance(state, rows, first_row, head):
 def place(state, order_id, instrument, side, order_type, qty, price, low, high, arrive_ts):
     """Send a paper order; see engine/kernel/ops.py."""
     order = (order_id, instrument, side, order_type, qty)
-    return place_order(view(state), order, (price, low, high), arrive_ts)
+    return place_order(root_of(state), order, (price, low, high, -1), arrive_ts)
 
 
 @njit("int64(int64, int64, int64)", cache=True)
@@ -121,7 +132,9 @@ def unprotect(state, trigger_id):
 def push(state, kind, id_, code, aux, instrument, model, i0, i1, i2, i3, i4, i5, i6):
     """Append an audit record."""
     head = (kind, id_, code, aux, instrument, model)
-    return record(view(state), head, (i0, i1, i2, i3, i4, i5, i6))
+    root = root_of(state)
+    append_audit(root, head, (i0, i1, i2, i3, i4, i5, i6))
+    return root["audit_count"]
 
 
 @njit("void(int64)", cache=True)
@@ -132,51 +145,88 @@ def reset_features(state):
         init(k.features[at])
 
 
-@njit(inline="always")
-def gate_of(k):
-    return carray(pointer(k.root["gate"]), (1,), GATE)[0]
-
-
 @njit("int64(int64, int64)", cache=True)
 def gate_check(state, request):
     """Check an order against the gate's numbers; see risk/gate_kernel.py."""
-    k = view(state)
+    root = root_of(state)
     order = carray(pointer(request), (1,), REQUEST)[0]
-    x = k.matching[order["instrument"]]
-    return judge_order(gate_of(k), k.markets, x, order, k.root["now"])
+    x = matching_at(root, order["instrument"])
+    return judge_order(gate_of(root), markets_of(root), x, order, root["now"])
 
 
 @njit("void(int64, int64, int64, int64, int64)", cache=True)
 def gate_expose(state, model, cause, order_id, instrument):
     """Write a model's exposure into the audit."""
-    k = view(state)
-    record_exposure(k, gate_of(k), model, (cause, order_id, instrument))
+    record_exposure(root_of(state), model, (cause, order_id, instrument))
 
 
 @njit("void(int64, int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
 def gate_fill(state, instrument, model, rests, lots, opened, closed, gain, released):
     """Count a fill."""
     fill = (lots, opened, closed, gain, released)
-    book_fill(gate_of(view(state)), (instrument, model, rests), fill)
+    book_fill(gate_of(root_of(state)), (instrument, model, rests), fill)
 
 
 @njit("void(int64, int64, int64, int64, int64, int64)", cache=True)
 def gate_end(state, instrument, model, rests, released, first):
     """Count an order that is over."""
-    end_order(gate_of(view(state)), (instrument, model, rests, first), released)
+    end_order(gate_of(root_of(state)), (instrument, model, rests, first), released)
 
 
 @njit("void(int64, int64, int64)", cache=True)
 def gate_rest(state, model, amount):
     """Count an acknowledged order as resting."""
-    to_resting(gate_of(view(state)), model, amount)
+    to_resting(gate_of(root_of(state)), model, amount)
 
 
 @njit("void(int64)", cache=True)
 def gate_mark(state):
     """Bring equity, drawdown and the day up to date."""
-    k = view(state)
-    mark(gate_of(k), k.markets, k.root["now"])
+    root = root_of(state)
+    mark(gate_of(root), markets_of(root), root["now"])
+
+
+@njit("int64(" + "int64, " * 12 + "int64)", cache=True)
+def send(
+    state, instrument, model, side, qty, price, signal_ts, order_type, purpose, signal_id, stop,
+    profit, strategy,
+):
+    """Take an intent of one owner through the gate to the venue; see risk/order_kernel.py."""
+    root = root_of(state)
+    want = gate_of(root)["request"]
+    want["instrument"] = instrument
+    want["model"] = model
+    want["side"] = side
+    want["qty_lot"] = qty
+    want["limit_tick"] = price
+    want["signal_ts"] = signal_ts
+    want["order_type"] = order_type
+    want["purpose"] = purpose
+    want["protective"] = 0
+    want["signal_id"] = signal_id
+    want["stop_tick"] = stop
+    want["profit_tick"] = profit
+    want["strategy"] = strategy
+    return send_order(root, want)
+
+
+@njit("void(int64, int64)", cache=True)
+def settle_at(state, at):
+    """Carry out the venue's answer at a place of `out`; see risk/settle_kernel.py."""
+    root = root_of(state)
+    settle_answer(root, answer_at(root, at))
+
+
+@njit("void(int64, int64, int64, int64)", cache=True)
+def end_at(state, at, kind, reason):
+    """End an order of the ledger."""
+    end_by_request(root_of(state), at, (kind, reason))
+
+
+@njit("void(int64, int64)", cache=True)
+def ask_cancel(state, at):
+    """Note that the order at a place of the ledger is being cancelled."""
+    note_cancel(root_of(state), at)
 '''
 
 
@@ -197,6 +247,10 @@ class KernelModule(msgspec.Struct, frozen=True):
     gate_end: Callable[..., None]
     gate_rest: Callable[[int, int, int], None]
     gate_mark: Callable[[int], None]
+    send: Callable[..., int]
+    settle_at: Callable[[int, int], None]
+    end_at: Callable[..., None]
+    ask_cancel: Callable[[int, int], None]
     needs_levels: bool
     name: str
 
@@ -287,6 +341,7 @@ def _entry_points(module: ModuleType, name: str) -> KernelModule:
     names = (
         "advance place cancel protect unprotect push reset_features"
         " gate_check gate_expose gate_fill gate_end gate_rest gate_mark"
+        " send settle_at end_at ask_cancel"
     )
     return KernelModule(
         features=module.FEATURES,

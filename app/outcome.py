@@ -12,9 +12,9 @@ import numpy as np
 from app.slots import absence_notes
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
+from engine.books import Book
 from engine.events import Action, Block, HoldReason
 from engine.money import MINOR_PER_UNIT
-from engine.portfolio import Book
 from engine.run_files import (
     CONFIG,
     NAMES,
@@ -167,7 +167,7 @@ def _money(parts: Parts) -> dict[str, Any]:
     realized = parts.portfolio.realized.get(parts.quote, 0) / unit
     total = (float(gate["equity"]) - float(gate["start_equity"])) / unit
     return {
-        "fees": {currency: paid / unit for currency, paid in parts.portfolio.fees.items()},
+        "fees": {name: paid / unit for name, paid in parts.portfolio.fees.items() if paid},
         "pnl": ProfitLoss(realized=realized, unrealized=total - realized, total=total),
         "reporting_currency": parts.quote,
         "equity": float(gate["equity"]) / unit,

@@ -7,10 +7,10 @@ import numpy as np
 from app.serving import OUTPUT_KINDS, Serving, parse_cadence
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
+from engine.books import NOBODY
 from engine.errors import ConfigError
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
-from engine.portfolio import NOBODY
 from engine.ports import Strategy
 from engine.rows import NS_PER_S
 from features.registry import absent_features

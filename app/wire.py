@@ -15,11 +15,11 @@ from app.slots import SlotPlan, Still, plan_slots, set_slots
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
 from engine.errors import UsageError
-from engine.fills import FillDesk
+from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
 from engine.kernel.state import KernelRules, KernelState
-from engine.limits import MAX_MODELS
+from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.money import Grid, fee_rate, minor
 from engine.pipeline import Pipeline, SlotPort
 from engine.portfolio import Portfolio
@@ -38,6 +38,7 @@ NOW, ROW = WORD["now"], WORD["row"]
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 SAMPLE_NS = 60 * NS_PER_S
+ORDERS_IN_KERNEL = True  # orders of one owner in jitted calls; a test compares with both
 
 
 class Parts:
@@ -108,6 +109,10 @@ def plan(settings: Settings, instruments: Sequence[Instrument], named: Sequence[
     parts.quote = quote_currency(instruments)
     if len(settings.models) > MAX_MODELS:
         raise UsageError(f"models: {len(settings.models)} are named, {MAX_MODELS} can run")
+    if len(settings.strategies) > MAX_STRATEGIES:
+        raise UsageError(
+            f"strategies: {len(settings.strategies)} are named, {MAX_STRATEGIES} can run"
+        )
     parts.strategies = [
         (lines, build_strategy(lines.name, lines.params)) for lines in settings.strategies
     ]
@@ -217,6 +222,7 @@ def _build_money(parts: Parts) -> None:
     for at, instrument in enumerate(parts.instruments):
         record["min_notional"][0][at] = minor(instrument.min_notional)
     state.root["gate"] = record.ctypes.data
+    parts.portfolio.give_records(state.root[0])
     address = state.address
     mids = memoryview(state.markets.view(np.uint8)).cast("B").cast("d")
     width = state.markets.dtype.itemsize // 8
@@ -236,25 +242,35 @@ def _build_money(parts: Parts) -> None:
 def _build_desk(parts: Parts) -> None:
     paper, state, kernel = parts.settings.paper, parts.state, parts.kernel
     address, words = state.address, state.words
-    latency = paper.decision_latency_ms + paper.order_latency_ms
+    latency = int((paper.decision_latency_ms + paper.order_latency_ms) * NS_PER_MS)
     venue = PaperVenue(
         partial(kernel.place, address),
         partial(kernel.cancel, address),
         lambda: words[NOW],
-        int(latency * NS_PER_MS),
+        latency,
         int(paper.cancel_latency_ms * NS_PER_MS),
     )
     protection = Protection(
         partial(kernel.protect, address),
         partial(kernel.unprotect, address),
+        parts.portfolio.count_leg,
     )
     parts.recorder = Recorder(partial(kernel.push, address), parts.audit, lambda: words[NOW])
+    numbers = parts.portfolio.desk[0]
+    numbers["fast"] = int(ORDERS_IN_KERNEL)
+    numbers["paper_latency_ns"] = latency
     parts.desk = FillDesk(
         state,
         parts.portfolio,
         (parts.gate, venue, protection),
         parts.recorder,
-        partial(kernel.gate_expose, address),
+        Calls(
+            partial(kernel.gate_expose, address),
+            partial(kernel.send, address),
+            partial(kernel.settle_at, address),
+            partial(kernel.end_at, address),
+            partial(kernel.ask_cancel, address),
+        ),
     )
 
 

@@ -33,6 +33,11 @@ class Topic(Generic[E]):
     def __init__(self) -> None:
         self._handlers: tuple[Handler[E], ...] = ()
 
+    @property
+    def heard(self) -> bool:
+        """Say whether anybody listens."""
+        return bool(self._handlers)
+
     def subscribe(self, handler: Handler[E]) -> None:
         """Call `handler` with every later event; takes effect with the next one."""
         self._handlers = (*self._handlers, handler)

@@ -1,8 +1,14 @@
-"""The order desk: intents through the gate to the venue, and fills back into the portfolio."""
+"""The order desk: intents through the gate to the venue, and fills back into the portfolio.
 
-from collections.abc import Callable, Sequence
+Orders of one owner go through two jitted calls, `send` (risk/order_kernel.py) and `settle`
+(risk/settle_kernel.py); what Python does here for orders of several owners and for protective exits
+are the same steps. The numbers of both stand in the same records.
+"""
 
-from engine.audit_layout import Verdict as Code
+from collections.abc import Callable
+from typing import NamedTuple
+
+from engine.books import NOBODY, reals_of, words_of
 from engine.bus import Bus
 from engine.events import (
     Block,
@@ -14,16 +20,22 @@ from engine.events import (
     Purpose,
     RejectReason,
 )
-from engine.kernel.layout import WORD, Out
+from engine.kept_orders import KeptOrders
+from engine.kernel.layout import OUT, WORD, Out
 from engine.kernel.state import KernelState
-from engine.limits import MAX_ORDERS
-from engine.orders import FINAL, Approved, Order
-from engine.portfolio import Change, Portfolio
-from engine.ports import RiskGate, Venue, Verdict
+from engine.open_orders import Counts, order_at
+from engine.orders import FINAL
+from engine.portfolio import Portfolio
+from engine.ports import RiskGate, Venue
 from engine.protection import Leg, Protection
 from engine.records import Recorder
 
-NOW, OUT_COUNT, WAKE_ROW = WORD["now"], WORD["out_count"], WORD["row"]
+NOW, OUT_COUNT, OUT_DONE, WAKE_ROW = (
+    WORD["now"],
+    WORD["out_count"],
+    WORD["out_done"],
+    WORD["row"],
+)
 ACK, FILL, REJECT, CANCELED = int(Out.ACK), int(Out.FILL), int(Out.REJECT), int(Out.CANCELED)
 STOP = int(Out.STOP)
 S_SENT, S_ACKED, S_PARTIAL = (
@@ -49,30 +61,29 @@ OPPOSITE, OPEN_ORDERS = int(Block.OPPOSITE_INTENT), int(Block.OPEN_ORDERS)
 KILLED = int(Block.KILLED)
 ORDER_KIND, FILL_KIND = 6, 7  # audit_layout.Record of what changed an exposure
 LARGEST_QUEUE = 1e18
+_OUT_FIELD = {name: int(OUT.fields[name][1]) // 8 for name in OUT.names}  # type: ignore
+LEDGER, DONE, FILL_ID, OPENED, CLOSED = (
+    _OUT_FIELD[name] for name in ("ledger", "done", "fill_id", "opened", "closed")
+)
+CARE = 2  # `done` of an event that Python has a part in, see risk/settle_kernel.py
 
 
-class Counts:
-    """What the desk did, for the summary."""
+class Calls(NamedTuple):
+    """The jitted calls of the desk, bound to one run's state; see app/kernel.py.
 
-    __slots__ = ("approved", "blocked", "fills", "intents", "orders", "reduced", "rejects")
+    Attributes:
+        expose: writes a model's exposure: (model, cause kind, order id, instrument).
+        send: takes an intent as twelve numbers, returns a place in the ledger or -1.
+        settle: carries out one answer of the venue, by its place in `out`.
+        end: ends an order of the ledger: (place, Out kind, reason).
+        ask_cancel: notes that the order at a place is being cancelled.
+    """
 
-    def __init__(self) -> None:
-        self.intents = self.approved = self.reduced = 0
-        self.orders = self.fills = self.rejects = 0
-        self.blocked: dict[int, int] = {}
-
-
-class Blocked:
-    """A verdict that stands before the gate is asked: the wake already went the other way."""
-
-    __slots__ = ("approved", "blocks", "code", "limit", "mid", "notional", "qty_lot", "used")
-
-    def __init__(self, blocks: int) -> None:
-        self.approved: Approved | None = None
-        self.blocks = blocks
-        self.code = int(Code.BLOCKED)
-        self.qty_lot = self.notional = self.used = self.limit = 0
-        self.mid = 0.0
+    expose: Callable[[int, int, int, int], None]
+    send: Callable[..., int]
+    settle: Callable[[int], None]
+    end: Callable[[int, int, int], None]
+    ask_cancel: Callable[[int], None]
 
 
 class FillDesk:
@@ -81,7 +92,7 @@ class FillDesk:
     Args:
         state: the kernel's memory, whose venue events are read here.
         portfolio, gate, venue, protection, recorder: the parts it joins.
-        expose: writes a model's exposure into the audit: (model, cause kind, order id, instrument).
+        calls: the jitted half of the work.
         bus: where every fill is published once it is booked (and every signal, by the pipeline).
     """
 
@@ -91,7 +102,7 @@ class FillDesk:
         portfolio: Portfolio,
         rooms: tuple[RiskGate, Venue, Protection],
         recorder: Recorder,
-        expose: Callable[[int, int, int, int], None],
+        calls: Calls,
         *,
         bus: Bus | None = None,
     ) -> None:
@@ -103,14 +114,15 @@ class FillDesk:
         self.grids = portfolio.grids
         self.gate, self.venue, self.protection = rooms
         self.recorder = recorder
-        self.open_orders: dict[int, Order] = {}
-        self.counts = Counts()
-        self._expose = expose
-        self._wake = (-1, -1)
-        self._sides: dict[int, int] = {}
-        self._out = memoryview(state.out.view("u1")).cast("B").cast("q")
+        self.kept = KeptOrders(state, portfolio, rooms, recorder, calls.expose, filled=self.filled)
+        self.open_orders = self.kept.open_orders
+        self.counts = Counts(portfolio.desk)
+        self.calls = calls
+        self._desk = portfolio.desk[0]
+        self._fast = bool(self._desk["fast"])
+        self._out = words_of(state.out)
         self._out_words = state.out.dtype.itemsize // 8
-        self._out_queue = memoryview(state.out.view("u1")).cast("B").cast("d")
+        self._out_queue = reals_of(state.out)
         self.failures: dict[int, int] = {}
 
     def place(self, place: Place, strategy: int = -1) -> None:
@@ -118,161 +130,85 @@ class FillDesk:
 
         `strategy` is the index of the strategy that wants it: its book gets the fills too.
         """
-        counts, recorder = self.counts, self.recorder
-        intent_id = counts.intents
-        counts.intents += 1
-        recorder.intent(intent_id, place)
-        answer = self._ask(place, intent_id)
-        approved = answer.approved
-        if approved is None:
-            self._block(intent_id, place, answer)
-            if place.purpose >= STOP_LOSS and not answer.blocks & KILLED:
-                self.protection.again(intent_id)
+        owners = place.owners
+        if self._fast and len(owners) <= 1 and place.purpose < STOP_LOSS:
+            if place.stop_loss_tick or place.take_profit_tick:
+                self._desk["legs_standing"] = self.protection.standing
+            self.calls.send(
+                place.instrument,
+                owners[0][0] if owners else NOBODY,
+                place.side,
+                place.qty_lot,
+                place.price_tick,
+                place.signal_ts,
+                place.order_type,
+                place.purpose,
+                place.signal_id,
+                place.stop_loss_tick,
+                place.take_profit_tick,
+                strategy,
+            )
             return
-        recorder.verdict(intent_id, place, answer)
-        counts.approved += 1
-        counts.reduced += answer.code == Code.REDUCED
-        counts.orders += 1
-        order = approved.order
-        order.strategy = strategy
-        self.open_orders[order.order_id] = order
-        order.move(S_SENT)
-        recorder.order(order)
-        self._show_exposure(order, ORDER_KIND)
-        self.venue.submit(approved)
-
-    def _ask(self, place: Place, intent_id: int) -> Verdict:
-        """Ask the gate, unless the wake went the other way already or no place is left."""
-        wake = (self.words[NOW], self.words[WAKE_ROW])
-        if wake != self._wake:
-            self._wake = wake
-            self._sides.clear()
-        if self._sides.setdefault(place.instrument, place.side) != place.side:
-            return Blocked(OPPOSITE)
-        if self._is_full(place):
-            return Blocked(OPEN_ORDERS)
-        return self.gate.check(place, intent_id)
-
-    def _is_full(self, place: Place) -> bool:
-        """Tell whether the kernel has no place for the order, or for the stops it would bring."""
-        orders = self.open_orders
-        if len(orders) >= MAX_ORDERS:
-            return True
-        if not (place.stop_loss_tick or place.take_profit_tick):
-            return False
-        legs = len(place.owners) or 1
-        for order in orders.values():
-            if order.stop_loss_tick or order.take_profit_tick:
-                legs += len(order.owners) or 1
-        return not self.protection.has_room(legs)
-
-    def _block(self, intent_id: int, place: Place, answer: Verdict) -> None:
-        self.recorder.verdict(intent_id, place, answer)
-        blocked = self.counts.blocked
-        bits = answer.blocks
-        while bits:
-            bit = bits & -bits
-            blocked[bit] = blocked.get(bit, 0) + 1
-            bits ^= bit
-
-    def _show_exposure(self, order: Order, cause: int) -> None:
-        for owner, _ in order.owners:
-            if owner >= 0:
-                self._expose(owner, cause, order.order_id, order.instrument)
+        self.kept.place(place, strategy)
 
     def cancel(self, order_id: int) -> None:
         """Ask for an order's removal; one that is over already is left alone."""
         order = self.open_orders.get(order_id)
         if order is None or order.state == S_PENDING_CANCEL:
             return
-        if self.venue.cancel(order):
+        if not self.venue.cancel(order):
+            return
+        if order_id in self.kept.orders:
             order.move(S_PENDING_CANCEL)
             self.recorder.order(order)
+        else:
+            self.calls.ask_cancel(self.open_orders.place_of(order_id))
 
     def on_venue(self) -> None:
         """Work through the venue's answers and the triggers that fired, in their order."""
-        out, width = self._out, self._out_words
-        count = self.words[OUT_COUNT]
+        out, width, words = self._out, self._out_words, self.words
+        count = words[OUT_COUNT]
         fired: list[tuple[int, int]] = []
-        for at in range(0, count * width, width):
+        for place in range(words[OUT_DONE], count):
+            at = place * width
             kind = out[at]
-            if kind == FILL:
-                self.on_fill(out[at + 1], out[at + 2], out[at + 3], out[at + 4])
+            if kind <= CANCELED and out[at + LEDGER] >= 0:
+                if out[at + DONE] == 0:
+                    self.calls.settle(place)
+                if out[at + DONE] == CARE:
+                    self._care(at)
+            elif kind == FILL:
+                self.kept.on_fill(out[at + 1], out[at + 2], out[at + 3], out[at + 4])
             elif kind == ACK:
-                self.on_ack(out[at + 1], self._out_queue[at + 7])
+                self.kept.on_ack(out[at + 1], self._out_queue[at + 7])
             elif kind in (REJECT, CANCELED):
-                self.on_end(out[at + 1], kind, out[at + 5])
+                self.kept.on_end(out[at + 1], kind, out[at + 5])
             else:
                 fired.append((out[at + 1], kind))
-        self.words[OUT_COUNT] = 0
+        words[OUT_COUNT] = words[OUT_DONE] = 0
         for trigger_id, kind in fired:
             self.on_trigger(trigger_id, kind)
 
-    def on_fill(self, order_id: int, qty: int, price_tick: int, liquidity: int) -> None:
-        """Book an execution."""
-        order = self.open_orders[order_id]
-        fill_id = self.counts.fills
-        self.counts.fills += 1
-        fill = Fill(
-            fill_id,
-            self.words[NOW],
-            order_id,
-            order.instrument,
-            order.side,
-            qty,
-            price_tick,
-            liquidity,
-        )
-        changes = self.portfolio.apply(fill, order)
-        order.filled_lot += qty
-        done = order.filled_lot == order.qty_lot
-        order.move(S_FILLED if done else S_PARTIAL)
-        self.gate.filled(order, qty, changes)
-        recorder = self.recorder
-        recorder.fill(fill, order, sum(c.fee for c in changes), sum(c.gain for c in changes))
-        recorder.order(order)
-        if done:
-            self._close(order)
-            if order.is_protective:
-                self.protection.closed(order.intent_id)
-        self._show_exposure(order, FILL_KIND)
-        self._protect(order, changes)
-        self.filled.publish(fill)
-
-    def _protect(self, order: Order, changes: Sequence[Change]) -> None:
-        """Lay or shorten the protective triggers behind a fill."""
-        for change in changes:
-            if change.opened and (order.stop_loss_tick or order.take_profit_tick):
-                book = self.portfolio.book(change.owner, order.instrument)
-                self.protection.cover(order, change.owner, min(change.qty, abs(book.position_lot)))
-            if change.closed:
-                book = self.portfolio.book(change.owner, order.instrument)
-                self.protection.trim(change.owner, order.instrument, book.position_lot)
-
-    def on_ack(self, order_id: int, queue: float) -> None:
-        """Count an order as resting in the venue's book."""
-        order = self.open_orders[order_id]
-        order.move(S_PARTIAL if order.filled_lot else S_ACKED)
-        self.gate.rests(order)
-        lot = self.grids[order.instrument].lot
-        lots = queue / lot
-        self.recorder.order(order, 0, int(lots + 0.5) if lots < LARGEST_QUEUE else -1)
-        self._show_exposure(order, ORDER_KIND)
-
-    def on_end(self, order_id: int, kind: int, reason: int) -> None:
-        """Count an order as rejected or cancelled."""
-        order = self.open_orders[order_id]
-        order.move(S_REJECTED if kind == REJECT else S_CANCELED)
-        self.counts.rejects += kind == REJECT
-        self.recorder.order(order, reason)
-        self._close(order)
-        self._show_exposure(order, ORDER_KIND)
-        if order.is_protective and reason != RUN_ENDED:
-            self.protection.again(order.intent_id, order.left_lot)
-
-    def _close(self, order: Order) -> None:
-        self.gate.release(order)
-        del self.open_orders[order.order_id]
+    def _care(self, at: int) -> None:
+        """Do what hangs on a fill that the kernel has booked: protective legs, and telling."""
+        out = self._out
+        qty, opened, closed = out[at + 2], out[at + OPENED], out[at + CLOSED]
+        order = order_at(self.portfolio.ledger, out[at + LEDGER])
+        owner = order.owners[0][0] if order.owners else NOBODY
+        self.kept.protect(order, owner, qty, (opened, closed))
+        if self.filled.heard:
+            self.filled.publish(
+                Fill(
+                    out[at + FILL_ID],
+                    self.words[NOW],
+                    order.order_id,
+                    order.instrument,
+                    order.side,
+                    qty,
+                    out[at + 3],
+                    out[at + 4],
+                )
+            )
 
     def on_trigger(self, trigger_id: int, kind: int) -> None:
         """Send the protective exit of a trigger that fired."""
@@ -286,7 +222,7 @@ class FillDesk:
             self.protection.keep(leg, leg.qty_lot - qty)
             leg.qty_lot = qty
         if qty > 0:
-            self.protection.exiting(self.counts.intents, leg)
+            self.protection.exiting(int(self._desk["intents"]), leg)
             self.place(exit_of(leg, qty, purpose), leg.strategy)
 
     def on_command(self, command: int) -> None:
@@ -305,9 +241,11 @@ class FillDesk:
     def end_orders(self) -> None:
         """Cancel what is still open because the run ends: every order gets a final state."""
         for order_id in sorted(self.open_orders):
-            order = self.open_orders[order_id]
-            if order.state not in FINAL_STATES:
-                self.on_end(order_id, CANCELED, RUN_ENDED)
+            order = self.kept.orders.get(order_id)
+            if order is None:
+                self.calls.end(self.open_orders.place_of(order_id), CANCELED, RUN_ENDED)
+            elif order.state not in FINAL_STATES:
+                self.kept.on_end(order_id, CANCELED, RUN_ENDED)
 
     def model_failed(self, model: int, error: Exception) -> None:
         """Record a model's first failures; more are only counted."""

@@ -2,6 +2,7 @@
 
 MAX_INSTRUMENTS = 1024  # on one tape; indices are uint16
 MAX_MODELS = 64  # per run: exposure is kept in arrays of this length
+MAX_STRATEGIES = 64  # per run: each has its own books
 MAX_SLOTS = 1024  # (model, instrument) pairs that decide
 MAX_ORDERS = 256  # open paper orders: a plain scan of them costs about a nanosecond each
 MAX_TRIGGERS = 256  # protective stops that stand at once
@@ -9,7 +10,7 @@ MAX_OUT = 512  # venue events waiting for Python; it drains them at every stop
 MAX_FEATURES = 256  # features in one model's row
 MAX_OUTPUTS = 16  # numbers in one model's output
 AUDIT_BUFFER = 8192  # records between two flushes of the audit (768 KiB)
-AUDIT_MARGIN = 1024  # records that one stop may still write before it must flush
+AUDIT_MARGIN = 2048  # records that one row or stop may still write: MAX_OUT answers make 3 each
 MAX_BLOCK_ROWS = 65_536  # rows in one kernel call: it holds the GIL (1.5 to 6 ms)
 MAX_FLAT_BARS = 120  # empty bars in a row before a quiet market counts as closed
 FINE_DUPLICATES = 64  # recent intents remembered by the duplicate check

@@ -21,7 +21,6 @@ from engine.view import View
 CURSOR, ROW, NOW, SLOT = WORD["cursor"], WORD["row"], WORD["now"], WORD["slot"]
 INSTRUMENT, SIGNAL_ID = WORD["instrument"], WORD["signal_id"]
 ACTION, HOLD_REASON = WORD["action"], WORD["hold_reason"]
-BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
 AUDIT_COUNT = WORD["audit_count"]
 INFER, HEAD, BLOCK = int(Reason.INFER), int(Reason.HEAD), int(Reason.BLOCK)
 SAMPLED = 63  # one inference in 64 is timed; all that the kernel leaves to Python where it infers
@@ -30,7 +29,9 @@ SAMPLED = 63  # one inference in 64 is timed; all that the kernel leaves to Pyth
 class SlotPort:
     """What a slot's stops lead to: its model, the strategies that listen, its feature row."""
 
-    __slots__ = ("features", "instrument", "model", "predictor", "strategies")
+    __slots__ = ("features", "instrument", "key", "model", "predictor", "strategies", "view")
+
+    view: View
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class SlotPort:
         self.predictor = predictor
         self.strategies = tuple(strategies)
         self.features = features
+        self.key = (model, instrument)
 
 
 class Pipeline:
@@ -83,7 +85,9 @@ class Pipeline:
         self._runs = tuple(slot.predictor.run for slot in slots)
         self._reals = memoryview(state.root.view(np.uint8)).cast("B").cast("d")
         offset = state.root.dtype.fields["p_sell"][1] // 8  # type: ignore[index]
-        self._p_sell, self._p_hold, self._p_buy = offset, offset + 1, offset + 2
+        self._p_sell = offset  # p_hold and p_buy follow
+        for port in self.slots:
+            port.view = self._new_view(port)
         self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (int(Reason.VENUE), desk.on_venue),
             (int(Reason.CONTROL), hooks[Reason.CONTROL]),
@@ -145,6 +149,7 @@ class Pipeline:
         words = self.words
         port = self.slots[words[SLOT]]
         reals = self._reals
+        at = self._p_sell
         signal = Signal(
             words[SIGNAL_ID],
             words[NOW],
@@ -153,41 +158,41 @@ class Pipeline:
             port.model,
             words[ACTION],
             words[HOLD_REASON],
-            reals[self._p_sell],
-            reals[self._p_hold],
-            reals[self._p_buy],
+            reals[at],
+            reals[at + 1],
+            reals[at + 2],
         )
-        self.signals[(port.model, port.instrument)] = signal
-        self.advice.publish(signal)
+        self.signals[port.key] = signal
+        if self.advice.heard:
+            self.advice.publish(signal)
+        view = port.view
+        view.signal = signal
+        if signal.signal_id & 15:
+            for strategy in port.strategies:
+                for intent in strategy.decide(view):
+                    self.on_intent(intent, strategy.index)
+        else:
+            self._timed_strategies(port, view)
+
+    def _timed_strategies(self, port: SlotPort, view: View) -> None:
         stages = self.stages
-        timed = not signal.signal_id & 15
-        started = stages.start() if timed else 0
         for strategy in port.strategies:
-            intents = strategy.decide(self.view(port, signal))
-            if timed:
-                stages.stop("strategy", started)
-                started = stages.start()
+            started = stages.start()
+            intents = strategy.decide(view)
+            stages.stop("strategy", started)
+            started = stages.start()
             for intent in intents:
                 self.on_intent(intent, strategy.index)
-            if timed and intents:
+            if intents:
                 stages.stop("risk_and_order", started)
 
-    def view(self, port: SlotPort, signal: Signal) -> View:
-        """Assemble what a strategy may see."""
-        words = self.words
-        view = View()
-        view.now = words[NOW]
-        view.row = words[ROW]
+    def _new_view(self, port: SlotPort) -> View:
+        """Make what the strategies of a slot see; it follows the kernel's state by itself."""
+        view = View(self.words, self.desk.portfolio.books.peek(port.model, port.instrument))
         view.instrument = port.instrument
         view.model = port.model
-        view.signal = signal
         view.signals = self.signals
-        view.bid_tick = words[BID_TICK]
-        view.ask_tick = words[ASK_TICK]
         view.grid = self.desk.grids[port.instrument]
-        book = self.desk.portfolio.books.get((port.model, port.instrument))
-        view.position_lot = 0 if book is None else book.position_lot
-        view.closing_lot = 0 if book is None else book.closing_lot
         view.orders = self.desk.open_orders
         view.market = self.state.markets[port.instrument]
         view.features = port.features

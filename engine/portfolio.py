@@ -2,67 +2,20 @@
 
 Every lot has an owner: a model's index, or NOBODY for a strategy without model. A book is one
 owner's position in one instrument; the books of an instrument add up to the account's position.
+The numbers stand in records (engine/kernel/ledger.py) that the kernel works on as well: it books
+the fills of orders of one owner (engine/kernel/books.py), this file those of several.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from engine.books import NOBODY, Amounts, Book, Books
 from engine.events import Fill, Liquidity
+from engine.kernel.ledger import DESK, GRID, LEDGER, WALLET
+from engine.limits import MAX_MODELS, MAX_ORDERS, MAX_STRATEGIES
 from engine.money import Grid, fee, split
 from engine.orders import Order
-
-NOBODY = -1
-
-
-class Book:
-    """One owner's position in one instrument: signed lots, their signed cost, and results."""
-
-    __slots__ = (
-        "closing_lot",
-        "cost",
-        "drawdown",
-        "fees",
-        "opening_buy_lot",
-        "opening_sell_lot",
-        "peak",
-        "position_lot",
-        "realized",
-    )
-
-    def __init__(self) -> None:
-        self.position_lot = 0
-        self.cost = 0
-        self.realized = 0  # before fees
-        self.fees = 0
-        self.closing_lot = 0  # lots that orders on their way will close
-        self.opening_buy_lot = 0  # lots that buys and sells on their way will open
-        self.opening_sell_lot = 0
-        self.peak = 0.0  # of the result after fees, as marked, minor units
-        self.drawdown = 0.0  # the largest fall from the peak
-
-    def apply(self, side: int, qty: int, notional: int) -> tuple[int, int, int]:
-        """Book a fill of `qty` lots for `notional`; return (opened, closed at cost, realized).
-
-        Average cost: what closes takes its share of the cost, the last lot takes all that is left.
-        """
-        position = self.position_lot
-        if position * side >= 0:
-            self.position_lot = position + side * qty
-            self.cost += side * notional
-            return notional, 0, 0
-        closing = min(qty, abs(position))
-        paid = notional if closing == qty else notional * closing // qty
-        out = self.cost * closing // abs(position) if closing < abs(position) else self.cost
-        gain = -side * paid - out
-        self.position_lot = position + side * closing
-        self.cost -= out
-        self.realized += gain
-        opened = notional - paid
-        if qty > closing:
-            self.position_lot += side * (qty - closing)
-            self.cost += side * opened
-        return opened, abs(out), gain
 
 
 class Change:
@@ -75,6 +28,17 @@ class Change:
         self.qty = qty
         self.opened, self.closed, self.gain = moved
         self.fee = paid_fee
+
+
+def _grid_records(
+    grids: list[Grid], currencies: list[tuple[str, str]], places: Mapping[str, int]
+) -> np.ndarray:
+    records = np.zeros(len(grids), GRID)
+    for record, grid, (base, quote) in zip(records, grids, currencies, strict=True):
+        record["tick"], record["num"], record["den"] = grid.tick, grid.num, grid.den
+        record["lot_minor"] = grid.lot_minor
+        record["base"], record["quote"] = places[base], places[quote]
+    return records
 
 
 class Portfolio:
@@ -97,25 +61,41 @@ class Portfolio:
     ) -> None:
         self.grids = grids
         self.currencies = currencies
-        self.total = dict(balances)
-        self.locked = dict.fromkeys(balances, 0)
-        for base, quote in currencies:
-            for currency in (base, quote):
-                self.total.setdefault(currency, 0)
-                self.locked.setdefault(currency, 0)
+        names = dict.fromkeys([*balances, *(name for pair in currencies for name in pair)])
+        places = {name: at for at, name in enumerate(names)}
+        self.wallets = np.zeros(len(places), WALLET)
+        self.total = Amounts(self.wallets, places, "total")
+        self.locked = Amounts(self.wallets, places, "locked")
+        self.fees = Amounts(self.wallets, places, "fees")
+        self.realized = Amounts(self.wallets, places, "realized")
+        for currency, amount in balances.items():
+            self.total[currency] = amount
+        self.grid_records = _grid_records(grids, currencies, places)
+        self.ledger = np.zeros(MAX_ORDERS, LEDGER)
+        self.desk = np.zeros(1, DESK)
         self.rates = {int(Liquidity.MAKER): maker_rate, int(Liquidity.TAKER): taker_rate}
         self.max_rate = max(maker_rate, taker_rate, 0)
-        self.books: dict[tuple[int, int], Book] = {}
-        self.strategy_books: dict[tuple[int, int], Book] = {}  # by (strategy, instrument)
-        self.fees: dict[str, int] = {}
-        self.realized: dict[str, int] = {}
+        self.desk["maker_rate"], self.desk["taker_rate"] = maker_rate, taker_rate
+        self.desk["max_rate"] = self.max_rate
+        self.books = Books(MAX_MODELS + 1, NOBODY, len(grids))
+        self.strategy_books = Books(MAX_STRATEGIES, 0, len(grids))  # by (strategy, instrument)
+        self.book: Callable[[int, int], Book] = self.books.book
 
-    def book(self, owner: int, instrument: int) -> Book:
-        """Return an owner's book, empty when it has none yet."""
-        found = self.books.get((owner, instrument))
-        if found is None:
-            found = self.books[(owner, instrument)] = Book()
-        return found
+    def give_records(self, root: np.void) -> None:
+        """Write the addresses of the records into the kernel's root record."""
+        for name, records in (
+            ("desk", self.desk),
+            ("grids", self.grid_records),
+            ("wallets", self.wallets),
+            ("books_of", self.books.records),
+            ("strategy_books", self.strategy_books.records),
+            ("ledger", self.ledger),
+        ):
+            root[name] = records.ctypes.data
+
+    def count_leg(self, owner: int, instrument: int, change: int) -> None:
+        """Count a protective leg that was laid (+1) or taken away (-1)."""
+        self.book(owner, instrument).legs += change
 
     def free(self, currency: str) -> int:
         """Return what is not locked in open orders."""
@@ -164,7 +144,7 @@ class Portfolio:
         paid = fee(notional, self.rates[fill.liquidity])
         self.total[quote] -= fill.side * notional + paid
         self.total[base] += fill.side * fill.qty_lot * grid.lot_minor
-        self.fees[quote] = self.fees.get(quote, 0) + paid
+        self.fees[quote] += paid
         if order.strategy >= 0:
             self._book_strategy(order.strategy, fill, notional, paid)
         owners = order.owners
@@ -173,15 +153,12 @@ class Portfolio:
             changes = [self._book_one(owner, fill, (fill.qty_lot, notional, paid))]
         else:
             changes = self._book_shares(fill, order, (notional, paid))
-        self.realized[quote] = self.realized.get(quote, 0) + sum(c.gain - c.fee for c in changes)
+        self.realized[quote] += sum(c.gain - c.fee for c in changes)
         return changes
 
     def _book_strategy(self, strategy: int, fill: Fill, notional: int, paid: int) -> None:
         """Book a fill once more for the strategy that wanted it; nothing is decided on these."""
-        key = (strategy, fill.instrument)
-        book = self.strategy_books.get(key)
-        if book is None:
-            book = self.strategy_books[key] = Book()
+        book = self.strategy_books.book(strategy, fill.instrument)
         book.apply(fill.side, fill.qty_lot, notional)
         book.fees += paid
 

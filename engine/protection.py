@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from copy import copy
 
-from engine.limits import MAX_TRIGGERS
 from engine.orders import Order
 
 
@@ -40,13 +39,16 @@ class Protection:
     Args:
         protect: lays a trigger: (id, instrument, side, stop tick, profit tick) -> place or -1.
         unprotect: removes one by id.
+        count: told of every leg laid or taken away: (owner, instrument, +1 or -1).
     """
 
     def __init__(
         self,
         protect: Callable[[int, int, int, int, int], int],
         unprotect: Callable[[int], int],
+        count: Callable[[int, int, int], None],
     ) -> None:
+        self._count = count
         self._protect = protect
         self._unprotect = unprotect
         self._next = 0
@@ -66,15 +68,17 @@ class Protection:
         self._of_order[(order.order_id, owner)] = leg.trigger_id
         self._lay(leg)
 
-    def has_room(self, legs: int) -> bool:
-        """Tell whether that many more legs can be watched, beside those an exit may bring back."""
-        return len(self.legs) + len(self._exits) + legs <= MAX_TRIGGERS
+    @property
+    def standing(self) -> int:
+        """Legs that are watched, and those that an exit may bring back."""
+        return len(self.legs) + len(self._exits)
 
     def _lay(self, leg: Leg) -> None:
         """Watch a leg; with all places taken its lots join another leg of the same position."""
         at = self._protect(leg.trigger_id, leg.instrument, leg.side, leg.stop_tick, leg.profit_tick)
         if at >= 0:
             self.legs[leg.trigger_id] = leg
+            self._count(leg.owner, leg.instrument, 1)
             return
         others = [other for other in self._of(leg.owner, leg.instrument) if other.side == leg.side]
         assert others, "more protective triggers than the kernel has places"
@@ -106,6 +110,7 @@ class Protection:
 
     def _forget(self, leg: Leg) -> None:
         del self.legs[leg.trigger_id]
+        self._count(leg.owner, leg.instrument, -1)
         stale = [key for key, trigger in self._of_order.items() if trigger == leg.trigger_id]
         for key in stale:
             del self._of_order[key]

@@ -4,49 +4,87 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from engine.books import Book
 from engine.events import Signal
+from engine.kernel.layout import WORD
 from engine.money import Grid
 from engine.orders import Order
 
+NOW, ROW = WORD["now"], WORD["row"]
+BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
+
 
 class View:
-    """The world at one wake, for one instrument and one owner.
+    """The world at one wake, for one instrument and one owner; valid until the decision ends.
 
-    Prices are in ticks, sizes in lots; `grid` converts. `features` is the row the signal was made
-    from, a view that is valid until the decision ends.
+    Prices are in ticks, sizes in lots; `grid` converts.
+
+    Attributes:
+        instrument: index on the tape.
+        model: owner of what is decided here: a model's index, -1 for none.
+        signal: the advice that led here.
+        signals: the latest by (model, instrument).
+        grid: ticks, lots and money of the instrument.
+        orders: open orders by id.
+        market: MARKET record, read-only.
+        features: float32[n], the row that the signal was made from.
     """
 
     __slots__ = (
-        "ask_tick",
-        "bid_tick",
-        "closing_lot",
+        "_book",
+        "_words",
         "features",
         "grid",
         "instrument",
         "market",
         "model",
-        "now",
         "orders",
-        "position_lot",
-        "row",
         "signal",
         "signals",
     )
 
-    now: int  # kernel time, ns
-    row: int  # tape row
     instrument: int
-    model: int  # owner of what is decided here: a model's index, -1 for none
+    model: int
     signal: Signal
-    signals: Mapping[tuple[int, int], Signal]  # latest by (model, instrument)
-    bid_tick: int
-    ask_tick: int
+    signals: Mapping[tuple[int, int], Signal]
     grid: Grid
-    position_lot: int  # the owner's
-    closing_lot: int  # lots that the owner's orders on their way will close
-    orders: Mapping[int, Order]  # open orders by id
-    market: np.void  # MARKET record, read-only
-    features: np.ndarray  # float32[n]
+    orders: Mapping[int, Order]
+    market: np.void
+    features: np.ndarray
+
+    def __init__(self, words: memoryview, book: Book) -> None:
+        self._words = words
+        self._book = book
+
+    @property
+    def now(self) -> int:
+        """Kernel time, ns."""
+        return int(self._words[NOW])
+
+    @property
+    def row(self) -> int:
+        """Row of the tape."""
+        return int(self._words[ROW])
+
+    @property
+    def bid_tick(self) -> int:
+        """Best bid."""
+        return int(self._words[BID_TICK])
+
+    @property
+    def ask_tick(self) -> int:
+        """Best ask."""
+        return int(self._words[ASK_TICK])
+
+    @property
+    def position_lot(self) -> int:
+        """The owner's position, signed."""
+        return self._book.position_lot
+
+    @property
+    def closing_lot(self) -> int:
+        """Lots that the owner's orders on their way will close."""
+        return self._book.closing_lot
 
     @property
     def mid_tick(self) -> float:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from engine.audit_layout import Verdict as Code
+from engine.books import NOBODY
 from engine.events import Block, OrderType, Place, Purpose
-from engine.money import MAX_INT64, Grid, split
+from engine.money import Grid, split
 from engine.orders import _GATE_KEY, Approved, Order
-from engine.portfolio import NOBODY, Change, Portfolio
-from risk.gate_kernel import GATE, REQUEST
+from engine.portfolio import Change, Portfolio
+from risk.gate_kernel import GATE, LARGEST, REQUEST
 
 APPROVED, REDUCED, BLOCKED = int(Code.APPROVED), int(Code.REDUCED), int(Code.BLOCKED)
 SIZE_LIMITS = int(
@@ -21,8 +22,9 @@ NUMBER, LOT, TICK = int(Block.NUMBER), int(Block.LOT_SIZE), int(Block.TICK_SIZE)
 BALANCE, STATUS = int(Block.BALANCE), int(Block.MODEL_STATUS)
 OPPOSITE = int(Block.OPPOSITE_INTENT)
 ALONE = ((NOBODY, 1),)  # the owner of an order without a model
-_LARGEST = MAX_INT64 // 4
 _FIELD = {name: GATE.fields[name][1] // 8 for name in GATE.names}  # type: ignore[index, union-attr]
+_ASKED = {name: REQUEST.fields[name][1] // 8 for name in REQUEST.names}  # type: ignore[index, union-attr]
+_OFF_GRID, _ORDER_TYPE = _ASKED["off_grid"], _ASKED["order_type"]
 
 
 class Answer:
@@ -72,7 +74,8 @@ class Gate:
         self._q = memoryview(self._request.view(np.uint8)).cast("B").cast("q")
         self._request_address = int(self._request.ctypes.data)
         self._deviation = float(record[0]["max_price_deviation"])
-        self._next_order = 0
+        for model, allowed in enumerate(self.may_trade):
+            portfolio.desk[0]["may_trade"][model] = allowed
 
     def check(self, place: Place, intent_id: int) -> Answer:
         """Approve, reduce or block an intent; what is approved counts as in flight at once."""
@@ -98,7 +101,7 @@ class Gate:
         grid = self.portfolio.grids[place.instrument]
         worst = self._worst(place, self.kernel.mid_tick(place.instrument))
         room = self.words[_FIELD["room"]]
-        lots = room * grid.den // (worst * grid.num) if worst > 0 else 0
+        lots = room * grid.den // (worst * grid.num) + 2 if worst > 0 else 0  # rounding may allow 1
         while lots > 0 and grid.notional(worst, lots) > room:
             lots -= 1
         return lots
@@ -132,24 +135,27 @@ class Gate:
         reserves = [grid.notional(worst, lots) if lots else 0 for lots in opens]
         opening = sum(reserves)
         bad |= self._owner_blocks(place, reserves)
-        if notional > _LARGEST:
-            bad |= NUMBER
-            notional = opening = _LARGEST
+        reference = grid.notional(int(mid), qty)
         shorts = side < 0 and closing < qty
-        if side > 0 or not shorts:
-            base, quote = portfolio.currencies[instrument]
+        base, quote = portfolio.currencies[instrument]
+        if notional > LARGEST:
+            bad |= NUMBER
+            notional = opening = reference = LARGEST
+        elif qty * grid.lot_minor + abs(portfolio.total[base]) > LARGEST:
+            bad |= NUMBER
+        elif side > 0 or not shorts:
             need = portfolio.need(instrument, side, qty, worst)
             if need > portfolio.free(quote if side > 0 else base) and not (side > 0 and closing):
                 bad |= BALANCE
         q = self._q
         q[0], q[1], q[2], q[3], q[4] = instrument, model, side, qty, place.price_tick
         q[5], q[6], q[7] = place.signal_ts, notional, opening
-        q[8] = grid.notional(int(mid), qty)
+        q[8] = reference
         q[9] = place.purpose != 0
         q[10] = shorts
         q[11] = place.purpose >= 2
-        q[12] = hash((instrument, model, side, qty, place.price_tick, place.order_type))
-        q[13] = bad
+        q[_ORDER_TYPE] = place.order_type
+        q[_OFF_GRID] = bad
         answer.qty_lot = qty
         answer.notional = notional
         if model >= 0:
@@ -189,11 +195,11 @@ class Gate:
         """Check what must be whole and positive before anything can be computed."""
         if qty <= 0:
             return LOT
-        if qty > _LARGEST or place.side not in (1, -1) or place.order_type not in TYPES:
+        if qty > LARGEST or place.side not in (1, -1) or place.order_type not in TYPES:
             return NUMBER
-        if place.order_type != MARKET and not 0 < place.price_tick < _LARGEST:
+        if place.order_type != MARKET and not 0 < place.price_tick < LARGEST:
             return TICK
-        return NUMBER if worst <= 0 or grid.notional(worst, 1) > _LARGEST else 0
+        return NUMBER if worst <= 0 or grid.notional(worst, 1) > LARGEST else 0
 
     def _owner_blocks(self, place: Place, reserves: Sequence[int]) -> int:
         """Check the models behind an order: they may trade, and each share of several fits."""
@@ -226,8 +232,9 @@ class Gate:
         """Make the order; its owners, sizes and worst price are frozen here."""
         qty, closing = size
         worst, mid = prices
-        order = Order(self._next_order, intent_id, place.instrument, place.side)
-        self._next_order += 1
+        desk = self.portfolio.desk[0]
+        order = Order(int(desk["next_order"]), intent_id, place.instrument, place.side)
+        desk["next_order"] += 1
         order.qty_lot = qty
         order.order_type = place.order_type
         order.price_tick = place.price_tick

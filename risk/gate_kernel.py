@@ -7,12 +7,39 @@ counted as in flight in the same call, so nothing can slip between check and cou
 """
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
 from engine.audit_layout import Record
 from engine.events import Block
-from engine.kernel.records import push_record
+from engine.kernel.memory import pointer
+from engine.kernel.places import append_audit
 from engine.limits import FINE_DUPLICATES, MAX_INSTRUMENTS, MAX_MODELS
+
+REQUEST = np.dtype(
+    [
+        ("instrument", "i8"),
+        ("model", "i8"),  # index, -1 for none
+        ("side", "i8"),
+        ("qty_lot", "i8"),
+        ("limit_tick", "i8"),  # 0 for market orders
+        ("signal_ts", "i8"),  # 0: no signal behind it
+        ("notional", "i8"),  # of the whole order at the worst price, minor units
+        ("opening", "i8"),  # of the part that opens exposure
+        ("reference_notional", "i8"),  # of the whole order at the mid, for the minimum
+        ("reduce_only", "i8"),
+        ("shorts", "i8"),  # 1: the order would open a short
+        ("protective", "i8"),
+        ("order_type", "i8"),
+        ("off_grid", "i8"),  # Block bits found before the call
+        # what the ledger and the audit must know beside
+        ("purpose", "i8"),
+        ("signal_id", "i8"),
+        ("stop_tick", "i8"),
+        ("profit_tick", "i8"),
+        ("strategy", "i8"),
+    ],
+    align=True,
+)
 
 GATE = np.dtype(
     [
@@ -29,6 +56,7 @@ GATE = np.dtype(
         ("max_market_age_ns", "i8"),
         ("max_signal_age_ns", "i8"),
         ("allow_short", "i8"),
+        ("reduce_to_fit", "i8"),
         # latches
         ("killed", "i8"),
         ("drawdown_latched", "i8"),
@@ -64,26 +92,7 @@ GATE = np.dtype(
         ("instrument_filled", "i8", (MAX_INSTRUMENTS,)),  # sum of the books' absolute costs
         ("instrument_reserved", "i8", (MAX_INSTRUMENTS,)),
         ("min_notional", "i8", (MAX_INSTRUMENTS,)),
-    ],
-    align=True,
-)
-
-REQUEST = np.dtype(
-    [
-        ("instrument", "i8"),
-        ("model", "i8"),  # index, -1 for none
-        ("side", "i8"),
-        ("qty_lot", "i8"),
-        ("limit_tick", "i8"),  # 0 for market orders
-        ("signal_ts", "i8"),  # 0: no signal behind it
-        ("notional", "i8"),  # of the whole order at the worst price, minor units
-        ("opening", "i8"),  # of the part that opens exposure
-        ("reference_notional", "i8"),  # of the whole order at the mid, for the minimum
-        ("reduce_only", "i8"),
-        ("shorts", "i8"),  # 1: the order would open a short
-        ("protective", "i8"),
-        ("key", "i8"),  # hash of what makes a duplicate
-        ("off_grid", "i8"),  # Block bits found before the call
+        ("request", REQUEST),  # of the intent under way
     ],
     align=True,
 )
@@ -108,9 +117,17 @@ OPEN_ORDERS = int(Block.OPEN_ORDERS)
 SHORT_NOT_ALLOWED = int(Block.SHORT_NOT_ALLOWED)
 REDUCE_ONLY = int(Block.REDUCE_ONLY)
 MINOR = 1e8
+LARGEST = (1 << 61) - 1  # minor units: beyond it an amount is refused
+KEY_START, KEY_STEP = 0x2545F491, 0x9E3779B97F4A7C15
 
 
-@njit
+@njit(forceinline=True)
+def gate_of(root):  # type: ignore[no-untyped-def]
+    """Return the GATE record."""
+    return carray(pointer(root["gate"]), (1,), GATE)[0]
+
+
+@njit(forceinline=True)
 def used_by(gate, model):  # type: ignore[no-untyped-def]
     """Return a model's exposure: filled + resting + in flight + unknown."""
     return (
@@ -163,6 +180,23 @@ def market_blocks(gate, m, x, request, now):  # type: ignore[no-untyped-def]
 
 
 @njit
+def duplicate_key(request):  # type: ignore[no-untyped-def]
+    """Hash what makes two orders the same: instrument, model, side, size, price and type."""
+    h = np.uint64(KEY_START)
+    for word in (
+        request["instrument"],
+        request["model"],
+        request["side"],
+        request["qty_lot"],
+        request["limit_tick"],
+        request["order_type"],
+    ):
+        h = (h ^ np.uint64(word)) * np.uint64(KEY_STEP)
+        h ^= h >> np.uint64(32)
+    return np.int64(h >> np.uint64(1))
+
+
+@njit
 def flow_blocks(gate, request, now):  # type: ignore[no-untyped-def]
     """Check the flow of orders: rate, duplicates, how many stand open."""
     blocks = 0
@@ -174,8 +208,11 @@ def flow_blocks(gate, request, now):  # type: ignore[no-untyped-def]
         blocks |= ORDER_RATE
     if gate["open_orders"] >= gate["max_open_orders"]:
         blocks |= OPEN_ORDERS
+    if gate["duplicate_window_ns"] <= 0:
+        return blocks
+    key = duplicate_key(request)
     for at in range(FINE_DUPLICATES):
-        if gate["recent"][at] == request["key"]:
+        if gate["recent"][at] == key:
             age = now - gate["recent_ts"][at]
             if gate["recent_ts"][at] > 0 and age < gate["duplicate_window_ns"]:
                 blocks |= DUPLICATE
@@ -259,10 +296,11 @@ def reserve(gate, request, now):  # type: ignore[no-untyped-def]
     """Count an approved order as in flight."""
     gate["tokens"] -= 1.0
     gate["open_orders"] += 1
-    at = gate["recent_at"]
-    gate["recent"][at] = request["key"]
-    gate["recent_ts"][at] = now
-    gate["recent_at"] = (at + 1) % FINE_DUPLICATES
+    if gate["duplicate_window_ns"] > 0:
+        at = gate["recent_at"]
+        gate["recent"][at] = duplicate_key(request)
+        gate["recent_ts"][at] = now
+        gate["recent_at"] = (at + 1) % FINE_DUPLICATES
     opening = request["opening"]
     if opening > 0:
         gate["gross_reserved"] += opening
@@ -282,24 +320,22 @@ def move(gate, model, change):  # type: ignore[no-untyped-def]
 
 
 @njit
-def record_exposure(k, gate, model, cause):  # type: ignore[no-untyped-def]
+def record_exposure(root, model, cause):  # type: ignore[no-untyped-def]
     """Write a model's exposure into the audit; cause = (record kind, order id, instrument)."""
     if model < 0:
         return
-    push_record(
-        k,
-        (EXPOSURE, k.root["exposure_id"], cause[0], 0, cause[2], model),
-        (
-            gate["filled"][model],
-            gate["resting"][model],
-            gate["in_flight"][model],
-            gate["unknown"][model],
-            used_by(gate, model),
-            gate["limit"][model],
-            cause[1],
-        ),
+    gate = gate_of(root)
+    slots = (
+        gate["filled"][model],
+        gate["resting"][model],
+        gate["in_flight"][model],
+        gate["unknown"][model],
+        used_by(gate, model),
+        gate["limit"][model],
+        cause[1],
     )
-    k.root["exposure_id"] += 1
+    append_audit(root, (EXPOSURE, root["exposure_id"], cause[0], 0, cause[2], model), slots)
+    root["exposure_id"] += 1
 
 
 @njit

@@ -34,6 +34,7 @@ def gate_record(limits: RiskLimits, model_limits: Sequence[float], start_equity:
     gate["max_market_age_ns"] = int(limits.max_market_age_ms * NS_PER_MS)
     gate["max_signal_age_ns"] = int(limits.max_signal_age_ms * NS_PER_MS)
     gate["allow_short"] = int(limits.allow_short)
+    gate["reduce_to_fit"] = int(limits.reduce_to_fit)
     gate["tokens"] = max(1.0, limits.max_orders_per_s)
     for name in ("start_equity", "equity", "peak_equity", "day_equity"):
         gate[name] = float(start_equity)

@@ -6,7 +6,6 @@ from numba import njit
 from engine.events import RejectReason
 from engine.kernel.layout import NO_BUY, NO_SELL, Out, PaperState, TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
-from engine.limits import MAX_ORDERS
 from engine.market import BOOK_SLOTS
 
 FREE = int(PaperState.FREE)
@@ -32,6 +31,8 @@ def emit(k, o, kind, detail):  # type: ignore[no-untyped-def]
     event["reason"] = detail[3]
     event["ts"] = root["now"]
     event["queue"] = o["queue"]
+    event["ledger"] = o["ledger"]
+    event["done"] = 0
     root["out_count"] += 1
 
 
@@ -43,7 +44,10 @@ def release(k, o):  # type: ignore[no-untyped-def]
     if o["state"] == WAITS_FOR_OPEN:
         k.root["waiting_open"] -= 1
     o["state"] = FREE
-    k.root["order_count"] -= 1
+    root = k.root
+    root["order_count"] -= 1
+    while root["order_high"] > 0 and k.orders[root["order_high"] - 1]["state"] == FREE:
+        root["order_high"] -= 1
     if was_resting:
         x["resting"] -= 1
         nearest_resting(k, o["instrument"])
@@ -57,7 +61,7 @@ def nearest_resting(k, instrument):  # type: ignore[no-untyped-def]
     x["best_sell"] = NO_SELL
     if x["resting"] == 0:
         return
-    for at in range(MAX_ORDERS):
+    for at in range(k.root["order_high"]):
         o = k.orders[at]
         if o["state"] == RESTING and o["instrument"] == instrument:
             if o["side"] > 0:

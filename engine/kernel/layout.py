@@ -32,6 +32,7 @@ _WORDS = (
     "slot",  # slot of the current stop
     "instrument",
     "out_count",
+    "out_done",  # events of `out` that are settled already
     "audit_count",
     "signal_id",  # of the current or last signal
     "action",
@@ -96,6 +97,12 @@ ROOT = np.dtype(
         ("out", "i8"),
         ("audit", "i8"),
         ("gate", "i8"),
+        ("desk", "i8"),
+        ("grids", "i8"),
+        ("wallets", "i8"),
+        ("books_of", "i8"),
+        ("strategy_books", "i8"),
+        ("ledger", "i8"),
         ("collect", "i8"),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
@@ -105,7 +112,9 @@ ROOT = np.dtype(
         ("audit_high", "i8"),  # records at which the audit buffer must be written
         ("needs_levels", "i8"),
         ("order_count", "i8"),
+        ("order_high", "i8"),  # places of orders and triggers from here on are free
         ("trigger_count", "i8"),
+        ("trigger_high", "i8"),
         ("waiting_open", "i8"),
     ],
     align=True,
@@ -173,6 +182,9 @@ MATCHING = np.dtype(
         ("tick_divisor", "f8"),  # 1/tick where that is whole, else 0: exact prices from ticks
         ("watching", "i8"),  # 1 while a trigger has begun to count confirmations
         ("halted", "i8"),
+        ("sided_now", "i8"),  # the wake of the last intent, and which way it went
+        ("sided_row", "i8"),
+        ("sided", "i8"),
     ],
     align=True,
 )
@@ -288,6 +300,7 @@ ORDER = np.dtype(
         ("cancel_ts", "i8"),
         ("queue", "f8"),  # base units ahead of us at our price
         ("rested_ts", "i8"),
+        ("ledger", "i8"),  # its place in the ledger, -1: Python keeps the order
     ],
     align=True,
 )
@@ -338,6 +351,11 @@ OUT = np.dtype(
         ("reason", "i8"),
         ("ts", "i8"),
         ("queue", "f8"),
+        ("ledger", "i8"),  # place of the order in the ledger, -1: Python keeps it
+        ("done", "i8"),  # see risk/settle_kernel.py
+        ("fill_id", "i8"),
+        ("opened", "i8"),  # what a fill opened and closed, at cost
+        ("closed", "i8"),
     ],
     align=True,
 )

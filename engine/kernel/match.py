@@ -26,7 +26,7 @@ from engine.kernel.fills import (
 from engine.kernel.layout import NEVER, NO_SELL, Out, PaperState
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.touch import touch_ticks
-from engine.limits import MAX_ORDERS, MAX_OUT
+from engine.limits import MAX_OUT
 from engine.market import BOOK_SLOTS
 
 TRAVELLING = int(PaperState.TRAVELLING)
@@ -171,7 +171,7 @@ def arrive(k, o):  # type: ignore[no-untyped-def]
 def next_due(k):  # type: ignore[no-untyped-def]
     """Find the earliest arrival or cancel under way: (time, place of the order, 1: cancel)."""
     best_ts, best_at, best_cancel, best_id = NEVER, -1, 0, NEVER
-    for at in range(MAX_ORDERS):
+    for at in range(k.root["order_high"]):
         o = k.orders[at]
         if o["state"] == FREE:
             continue
@@ -211,7 +211,7 @@ def process_arrivals(k, ts):  # type: ignore[no-untyped-def]
 @njit
 def match_open(k, instrument):  # type: ignore[no-untyped-def]
     """Fill the orders that waited for a bar's open."""
-    for at in range(MAX_ORDERS):
+    for at in range(k.root["order_high"]):
         o = k.orders[at]
         if o["state"] == WAITS_FOR_OPEN and o["instrument"] == instrument:
             k.root["waiting_open"] -= 1
@@ -227,7 +227,7 @@ def next_in_line(k, instrument, side, last):  # type: ignore[no-untyped-def]
     """
     value, rested, number = last
     found = -1
-    for at in range(MAX_ORDERS):
+    for at in range(k.root["order_high"]):
         o = k.orders[at]
         if o["state"] != RESTING or o["instrument"] != instrument or o["side"] != side:
             continue
@@ -263,7 +263,7 @@ def match_touch(k, instrument):  # type: ignore[no-untyped-def]
         fill_reached(k, instrument, -1)
     if x["bid_tick"] > x["best_buy"] and x["ask_tick"] < x["best_sell"]:
         return
-    for at in range(MAX_ORDERS):
+    for at in range(k.root["order_high"]):
         o = k.orders[at]
         if o["state"] != RESTING or o["instrument"] != instrument:
             continue
@@ -338,7 +338,7 @@ def match_bar(k, instrument):  # type: ignore[no-untyped-def]
     m = k.markets[instrument]
     low = np.int64(np.floor(m["bar_low"] / m["tick"] + 0.5))
     high = np.int64(np.floor(m["bar_high"] / m["tick"] + 0.5))
-    for at in range(MAX_ORDERS):
+    for at in range(k.root["order_high"]):
         o = k.orders[at]
         if o["state"] != RESTING or o["instrument"] != instrument:
             continue

@@ -45,22 +45,3 @@ def push_decision(k, slot, action, reason):  # type: ignore[no-untyped-def]
     record["f4"] = m["bid"]
     record["f5"] = m["ask"]
     record["i6"] = root["now"] - m["quote_ts"]
-
-
-@njit(forceinline=True)
-def push_record(k, head, slots):  # type: ignore[no-untyped-def]
-    """Record an event of Python's: head = (kind, id, code, aux, instrument, model), seven int64."""
-    record = next_record(k)
-    record["kind"] = head[0]
-    record["id"] = head[1]
-    record["code"] = head[2]
-    record["aux"] = head[3]
-    record["instrument"] = head[4]
-    record["model"] = head[5]
-    record["i0"] = slots[0]
-    record["i1"] = slots[1]
-    record["i2"] = slots[2]
-    record["i3"] = slots[3]
-    record["i4"] = slots[4]
-    record["i5"] = slots[5]
-    record["i6"] = slots[6]

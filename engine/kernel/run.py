@@ -1,6 +1,7 @@
 """Run to the next decision: rows in, reasons out. The loop that live, paper and replay share.
 
-`fused` stands for the generated feature functions. app/kernel.py writes one module that holds the
+`fused` stands for the generated feature functions, and for what the gate does with the venue's
+answers. app/kernel.py writes one module that holds the
 text of this file, of apply.py and of decide.py with `fused.on_quote(...)` and its like bound to the
 functions of the run's own features: numba can keep such a module on disk, but none that is handed
 functions as arguments.
@@ -218,9 +219,9 @@ def apply_status(k, fused, row):  # type: ignore[no-untyped-def]
 def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
     """Do what time brings before a row of time `ts` is applied; return a reason to stop, or 0."""
     root = k.root
-    if root["next_arrival"] <= ts:
+    while root["next_arrival"] <= ts:
         process_arrivals(k, ts)
-        if root["out_count"] > 0:
+        if root["out_count"] > 0 and fused.settle_out(root) == 1:
             return VENUE
     if root["implied_wakes"] == 1 and root["next_timer"] <= ts:
         run_timers(k, fused, root["next_timer"], ts)
@@ -251,7 +252,7 @@ def take_row(k, fused, row, number):  # type: ignore[no-untyped-def]
     if wake and root["due_count"] > 0:
         root["deciding"] = 1
         root["due_slot"] = 0
-    if root["out_count"] > 0:
+    if root["out_count"] > 0 and fused.settle_out(root) == 1:
         stop |= VENUE
     if root["now"] >= root["next_sample"]:
         root["next_sample"] = (root["now"] // root["sample_ns"] + 1) * root["sample_ns"]

@@ -132,6 +132,7 @@ class KernelState:
         divisor = round(1.0 / tick)
         x["tick_divisor"] = divisor if divisor >= 1 and abs(divisor * tick - 1.0) < 1e-12 else 0.0
         x["touch_from"] = touch_source(instrument)
+        x["sided_row"] = -1
         x["assumed_notional"] = rules.assumed_notional
         x["half_spread"] = rules.half_spread
         x["best_buy"], x["best_sell"] = NO_BUY, NO_SELL

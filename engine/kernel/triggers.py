@@ -5,7 +5,6 @@ from numba import njit
 
 from engine.kernel.layout import NO_BUY, NO_SELL, Out
 from engine.kernel.touch import touch_ticks
-from engine.limits import MAX_TRIGGERS
 
 OUT_STOP, OUT_PROFIT = int(Out.STOP), int(Out.PROFIT)
 
@@ -16,7 +15,7 @@ def nearest_triggers(k, instrument):  # type: ignore[no-untyped-def]
     x = k.matching[instrument]
     x["stop_below"] = NO_BUY
     x["stop_above"] = NO_SELL
-    for at in range(MAX_TRIGGERS):
+    for at in range(k.root["trigger_high"]):
         g = k.triggers[at]
         if g["active"] == 0 or g["instrument"] != instrument:
             continue
@@ -26,6 +25,17 @@ def nearest_triggers(k, instrument):  # type: ignore[no-untyped-def]
             x["stop_below"] = max(x["stop_below"], below)
         if above > 0:
             x["stop_above"] = min(x["stop_above"], above)
+
+
+@njit
+def forget_trigger(k, g):  # type: ignore[no-untyped-def]
+    """Free a trigger's place."""
+    root = k.root
+    g["active"] = 0
+    root["trigger_count"] -= 1
+    k.matching[g["instrument"]]["triggers"] -= 1
+    while root["trigger_high"] > 0 and k.triggers[root["trigger_high"] - 1]["active"] == 0:
+        root["trigger_high"] -= 1
 
 
 @njit
@@ -41,10 +51,10 @@ def fire(k, g, kind, tick):  # type: ignore[no-untyped-def]
     event["reason"] = 0
     event["ts"] = root["now"]
     event["queue"] = 0.0
+    event["ledger"] = -1
+    event["done"] = 0
     root["out_count"] += 1
-    g["active"] = 0
-    root["trigger_count"] -= 1
-    k.matching[g["instrument"]]["triggers"] -= 1
+    forget_trigger(k, g)
 
 
 @njit
@@ -57,7 +67,7 @@ def check_triggers(k, instrument, prices, needed):  # type: ignore[no-untyped-de
     x = k.matching[instrument]
     watching = 0
     fired = 0
-    for at in range(MAX_TRIGGERS):
+    for at in range(k.root["trigger_high"]):
         g = k.triggers[at]
         if g["active"] == 0 or g["instrument"] != instrument:
             continue

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import app.replay
+import app.wire
 from app.replay import Replay, replay
 from config.load import load_settings
 from config.settings import ModelSettings, Settings, StrategySettings
 from engine.events import Cancel, OrderType, Place, Purpose
-from engine.fills import FillDesk
+from engine.kept_orders import KeptOrders
 from engine.kernel.layout import WORD, TouchFrom
 from engine.kernel.state import touch_source
 from engine.orders import Order
@@ -107,10 +108,11 @@ class Watch:
     """Writes down what is sent to the venue and what it answers, with the row it happened after."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(app.wire, "ORDERS_IN_KERNEL", False)  # so that Python sees everything
         self.sent: list[tuple[int, int, str, Any]] = []
         self.answers: list[tuple[int, ...]] = []
         build, submit, cancel = app.replay.build, PaperVenue.submit, PaperVenue.cancel
-        on_fill, on_ack, on_end = FillDesk.on_fill, FillDesk.on_ack, FillDesk.on_end
+        on_fill, on_ack, on_end = KeptOrders.on_fill, KeptOrders.on_ack, KeptOrders.on_end
 
         def note(what: str, thing: Any) -> None:
             words = the_parts().state.words
@@ -132,27 +134,27 @@ class Watch:
             return cancel(venue, order)
 
         def watch_fill(desk, order_id, qty, price, liquidity):
-            instrument = desk.open_orders[order_id].instrument
+            instrument = desk.orders[order_id].instrument
             self.answers.append((2, instrument, order_id, qty, price, liquidity))
             on_fill(desk, order_id, qty, price, liquidity)
             check_books()
 
         def watch_ack(desk, order_id, queue):
-            self.answers.append((1, desk.open_orders[order_id].instrument, order_id))
+            self.answers.append((1, desk.orders[order_id].instrument, order_id))
             on_ack(desk, order_id, queue)
 
         def watch_end(desk, order_id, kind, reason):
             if reason != 10:  # the run's end, not the venue's answer
-                instrument = desk.open_orders[order_id].instrument
+                instrument = desk.orders[order_id].instrument
                 self.answers.append((kind, instrument, order_id, reason))
             on_end(desk, order_id, kind, reason)
 
         monkeypatch.setattr(app.replay, "build", watch_build)
         monkeypatch.setattr(PaperVenue, "submit", watch_submit)
         monkeypatch.setattr(PaperVenue, "cancel", watch_cancel)
-        monkeypatch.setattr(FillDesk, "on_fill", watch_fill)
-        monkeypatch.setattr(FillDesk, "on_ack", watch_ack)
-        monkeypatch.setattr(FillDesk, "on_end", watch_end)
+        monkeypatch.setattr(KeptOrders, "on_fill", watch_fill)
+        monkeypatch.setattr(KeptOrders, "on_ack", watch_ack)
+        monkeypatch.setattr(KeptOrders, "on_end", watch_end)
 
 
 def check_books() -> None:

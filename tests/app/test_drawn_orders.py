@@ -11,15 +11,20 @@ import numpy as np
 import pytest
 
 import app.replay
+import app.wire
+from app.compare import compare
 from app.sources import open_tape
 from config.load import load_settings
 from config.settings import StrategySettings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
+from engine.kernel.ledger import DESK
 from engine.limits import MAX_TRIGGERS
 from engine.money import minor
 from engine.rows import LAST
+from engine.run_files import Summary
 from engine.tape import Tape, TapeWriter
+from risk.gate_kernel import GATE
 from store.synth import SynthSettings, write_market
 from tests.app.drawn import (
     LIMITS,
@@ -66,6 +71,44 @@ def test_whatever_is_drawn_rules_limits_and_money_hold(tape, tmp_path, monkeypat
     assert gate["gross_reserved"] == gate["open_orders"] == 0
     assert not gate["in_flight"].any()
     assert not gate["resting"].any()
+
+
+def both_ways(tape: Tape, settings, monkeypatch) -> Summary:
+    """Replay with the orders in the kernel and in Python; everything must be the same."""
+    monkeypatch.setattr(app.replay, "build", remembering(app.replay.build))
+    found = []
+    for in_kernel in (True, False):
+        monkeypatch.setattr(app.wire, "ORDERS_IN_KERNEL", in_kernel)
+        summary = run_drawn(tape, settings)
+        found.append((summary, the_parts()))
+    (mine, kernel), (theirs, python) = found
+    same = compare(Path(mine.run_dir), Path(theirs.run_dir))
+    assert same.same, same.line
+    assert mine.decision_digest == theirs.decision_digest
+    assert mine.blocked == theirs.blocked
+    numbers = ("intents", "approved", "reduced", "orders", "fills", "rejects")
+    assert [getattr(mine, n) for n in numbers] == [getattr(theirs, n) for n in numbers]
+    assert (kernel.portfolio.wallets == python.portfolio.wallets).all()
+    assert (kernel.portfolio.books.records == python.portfolio.books.records).all()
+    own = [parts.portfolio.strategy_books.records for parts in (kernel, python)]
+    assert (own[0] == own[1]).all()
+    counters = [name for name in DESK.names if name not in ("fast", "legs_standing")]
+    for name in counters:
+        assert (kernel.portfolio.desk[name] == python.portfolio.desk[name]).all(), name
+    limits = [name for name in GATE.names if name != "request"]
+    for name in limits:
+        assert (kernel.gate.record[name] == python.gate.record[name]).all(), name
+    return mine
+
+
+@pytest.mark.parametrize("shorts", [False, True])
+@pytest.mark.parametrize("reduce", [False, True])
+def test_kernel_and_python_handle_orders_alike(tape, tmp_path, monkeypatch, shorts, reduce):
+    settings = drawn_settings(tmp_path, allow_short=shorts, reduce_to_fit=reduce)
+    mine = both_ways(tape, settings, monkeypatch)
+    assert mine.fills > 200
+    assert mine.rejects > 5
+    assert len(mine.blocked) > 3
 
 
 @pytest.mark.parametrize("block_rows", [1, 7, 1000])
@@ -129,3 +172,5 @@ def test_recorded_markets_follow_the_rules_too(tmp_path, monkeypatch, name, rows
     assert summary.fills > 50
     same_as_the_rules(tape, watch)
     same_as_the_money(the_parts(), watch)
+    monkeypatch.undo()
+    both_ways(tape, drawn_settings(tmp_path, quote=quote, allow_short=True), monkeypatch)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.events import Block
-from engine.fills import FillDesk
+from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Out
 from engine.kernel.state import KernelRules, KernelState
@@ -44,7 +44,7 @@ def protected_order(order_id: int, side: int = 1) -> Order:
 
 def protection(room: int = MAX_TRIGGERS) -> tuple[Protection, Places]:
     places = Places(room)
-    return Protection(places.protect, places.unprotect), places
+    return Protection(places.protect, places.unprotect, lambda *_: None), places
 
 
 def watched(made: Protection) -> list[tuple[int, int]]:
@@ -136,6 +136,9 @@ class OpenGate:
         return SimpleNamespace(approved=approved, blocks=self.blocks, code=2 if self.blocks else 0)
 
 
+NO_CALLS = Calls(*[lambda *_: None] * 5)
+
+
 class Desk:
     """The order desk around a position of ten lots, half of it protected."""
 
@@ -154,21 +157,21 @@ class Desk:
         self.book = money.book(0, 0)
         self.book.position_lot = 10
         self.places = Places()
-        self.protection = Protection(self.places.protect, self.places.unprotect)
+        self.protection = Protection(self.places.protect, self.places.unprotect, money.count_leg)
         self.protection.cover(protected_order(1), 0, 10)
         self.gate, self.venue = OpenGate(), Venue()
         recorder = SimpleNamespace(
             intent=lambda *_: None, verdict=lambda *_: None, order=lambda *_: None
         )
         rooms = (self.gate, self.venue, self.protection)
-        self.desk = FillDesk(self.state, money, rooms, recorder, lambda *_: None)
+        self.desk = FillDesk(self.state, money, rooms, recorder, NO_CALLS)
 
     def fire(self) -> None:
         """Let the oldest trigger fire."""
         trigger = next(iter(self.places.active))
         del self.places.active[trigger]
         event = self.state.out[0]
-        event["kind"], event["order_id"] = int(Out.STOP), trigger
+        event["kind"], event["order_id"], event["ledger"] = int(Out.STOP), trigger, -1
         self.state.words[WORD["out_count"]] = 1
         self.desk.on_venue()
 
@@ -195,8 +198,8 @@ def test_a_blocked_stop_is_watched_again(block):
 def test_a_stop_against_the_wakes_other_side_is_watched_again():
     desk = Desk()
     desk.state.words[WORD["now"]] = 5
-    desk.desk._wake = (5, desk.state.words[WORD["row"]])
-    desk.desk._sides = {0: 1}
+    x = desk.state.matching[0]
+    x["sided_now"], x["sided_row"], x["sided"] = 5, desk.state.words[WORD["row"]], 1
     desk.fire()
     assert desk.venue.taken == []
     assert watched(desk.protection) == [(1, 10)]
@@ -219,7 +222,7 @@ def test_no_place_in_the_venue_is_a_refusal():
     """With every place taken a stop waits, an entry is blocked; nothing breaks."""
     desk = Desk()
     for number in range(MAX_ORDERS):
-        desk.desk.open_orders[1000 + number] = protected_order(1000 + number)
+        desk.desk.kept.orders[1000 + number] = protected_order(1000 + number)
     desk.fire()
     assert desk.venue.taken == []
     assert watched(desk.protection) == [(1, 10)]

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.settings import RiskLimits
+from engine.books import NOBODY
 from engine.events import Block, Fill, Liquidity, OrderType, Place, Purpose
 from engine.instruments import Instrument
 from engine.kernel.layout import MATCHING
 from engine.market import MARKET
 from engine.money import Grid, fee_rate, minor
 from engine.orders import Approved, Order
-from engine.portfolio import NOBODY, Portfolio
+from engine.portfolio import Portfolio
 from risk import gate_kernel
 from risk.gate import Gate, GateKernel
 from risk.limits import gate_record
