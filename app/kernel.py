@@ -51,15 +51,9 @@ _OUTER = '''
 # --- the kernel's entry points -----------------------------------------------------------------
 from numba import carray
 
-from engine.audit_layout import AUDIT
-from engine.kernel.layout import (
-    BARS, BATCH, COLLECT, MATCHING, MODEL, ORDER, OUT, ROOT, SLOT, TRIGGER,
-)
-from engine.kernel.places import answer_at, append_audit, markets_of, matching_at
+from engine.kernel.layout import ROOT
+from engine.kernel.places import MANY, answer_at, append_audit, markets_of, matching_at
 from engine.kernel.placing import place_order
-from engine.kernel.run import Kernel
-from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT, MAX_TRIGGERS
-from engine.market import MARKET
 from engine.rows import ROW
 from risk.gate_kernel import (
     REQUEST, book_fill, end_order, gate_of, judge_order, mark, record_exposure, to_resting,
@@ -67,40 +61,22 @@ from risk.gate_kernel import (
 from risk.order_kernel import send_order
 from risk.settle_kernel import ask_cancel as note_cancel, end_by_request, settle_answer, settle_out
 
-BIG = 1 << 20
-
-
-@njit(inline="always")
-def view(state):
-    root = carray(pointer(state), (1,), ROOT)[0]
-    return Kernel(
-        root,
-        carray(pointer(root["markets"]), (root["n_instruments"],), MARKET),
-        carray(pointer(root["features"]), (root["n_instruments"],), FEATURES),
-        carray(pointer(root["matching"]), (root["n_instruments"],), MATCHING),
-        carray(pointer(root["bars"]), (root["n_instruments"],), BARS),
-        carray(pointer(root["slots"]), (root["n_slots"],), SLOT),
-        carray(pointer(root["models"]), (root["n_models"],), MODEL),
-        carray(pointer(root["orders"]), (MAX_ORDERS,), ORDER),
-        carray(pointer(root["triggers"]), (MAX_TRIGGERS,), TRIGGER),
-        carray(pointer(root["out"]), (MAX_OUT,), OUT),
-        carray(pointer(root["audit"]), (AUDIT_BUFFER,), AUDIT),
-        carray(pointer(root["collect"]), (root["collect_capacity"],), COLLECT),
-        carray(pointer(root["batches"]), (BIG,), BATCH),
-    )
-
 
 @njit(inline="always")
 def root_of(state):
     return carray(pointer(state), (1,), ROOT)[0]
 
 
+@njit(forceinline=True)
+def features_at(root, at):
+    return carray(pointer(root["features"]), (MANY,), FEATURES)[at]
+
+
 @njit("int64(int64, int64, int64, int64)", cache=True)
 def advance(state, rows, first_row, head):
     """Run over rows [cursor, head); `rows` is the address of row `first_row`."""
-    k = view(state)
     count = head - first_row
-    return run(k, 0, carray(pointer(rows), (count,), ROW), first_row, head)
+    return run(root_of(state), 0, carray(pointer(rows), (count,), ROW), first_row, head)
 
 
 @njit("int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
@@ -113,19 +89,19 @@ def place(state, order_id, instrument, side, order_type, qty, price, low, high, 
 @njit("int64(int64, int64, int64)", cache=True)
 def cancel(state, order_id, cancel_ts):
     """Ask for a paper order's removal."""
-    return cancel_order(view(state), order_id, cancel_ts)
+    return cancel_order(root_of(state), order_id, cancel_ts)
 
 
 @njit("int64(int64, int64, int64, int64, int64, int64)", cache=True)
 def protect(state, trigger_id, instrument, side, stop, profit):
     """Watch a position."""
-    return add_trigger(view(state), trigger_id, (instrument, side), (stop, profit))
+    return add_trigger(root_of(state), trigger_id, (instrument, side), (stop, profit))
 
 
 @njit("int64(int64, int64)", cache=True)
 def unprotect(state, trigger_id):
     """Stop watching a position."""
-    return remove_trigger(view(state), trigger_id)
+    return remove_trigger(root_of(state), trigger_id)
 
 
 @njit("int64(" + "int64, " * 13 + "int64)", cache=True)
@@ -140,9 +116,9 @@ def push(state, kind, id_, code, aux, instrument, model, i0, i1, i2, i3, i4, i5,
 @njit("void(int64)", cache=True)
 def reset_features(state):
     """Set every feature of every instrument to its start."""
-    k = view(state)
-    for at in range(k.root["n_instruments"]):
-        init(k.features[at])
+    root = root_of(state)
+    for at in range(root["n_instruments"]):
+        init(features_at(root, at))
 
 
 @njit("int64(int64, int64)", cache=True)

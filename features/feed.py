@@ -6,12 +6,13 @@ feature functions: features/feed_module.py embeds this text, with that of engine
 beside them.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import njit
 
 from engine.kernel.apply import apply_bar, apply_depth, apply_gap, apply_quote, apply_trade
 from engine.kernel.bars import close_bar, next_close
+from engine.kernel.places import bars_at, market_at
 from engine.rows import LAST, Kind
 
 QUOTE_ROW, TRADE_ROW, DEPTH_ROW = int(Kind.QUOTE), int(Kind.TRADE), int(Kind.DEPTH)
@@ -21,21 +22,9 @@ BOOK_GAP = 1
 BAR_CLOSED, PACKET_ENDED = 4, 16  # bits of what a row changed, with those of engine/kernel/apply.py
 
 
-class Feed(NamedTuple):
-    """The arrays of one instrument's state, named as the parts of engine/kernel expect them."""
-
-    root: Any
-    markets: Any
-    features: Any
-    matching: Any
-    bars: Any
-    slots: Any
-
-
 @njit(forceinline=True)
-def begin_row(k: Any, row: Any) -> int:
+def begin_row(root: Any, row: Any) -> int:
     """Return the kernel time of a row, the running maximum; the first one starts the clock."""
-    root = k.root
     stamp = row["ts_recv"] if row["ts_recv"] > 0 else row["ts_event"]
     ts = max(stamp, root["now"])
     if root["first_ts"] == 0:
@@ -45,41 +34,39 @@ def begin_row(k: Any, row: Any) -> int:
 
 
 @njit(forceinline=True)
-def close_one(k: Any, fused: Any) -> int:
+def close_one(root: Any, fused: Any) -> int:
     """Close the bar that is due next; return BAR_CLOSED when the features saw it."""
-    root = k.root
-    m = k.markets[0]
+    m = market_at(root, 0)
     root["now"] = max(root["now"], root["next_timer"])
     m["ts"] = root["now"]
-    seen = close_bar(root, m, k.bars[0])
+    seen = close_bar(root, m, bars_at(root, 0))
     if seen == 1:
-        fused.on_bar(k.features[0], m)
-    root["next_timer"] = next_close(root, k.bars[0])
+        fused.on_bar(fused.features_at(root, 0), m)
+    root["next_timer"] = next_close(root, bars_at(root, 0))
     return BAR_CLOSED if seen == 1 else 0
 
 
 @njit(forceinline=True)
-def apply_one(k: Any, fused: Any, row: Any, ts: int) -> int:
+def apply_one(root: Any, fused: Any, row: Any, ts: int) -> int:
     """Apply one row of any kind at kernel time ts; return what changed."""
-    root = k.root
-    m = k.markets[0]
+    m = market_at(root, 0)
     root["now"] = ts
     m["ts"] = ts
     m["ts_event"] = row["ts_event"]
     kind = row["kind"]
     changed = 0
     if kind == QUOTE_ROW:
-        changed = apply_quote(k, fused, 0, row)
+        changed = apply_quote(root, fused, 0, row)
     elif kind == TRADE_ROW:
-        changed = apply_trade(k, fused, 0, row)
+        changed = apply_trade(root, fused, 0, row)
     elif kind == DEPTH_ROW:
-        changed = apply_depth(k, fused, 0, row)
+        changed = apply_depth(root, fused, 0, row)
     elif kind == BAR_ROW:
-        changed = apply_bar(k, fused, 0, row)
+        changed = apply_bar(root, fused, 0, row)
     elif kind == GAP_ROW:
-        apply_gap(k, fused, 0, 1 if row["i2"] == BOOK_GAP else 0)
+        apply_gap(root, fused, 0, 1 if row["i2"] == BOOK_GAP else 0)
     elif kind == DISCONNECT_ROW:
-        apply_gap(k, fused, 0, 0)
+        apply_gap(root, fused, 0, 0)
     elif kind == FILTERS_ROW:
         m["tick"] = row["f0"]
         m["lot"] = row["f1"]

@@ -16,7 +16,8 @@ from features.spec import FeatureSpec
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
 EMBEDDED = ("engine.kernel.apply", "features.feed")
 PARTS = tuple(
-    f"engine.kernel.{name}" for name in ("bars", "book", "layout", "memory", "state", "touch")
+    f"engine.kernel.{name}"
+    for name in ("bars", "book", "layout", "memory", "places", "state", "touch")
 ) + ("engine.rows", "engine.market", "engine.limits")
 
 REQUEST = np.dtype(
@@ -36,84 +37,81 @@ TAIL = '''
 from numba import carray
 
 from engine.kernel.book import gather_levels
-from engine.kernel.layout import BARS, MATCHING, ROOT, SLOT
+from engine.kernel.layout import ROOT
 from engine.kernel.memory import floats32, pointer
-from engine.market import MARKET
+from engine.kernel.places import MANY, market_at, matching_at
 from engine.rows import ROW
-from features.feed import Feed
 from features.feed_module import PLACE, REQUEST
 
 
 @njit(inline="always")
-def view(state):
-    """Turn the address of the root record into the arrays it names."""
-    root = carray(pointer(state), (1,), ROOT)[0]
-    return Feed(
-        root,
-        carray(pointer(root["markets"]), (1,), MARKET),
-        carray(pointer(root["features"]), (1,), FEATURES),
-        carray(pointer(root["matching"]), (1,), MATCHING),
-        carray(pointer(root["bars"]), (1,), BARS),
-        carray(pointer(root["slots"]), (1,), SLOT),
-    )
+def root_of(state):
+    """Turn an address into the root record."""
+    return carray(pointer(state), (1,), ROOT)[0]
 
 
 @njit(forceinline=True)
-def read_features(k, out):
+def features_at(root, at):
+    """Return an instrument's feature states."""
+    return carray(pointer(root["features"]), (MANY,), FEATURES)[at]
+
+
+@njit(forceinline=True)
+def read_features(root, out):
     """Write the features of spec 0."""
-    m = k.markets[0]
+    m = market_at(root, 0)
     if READS_LEVELS and m["bid_book"] != 0:
-        gather_levels(k.matching[0], m)
-    return read_0(k.features[0], m, floats32(out, SPECS[0]))
+        gather_levels(matching_at(root, 0), m)
+    return read_0(features_at(root, 0), m, floats32(out, SPECS[0]))
 
 
 @njit("void(int64)", cache=CACHE)
 def restart(state):
     """Set all features to their start."""
-    init(view(state).features[0])
+    init(features_at(root_of(state), 0))
 
 
 @njit("int64(int64, int64)", cache=CACHE)
 def fill(state, out):
     """Write the features; 1 when all are finite."""
-    return read_features(view(state), out)
+    return read_features(root_of(state), out)
 
 
 @njit("int64(int64, int64, int64)", cache=CACHE)
 def on_row(state, row, out):
     """Apply one row; where `out` is not 0 write the features there; 1 when all are finite."""
-    k = view(state)
+    root = root_of(state)
     row = carray(pointer(row), (1,), ROW)[0]
-    ts = begin_row(k, row)
-    while k.root["next_timer"] <= ts:
-        close_one(k, 0)
-    apply_one(k, 0, row, ts)
-    return read_features(k, out) if out != 0 else 0
+    ts = begin_row(root, row)
+    while root["next_timer"] <= ts:
+        close_one(root, 0)
+    apply_one(root, 0, row, ts)
+    return read_features(root, out) if out != 0 else 0
 
 
 @njit("int64(int64, int64, int64)", cache=CACHE)
 def run_rows(state, rows, request):
     """Go through the rows until all are applied or the request's room is full; see REQUEST."""
-    k = view(state)
+    root = root_of(state)
     q = carray(pointer(request), (1,), REQUEST)[0]
     tape = carray(pointer(rows), (q["count"],), ROW)
     places = carray(pointer(q["places"]), (q["room"],), PLACE)
     while q["cursor"] < q["count"] and q["written"] < q["room"]:
         row = tape[q["cursor"]]
-        ts = begin_row(k, row)
-        if k.root["next_timer"] <= ts:
-            changed = close_one(k, 0)
+        ts = begin_row(root, row)
+        if root["next_timer"] <= ts:
+            changed = close_one(root, 0)
             applied = 0
         else:
-            changed = apply_one(k, 0, row, ts)
+            changed = apply_one(root, 0, row, ts)
             applied = 1
             q["cursor"] += 1
         if changed & q["wanted"] != 0:
             place = places[q["written"]]
             place["row"] = q["cursor"] - applied
-            place["ts"] = k.root["now"]
+            place["ts"] = root["now"]
             out = q["out"] + q["written"] * 4 * SPECS[0]
-            place["valid"] = read_features(k, out)
+            place["valid"] = read_features(root, out)
             q["written"] += 1
     return q["written"]
 '''

@@ -7,6 +7,7 @@ from engine.kernel.bars import add_print, forget_bars
 from engine.kernel.book import NO_TICK, clear_book, price_of, set_ask, set_bid, size_at
 from engine.kernel.layout import BarMode, TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
+from engine.kernel.places import bars_at, market_at, matching_at, slot_at
 from engine.kernel.touch import market_print, set_touch
 from engine.rows import LAST, OFF_MARKET, SNAPSHOT_START
 
@@ -24,32 +25,31 @@ def event_time(row, now):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def after_touch(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+def after_touch(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Let bars of mids and features see a new touch."""
-    m = k.markets[instrument]
-    b = k.bars[instrument]
+    m = market_at(root, instrument)
+    b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_MIDS:
-        add_print(k.root, b, event_time(row, m["ts"]), (m["mid"], 1.0, 0.0))
-    fused.on_quote(k.features[instrument], m)
+        add_print(root, b, event_time(row, m["ts"]), (m["mid"], 1.0, 0.0))
+    fused.on_quote(fused.features_at(root, instrument), m)
 
 
 @njit(forceinline=True)
-def apply_quote(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+def apply_quote(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a QUOTE row."""
-    m = k.markets[instrument]
+    m = market_at(root, instrument)
     quote = (row["f0"], row["f1"], row["f2"], row["f3"])
-    if set_touch(k.root, m, k.matching[instrument], quote) == 0:
+    if set_touch(root, m, matching_at(root, instrument), quote) == 0:
         return 0
-    after_touch(k, fused, instrument, row)
+    after_touch(root, fused, instrument, row)
     return TOUCH
 
 
 @njit(forceinline=True)
-def apply_trade(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+def apply_trade(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a TRADE row; prints that are not market trades move nothing."""
-    root = k.root
-    m = k.markets[instrument]
-    x = k.matching[instrument]
+    m = market_at(root, instrument)
+    x = matching_at(root, instrument)
     price, size = row["f0"], row["f1"]
     if row["flags"] & OFF_MARKET != 0 or market_print(root, m, price, size) == 0:
         root["dropped_off_market"] += 1
@@ -61,25 +61,25 @@ def apply_trade(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     m["trade_ts"] = m["ts"]
     m["trade_count"] += 1
     x["updates"] += 1
-    b = k.bars[instrument]
+    b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_TRADES:
         add_print(root, b, event_time(row, m["ts"]), (price, size, side))
-    fused.on_trade(k.features[instrument], m)
+    fused.on_trade(fused.features_at(root, instrument), m)
     if x["touch_from"] != TOUCH_FROM_TRADES:
         return TRADE
     half = price * x["half_spread"]
     quote = (price - half, price + half, np.nan, np.nan)
     if set_touch(root, m, x, quote) == 1:
-        after_touch(k, fused, instrument, row)
+        after_touch(root, fused, instrument, row)
         return TRADE | TOUCH
     return TRADE
 
 
 @njit(forceinline=True)
-def apply_depth(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a DEPTH row; the last of its packet may set the touch."""
-    m = k.markets[instrument]
-    x = k.matching[instrument]
+    m = market_at(root, instrument)
+    x = matching_at(root, instrument)
     if row["flags"] & SNAPSHOT_START != 0:
         clear_book(x, m)
         x["book_ready"] = 1
@@ -93,18 +93,18 @@ def apply_depth(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     m["depth_count"] += 1
     x["updates"] += 1
     changed = DEPTH
-    if x["touch_from"] == TOUCH_FROM_DEPTH and touch_from_book(k, instrument) == 1:
-        after_touch(k, fused, instrument, row)
+    if x["touch_from"] == TOUCH_FROM_DEPTH and touch_from_book(root, instrument) == 1:
+        after_touch(root, fused, instrument, row)
         changed |= TOUCH
-    fused.on_depth(k.features[instrument], m)
+    fused.on_depth(fused.features_at(root, instrument), m)
     return changed
 
 
 @njit(forceinline=True)
-def touch_from_book(k, instrument):  # type: ignore[no-untyped-def]
+def touch_from_book(root, instrument):  # type: ignore[no-untyped-def]
     """Set the touch from the best levels when they changed; return 1 when it moved."""
-    m = k.markets[instrument]
-    x = k.matching[instrument]
+    m = market_at(root, instrument)
+    x = matching_at(root, instrument)
     best_bid, best_ask = m["best_bid_tick"], m["best_ask_tick"]
     if best_bid == NO_TICK or best_ask == NO_TICK:
         x["trusted"] = 0
@@ -116,15 +116,14 @@ def touch_from_book(k, instrument):  # type: ignore[no-untyped-def]
     if same and bid_size == m["bid_size"] and ask_size == m["ask_size"] and x["trusted"] == 1:
         m["quote_ts"] = m["ts"]
         return 0
-    return set_touch(k.root, m, x, (bid, ask, bid_size, ask_size))
+    return set_touch(root, m, x, (bid, ask, bid_size, ask_size))
 
 
 @njit(forceinline=True)
-def apply_bar(k, fused, instrument, row):  # type: ignore[no-untyped-def]
+def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     """Apply a BAR row of the engine's own interval; others move nothing."""
-    root = k.root
-    m = k.markets[instrument]
-    b = k.bars[instrument]
+    m = market_at(root, instrument)
+    b = bars_at(root, instrument)
     open_, high, low, close = row["f0"], row["f1"], row["f2"], row["f3"]
     if b["row_interval_ns"] != root["bar_interval_ns"]:
         return 0
@@ -142,16 +141,16 @@ def apply_bar(k, fused, instrument, row):  # type: ignore[no-untyped-def]
     m["bar_interval_ns"] = b["row_interval_ns"]
     m["bar_filled"] = 0
     m["bar_count"] += 1
-    k.matching[instrument]["updates"] += 1
-    fused.on_bar(k.features[instrument], m)
+    matching_at(root, instrument)["updates"] += 1
+    fused.on_bar(fused.features_at(root, instrument), m)
     return BAR
 
 
 @njit
-def apply_gap(k, fused, instrument, book_only):  # type: ignore[no-untyped-def]
+def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-def]
     """Distrust what a gap has torn: the book alone, or the touch, the bars and all features."""
-    m = k.markets[instrument]
-    x = k.matching[instrument]
+    m = market_at(root, instrument)
+    x = matching_at(root, instrument)
     x["book_ready"] = 0
     if book_only == 1 and x["touch_from"] != TOUCH_FROM_DEPTH:
         return
@@ -160,8 +159,8 @@ def apply_gap(k, fused, instrument, book_only):  # type: ignore[no-untyped-def]
     x["trusted"] = 0
     if book_only == 1:
         return
-    forget_bars(k.bars[instrument])
-    k.bars[instrument]["last_close"] = np.nan
-    fused.init(k.features[instrument])
+    forget_bars(bars_at(root, instrument))
+    bars_at(root, instrument)["last_close"] = np.nan
+    fused.init(fused.features_at(root, instrument))
     for at in range(x["slot_from"], x["slot_to"]):
-        k.slots[at]["was_valid"] = 0
+        slot_at(root, at)["was_valid"] = 0

@@ -8,6 +8,7 @@ from engine.kernel.book import gather_levels
 from engine.kernel.layout import Cadence, OutputKind, Reason
 from engine.kernel.memory import floats32, words32, words64
 from engine.kernel.native import call_run
+from engine.kernel.places import batch_at, collected_at, market_at, matching_at, model_at, slot_at
 from engine.kernel.records import push_decision
 from engine.kernel.touch import touch_ticks
 
@@ -35,23 +36,23 @@ SAMPLED = 63  # one decision in 64 is left to Python
 
 
 @njit(forceinline=True)
-def mark_due(k, instrument, cadence):  # type: ignore[no-untyped-def]
+def mark_due(root, instrument, cadence):  # type: ignore[no-untyped-def]
     """Mark the slots of an instrument that decide on this kind of event."""
-    x = k.matching[instrument]
+    x = matching_at(root, instrument)
     for at in range(x["slot_from"], x["slot_to"]):
-        slot = k.slots[at]
+        slot = slot_at(root, at)
         if slot["cadence"] == cadence and slot["due"] == 0:
             slot["due"] = 1
-            k.root["due_count"] += 1
+            root["due_count"] += 1
 
 
 @njit(forceinline=True)
-def counted(k, slot, at):  # type: ignore[no-untyped-def]
+def counted(root, slot, at):  # type: ignore[no-untyped-def]
     """Count a market event for a slot that decides every n of them; True when it is the n-th.
 
     Counted per model; a strategy without one counts for itself: its index is beyond the table.
     """
-    model = k.models[slot["model"] if slot["model"] < k.root["n_models"] else at]
+    model = model_at(root, slot["model"] if slot["model"] < root["n_models"] else at)
     model["every_n_count"] += 1
     if model["every_n_count"] < slot["cadence_n"]:
         return False
@@ -77,10 +78,9 @@ def hash_row(address, count):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def obstacle(k, slot):  # type: ignore[no-untyped-def]
+def obstacle(root, slot):  # type: ignore[no-untyped-def]
     """Return the HoldReason that stands before any model is asked, NONE when there is none."""
-    root = k.root
-    m = k.markets[slot["instrument"]]
+    m = market_at(root, slot["instrument"])
     if root["halted"] == 1:
         return HALTED
     if slot["status"] != NONE:
@@ -91,7 +91,7 @@ def obstacle(k, slot):  # type: ignore[no-untyped-def]
         return GAP
     if m["quote_count"] == 0:
         return NOT_WARM
-    if k.matching[slot["instrument"]]["trusted"] == 0:
+    if matching_at(root, slot["instrument"])["trusted"] == 0:
         return MARKET_CROSSED
     if root["now"] - m["quote_ts"] > root["max_data_age_ns"]:
         return STALE_DATA
@@ -99,15 +99,14 @@ def obstacle(k, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def read_row(k, fused, slot):  # type: ignore[no-untyped-def]
+def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     """Write the slot's feature row to its model's input; return a HoldReason if it is not whole."""
-    root = k.root
     instrument = slot["instrument"]
-    m = k.markets[instrument]
+    m = market_at(root, instrument)
     if root["needs_levels"] == 1:
-        gather_levels(k.matching[instrument], m)
+        gather_levels(matching_at(root, instrument), m)
     x = floats32(slot["x"], slot["n_features"])
-    whole = fused.read(slot["spec"], k.features[instrument], m, x)
+    whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)
     slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
     if whole == 1:
         slot["was_valid"] = 1
@@ -139,40 +138,38 @@ def judge_output(root, slot, y):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def settle(k, slot, y):  # type: ignore[no-untyped-def]
+def settle(root, slot, y):  # type: ignore[no-untyped-def]
     """Record what a model's output means; return 1 when a strategy wants to hear of it."""
-    action, reason = judge_output(k.root, slot, y)
-    push_decision(k, slot, action, reason)
+    action, reason = judge_output(root, slot, y)
+    push_decision(root, slot, action, reason)
     if action == HOLD and slot["wants_holds"] == 0:
         return 0
-    show_touch(k, slot["instrument"])
+    show_touch(root, slot["instrument"])
     return 1
 
 
 @njit(forceinline=True)
-def show_touch(k, instrument):  # type: ignore[no-untyped-def]
+def show_touch(root, instrument):  # type: ignore[no-untyped-def]
     """Put the touch in ticks where Python reads it."""
-    x = k.matching[instrument]
-    touch_ticks(k.markets[instrument], x)
-    k.root["touch_bid_tick"] = x["bid_tick"]
-    k.root["touch_ask_tick"] = x["ask_tick"]
+    x = matching_at(root, instrument)
+    touch_ticks(market_at(root, instrument), x)
+    root["touch_bid_tick"] = x["bid_tick"]
+    root["touch_ask_tick"] = x["ask_tick"]
 
 
 @njit(forceinline=True)
-def hold(k, slot, reason):  # type: ignore[no-untyped-def]
+def hold(root, slot, reason):  # type: ignore[no-untyped-def]
     """Record a decision that no model was asked for."""
-    root = k.root
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
-    push_decision(k, slot, HOLD, reason)
+    push_decision(root, slot, HOLD, reason)
     return 0
 
 
 @njit(forceinline=True)
-def collect(k, slot, reason):  # type: ignore[no-untyped-def]
+def collect(root, slot, reason):  # type: ignore[no-untyped-def]
     """Keep the feature row of a decision for training or for a batch ahead."""
-    root = k.root
-    m = k.markets[slot["instrument"]]
-    row = k.collected[root["collect_count"]]
+    m = market_at(root, slot["instrument"])
+    row = collected_at(root, root["collect_count"])
     root["collect_count"] += 1
     row["ts"] = root["now"]
     row["row"] = root["row"]
@@ -195,27 +192,26 @@ def collect(k, slot, reason):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def evaluate(k, fused, slot):  # type: ignore[no-untyped-def]
+def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     """Go one step with a due slot: hold, settle from a batch, or ask for its model."""
-    root = k.root
     root["instrument"] = slot["instrument"]
-    reason = obstacle(k, slot)
+    reason = obstacle(root, slot)
     if reason == NONE:
-        reason = read_row(k, fused, slot)
+        reason = read_row(root, fused, slot)
         if root["ahead"] == 1:
             if reason == NONE or root["ahead_all"] == 1:
-                collect(k, slot, reason)
+                collect(root, slot, reason)
             return GO_ON
     elif root["ahead"] == 1:
         return GO_ON
     if reason != NONE:
-        return SIGNAL if hold(k, slot, reason) == 1 else GO_ON
+        return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
     if slot["batch"] != 0:
         if slot["batch_from"] < slot["batch_to"]:
-            row = k.batches[slot["batch_at"] + slot["batch_from"]]
+            row = batch_at(root, slot["batch_at"] + slot["batch_from"])
             slot["batch_from"] += 1
             if row["row_hash"] == slot["row_hash"] and row["row"] == root["row"]:
-                return SIGNAL if settle(k, slot, row["y"]) == 1 else GO_ON
+                return SIGNAL if settle(root, slot, row["y"]) == 1 else GO_ON
             slot["batch_to"] = 0
             slot["batch_from"] = 0
         elif slot["batch_dry"] == 0:
@@ -225,23 +221,22 @@ def evaluate(k, fused, slot):  # type: ignore[no-untyped-def]
     if slot["run"] != 0 and root["decisions"] & SAMPLED != 0:
         if call_run(slot["run"], slot["run_arguments"]) == 0:
             y = floats32(slot["y"], slot["n_outputs"])
-            return SIGNAL if settle(k, slot, y) == 1 else GO_ON
+            return SIGNAL if settle(root, slot, y) == 1 else GO_ON
     root["waiting"] = 1
     return INFER
 
 
 @njit(forceinline=True)
-def decide_due(k, fused):  # type: ignore[no-untyped-def]
+def decide_due(root, fused):  # type: ignore[no-untyped-def]
     """Look at every due slot, in order; return the reason for which Python must act, or 0."""
-    root = k.root
     while root["due_slot"] < root["n_slots"]:
         at = root["due_slot"]
-        slot = k.slots[at]
+        slot = slot_at(root, at)
         if root["waiting"] == 1:
             root["waiting"] = 0
             root["slot"] = at
             root["instrument"] = slot["instrument"]
-            wanted = settle(k, slot, floats32(slot["y"], slot["n_outputs"]))
+            wanted = settle(root, slot, floats32(slot["y"], slot["n_outputs"]))
             root["due_slot"] += 1
             if wanted == 1:
                 return SIGNAL
@@ -252,11 +247,11 @@ def decide_due(k, fused):  # type: ignore[no-untyped-def]
             if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
                 return ASK_BATCH
             root["slot"] = at
-            reason = evaluate(k, fused, slot)
+            reason = evaluate(root, fused, slot)
             if reason == ASK_BATCH:
                 return ASK_BATCH
             slot["due"] = 0
-            slot["seen_updates"] = k.matching[slot["instrument"]]["updates"]
+            slot["seen_updates"] = matching_at(root, slot["instrument"])["updates"]
             root["due_count"] -= 1
             if reason == INFER:
                 return INFER

@@ -6,6 +6,7 @@ from numba import njit
 from engine.events import RejectReason
 from engine.kernel.layout import NO_BUY, NO_SELL, Out, PaperState, TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
+from engine.kernel.places import answer_at, matching_at, paper_order_at
 from engine.market import BOOK_SLOTS
 
 FREE = int(PaperState.FREE)
@@ -19,10 +20,9 @@ ROUNDING = 1e-9  # of a lot: sizes are floats, lots are not
 
 
 @njit
-def emit(k, o, kind, detail):  # type: ignore[no-untyped-def]
+def emit(root, o, kind, detail):  # type: ignore[no-untyped-def]
     """Append a venue event about an order; detail = (qty, price_tick, liquidity, reason)."""
-    root = k.root
-    event = k.out[root["out_count"]]
+    event = answer_at(root, root["out_count"])
     event["kind"] = kind
     event["order_id"] = o["order_id"]
     event["qty"] = detail[0]
@@ -37,32 +37,31 @@ def emit(k, o, kind, detail):  # type: ignore[no-untyped-def]
 
 
 @njit
-def release(k, o):  # type: ignore[no-untyped-def]
+def release(root, o):  # type: ignore[no-untyped-def]
     """Free an order's place; keep the instrument's nearest resting prices right."""
-    x = k.matching[o["instrument"]]
+    x = matching_at(root, o["instrument"])
     was_resting = o["state"] == RESTING
     if o["state"] == WAITS_FOR_OPEN:
-        k.root["waiting_open"] -= 1
+        root["waiting_open"] -= 1
     o["state"] = FREE
-    root = k.root
     root["order_count"] -= 1
-    while root["order_high"] > 0 and k.orders[root["order_high"] - 1]["state"] == FREE:
+    while root["order_high"] > 0 and paper_order_at(root, root["order_high"] - 1)["state"] == FREE:
         root["order_high"] -= 1
     if was_resting:
         x["resting"] -= 1
-        nearest_resting(k, o["instrument"])
+        nearest_resting(root, o["instrument"])
 
 
 @njit
-def nearest_resting(k, instrument):  # type: ignore[no-untyped-def]
+def nearest_resting(root, instrument):  # type: ignore[no-untyped-def]
     """Recompute an instrument's highest resting buy and lowest resting sell."""
-    x = k.matching[instrument]
+    x = matching_at(root, instrument)
     x["best_buy"] = NO_BUY
     x["best_sell"] = NO_SELL
     if x["resting"] == 0:
         return
-    for at in range(k.root["order_high"]):
-        o = k.orders[at]
+    for at in range(root["order_high"]):
+        o = paper_order_at(root, at)
         if o["state"] == RESTING and o["instrument"] == instrument:
             if o["side"] > 0:
                 x["best_buy"] = max(x["best_buy"], o["price_tick"])
@@ -71,12 +70,12 @@ def nearest_resting(k, instrument):  # type: ignore[no-untyped-def]
 
 
 @njit
-def fill(k, o, qty, price_tick, liquidity):  # type: ignore[no-untyped-def]
+def fill(root, o, qty, price_tick, liquidity):  # type: ignore[no-untyped-def]
     """Fill part of an order; frees it when nothing is left."""
     o["left"] -= qty
-    emit(k, o, OUT_FILL, (qty, price_tick, liquidity, NO_REASON))
+    emit(root, o, OUT_FILL, (qty, price_tick, liquidity, NO_REASON))
     if o["left"] == 0:
-        release(k, o)
+        release(root, o)
 
 
 @njit

@@ -25,6 +25,7 @@ from engine.kernel.fills import (
 )
 from engine.kernel.layout import NEVER, NO_SELL, Out, PaperState
 from engine.kernel.memory import book_floats, book_ticks
+from engine.kernel.places import market_at, matching_at, paper_order_at
 from engine.kernel.touch import touch_ticks
 from engine.limits import MAX_OUT
 from engine.market import BOOK_SLOTS
@@ -44,24 +45,24 @@ MARKET_HALTED = int(RejectReason.MARKET_HALTED)
 
 
 @njit
-def take_touch(k, o, limit_tick):  # type: ignore[no-untyped-def]
+def take_touch(root, o, limit_tick):  # type: ignore[no-untyped-def]
     """Fill an arriving order against the touch, as far as its limit allows."""
-    x = k.matching[o["instrument"]]
-    m = k.markets[o["instrument"]]
+    x = matching_at(root, o["instrument"])
+    m = market_at(root, o["instrument"])
     tick = x["ask_tick"] if o["side"] > 0 else x["bid_tick"]
     if (tick - limit_tick) * o["side"] > 0:
         return
     qty = min(o["left"], whole_lots(m, touch_size(m, x, o["side"])))
     if qty > 0:
         take(m, x, o["side"], qty)
-        fill(k, o, qty, tick, TAKER)
+        fill(root, o, qty, tick, TAKER)
 
 
 @njit
-def take_levels(k, o, limit_tick):  # type: ignore[no-untyped-def]
+def take_levels(root, o, limit_tick):  # type: ignore[no-untyped-def]
     """Walk the known levels behind the touch, as far as the limit allows."""
-    x = k.matching[o["instrument"]]
-    m = k.markets[o["instrument"]]
+    x = matching_at(root, o["instrument"])
+    m = market_at(root, o["instrument"])
     buying = o["side"] > 0
     sizes = book_floats(m["ask_book"] if buying else m["bid_book"])
     ticks = book_ticks(x["ask_ticks"] if buying else x["bid_ticks"])
@@ -71,23 +72,23 @@ def take_levels(k, o, limit_tick):  # type: ignore[no-untyped-def]
     steps = 0
     room = MAX_OUT - 4  # what is left after so many fills counts as unfilled
     while o["state"] != FREE and (last - tick) * o["side"] >= 0 and steps < BOOK_SLOTS:
-        if k.root["out_count"] >= room:
+        if root["out_count"] >= room:
             return
         size = size_at(sizes, ticks, tick)
         if size > 0.0:
             qty = min(o["left"], whole_lots(m, size - used[tick & MASK]))
             if qty > 0:
                 used[tick & MASK] += qty * m["lot"]
-                fill(k, o, qty, tick, TAKER)
+                fill(root, o, qty, tick, TAKER)
         tick += o["side"]
         steps += 1
 
 
 @njit
-def queue_ahead(k, o):  # type: ignore[no-untyped-def]
+def queue_ahead(root, o):  # type: ignore[no-untyped-def]
     """Estimate the size ahead of an order that comes to rest: all displayed at its price."""
-    x = k.matching[o["instrument"]]
-    m = k.markets[o["instrument"]]
+    x = matching_at(root, o["instrument"])
+    m = market_at(root, o["instrument"])
     buying = o["side"] > 0
     touch = x["bid_tick"] if buying else x["ask_tick"]
     better = (o["price_tick"] - touch) * o["side"]
@@ -108,18 +109,18 @@ def queue_ahead(k, o):  # type: ignore[no-untyped-def]
 
 
 @njit
-def rest(k, o):  # type: ignore[no-untyped-def]
+def rest(root, o):  # type: ignore[no-untyped-def]
     """Lay what is left of an order into the book, behind what stands there."""
-    x = k.matching[o["instrument"]]
+    x = matching_at(root, o["instrument"])
     o["state"] = RESTING
-    o["queue"] = queue_ahead(k, o)
-    o["rested_ts"] = k.root["now"]
+    o["queue"] = queue_ahead(root, o)
+    o["rested_ts"] = root["now"]
     x["resting"] += 1
     if o["side"] > 0:
         x["best_buy"] = max(x["best_buy"], o["price_tick"])
     else:
         x["best_sell"] = min(x["best_sell"], o["price_tick"])
-    emit(k, o, OUT_ACK, (o["left"], o["price_tick"], MAKER, NO_REASON))
+    emit(root, o, OUT_ACK, (o["left"], o["price_tick"], MAKER, NO_REASON))
 
 
 @njit
@@ -130,49 +131,49 @@ def outside_collar(x, o):  # type: ignore[no-untyped-def]
 
 
 @njit
-def arrive(k, o):  # type: ignore[no-untyped-def]
+def arrive(root, o):  # type: ignore[no-untyped-def]
     """Let an order reach the venue's book: take what it may, rest or cancel what is left."""
-    x = k.matching[o["instrument"]]
-    m = k.markets[o["instrument"]]
+    x = matching_at(root, o["instrument"])
+    m = market_at(root, o["instrument"])
     touch_ticks(m, x)
     if x["halted"] == 1:
-        emit(k, o, OUT_REJECT, (o["left"], 0, TAKER, MARKET_HALTED))
-        release(k, o)
+        emit(root, o, OUT_REJECT, (o["left"], 0, TAKER, MARKET_HALTED))
+        release(root, o)
         return
     opposite = x["ask_tick"] if o["side"] > 0 else x["bid_tick"]
     crosses = o["order_type"] == MARKET_ORDER or (o["price_tick"] - opposite) * o["side"] >= 0
     if o["order_type"] == POST_ONLY:
         if crosses:
-            emit(k, o, OUT_REJECT, (o["left"], 0, MAKER, WOULD_CROSS))
-            release(k, o)
+            emit(root, o, OUT_REJECT, (o["left"], 0, MAKER, WOULD_CROSS))
+            release(root, o)
         else:
-            rest(k, o)
+            rest(root, o)
         return
     if crosses and outside_collar(x, o):
-        emit(k, o, OUT_CANCELED, (o["left"], 0, TAKER, OUTSIDE_COLLAR))
-        release(k, o)
+        emit(root, o, OUT_CANCELED, (o["left"], 0, TAKER, OUTSIDE_COLLAR))
+        release(root, o)
         return
     if crosses:
         edge = o["collar_high"] if o["side"] > 0 else o["collar_low"]
         limit = edge if o["order_type"] == MARKET_ORDER else o["price_tick"]
-        take_touch(k, o, limit)
+        take_touch(root, o, limit)
         if o["state"] != FREE and x["book_ready"] == 1:
-            take_levels(k, o, limit)
+            take_levels(root, o, limit)
     if o["state"] == FREE:
         return
     if o["order_type"] == LIMIT_GTC:
-        rest(k, o)
+        rest(root, o)
     else:
-        emit(k, o, OUT_CANCELED, (o["left"], 0, TAKER, NO_LIQUIDITY))
-        release(k, o)
+        emit(root, o, OUT_CANCELED, (o["left"], 0, TAKER, NO_LIQUIDITY))
+        release(root, o)
 
 
 @njit
-def next_due(k):  # type: ignore[no-untyped-def]
+def next_due(root):  # type: ignore[no-untyped-def]
     """Find the earliest arrival or cancel under way: (time, place of the order, 1: cancel)."""
     best_ts, best_at, best_cancel, best_id = NEVER, -1, 0, NEVER
-    for at in range(k.root["order_high"]):
-        o = k.orders[at]
+    for at in range(root["order_high"]):
+        o = paper_order_at(root, at)
         if o["state"] == FREE:
             continue
         if o["state"] == TRAVELLING:
@@ -187,48 +188,47 @@ def next_due(k):  # type: ignore[no-untyped-def]
 
 
 @njit
-def process_arrivals(k, ts):  # type: ignore[no-untyped-def]
+def process_arrivals(root, ts):  # type: ignore[no-untyped-def]
     """Carry out every arrival and cancel that is due by `ts`, earliest first."""
-    root = k.root
     while True:
-        due, at, cancel = next_due(k)
+        due, at, cancel = next_due(root)
         root["next_arrival"] = due
         if due > ts or at < 0 or root["out_count"] > 0:
             return
-        o = k.orders[at]
+        o = paper_order_at(root, at)
         if due > root["now"]:
             root["now"] = due
         if cancel == 1:
-            emit(k, o, OUT_CANCELED, (o["left"], 0, MAKER, BY_REQUEST))
-            release(k, o)
-        elif k.matching[o["instrument"]]["trusted"] == 0:
+            emit(root, o, OUT_CANCELED, (o["left"], 0, MAKER, BY_REQUEST))
+            release(root, o)
+        elif matching_at(root, o["instrument"])["trusted"] == 0:
             # No price can be trusted: the order stands at the venue's door until one can.
             o["arrive_ts"] = ts + 1
         else:
-            arrive(k, o)
+            arrive(root, o)
 
 
 @njit
-def match_open(k, instrument):  # type: ignore[no-untyped-def]
+def match_open(root, instrument):  # type: ignore[no-untyped-def]
     """Fill the orders that waited for a bar's open."""
-    for at in range(k.root["order_high"]):
-        o = k.orders[at]
+    for at in range(root["order_high"]):
+        o = paper_order_at(root, at)
         if o["state"] == WAITS_FOR_OPEN and o["instrument"] == instrument:
-            k.root["waiting_open"] -= 1
+            root["waiting_open"] -= 1
             o["state"] = TRAVELLING
-            arrive(k, o)
+            arrive(root, o)
 
 
 @njit
-def next_in_line(k, instrument, side, last):  # type: ignore[no-untyped-def]
+def next_in_line(root, instrument, side, last):  # type: ignore[no-untyped-def]
     """Return the place of the resting order that stands behind `last` on a side, -1 if none does.
 
     Better prices stand first, then who came first: last = (price times side, rested_ts, id).
     """
     value, rested, number = last
     found = -1
-    for at in range(k.root["order_high"]):
-        o = k.orders[at]
+    for at in range(root["order_high"]):
+        o = paper_order_at(root, at)
         if o["state"] != RESTING or o["instrument"] != instrument or o["side"] != side:
             continue
         mine = o["price_tick"] * side
@@ -239,7 +239,7 @@ def next_in_line(k, instrument, side, last):  # type: ignore[no-untyped-def]
         if not behind:
             continue
         if found >= 0:
-            f = k.orders[found]
+            f = paper_order_at(root, found)
             if mine < f["price_tick"] * side:
                 continue
             if mine == f["price_tick"] * side and (
@@ -252,19 +252,19 @@ def next_in_line(k, instrument, side, last):  # type: ignore[no-untyped-def]
 
 
 @njit
-def match_touch(k, instrument):  # type: ignore[no-untyped-def]
+def match_touch(root, instrument):  # type: ignore[no-untyped-def]
     """Fill resting orders that the opposite touch reached; shrink queues to what is displayed."""
-    x = k.matching[instrument]
-    m = k.markets[instrument]
+    x = matching_at(root, instrument)
+    m = market_at(root, instrument)
     touch_ticks(m, x)
     if x["ask_tick"] <= x["best_buy"]:
-        fill_reached(k, instrument, 1)
+        fill_reached(root, instrument, 1)
     if x["bid_tick"] >= x["best_sell"]:
-        fill_reached(k, instrument, -1)
+        fill_reached(root, instrument, -1)
     if x["bid_tick"] > x["best_buy"] and x["ask_tick"] < x["best_sell"]:
         return
-    for at in range(k.root["order_high"]):
-        o = k.orders[at]
+    for at in range(root["order_high"]):
+        o = paper_order_at(root, at)
         if o["state"] != RESTING or o["instrument"] != instrument:
             continue
         if o["price_tick"] == (x["bid_tick"] if o["side"] > 0 else x["ask_tick"]):
@@ -274,54 +274,54 @@ def match_touch(k, instrument):  # type: ignore[no-untyped-def]
 
 
 @njit
-def fill_reached(k, instrument, side):  # type: ignore[no-untyped-def]
+def fill_reached(root, instrument, side):  # type: ignore[no-untyped-def]
     """Fill a side's resting orders, first in line first, from the touch that reached them."""
-    x = k.matching[instrument]
-    m = k.markets[instrument]
+    x = matching_at(root, instrument)
+    m = market_at(root, instrument)
     touch = x["ask_tick"] if side > 0 else x["bid_tick"]
     last = (NO_SELL, np.int64(0), np.int64(0))
     while True:
-        at = next_in_line(k, instrument, side, last)
+        at = next_in_line(root, instrument, side, last)
         if at < 0:
             return
-        o = k.orders[at]
+        o = paper_order_at(root, at)
         last = (o["price_tick"] * side, o["rested_ts"], o["order_id"])
         qty = min(o["left"], whole_lots(m, touch_size(m, x, side)))
         if (o["price_tick"] - touch) * side < 0 or qty <= 0:
             return
         take(m, x, side, qty)
-        fill(k, o, qty, o["price_tick"], MAKER)
+        fill(root, o, qty, o["price_tick"], MAKER)
 
 
 @njit
-def match_trade(k, instrument):  # type: ignore[no-untyped-def]
+def match_trade(root, instrument):  # type: ignore[no-untyped-def]
     """Let a market trade eat the queues in front of our resting orders, and then fill them."""
-    x = k.matching[instrument]
-    m = k.markets[instrument]
+    x = matching_at(root, instrument)
+    m = market_at(root, instrument)
     tick = np.int64(np.floor(m["trade_price"] / m["tick"] + 0.5))
     if m["trade_side"] <= 0.0 and tick <= x["best_buy"]:  # else its aggressor was on our side
-        fill_traded(k, instrument, 1, tick)
+        fill_traded(root, instrument, 1, tick)
     if m["trade_side"] >= 0.0 and tick >= x["best_sell"]:
-        fill_traded(k, instrument, -1, tick)
+        fill_traded(root, instrument, -1, tick)
 
 
 @njit
-def fill_traded(k, instrument, side, tick):  # type: ignore[no-untyped-def]
+def fill_traded(root, instrument, side, tick):  # type: ignore[no-untyped-def]
     """Fill a side's resting orders, first in line first, that a trade went through or reached."""
-    m = k.markets[instrument]
+    m = market_at(root, instrument)
     left = m["trade_size"]
     last = (NO_SELL, np.int64(0), np.int64(0))
     while True:
-        at = next_in_line(k, instrument, side, last)
+        at = next_in_line(root, instrument, side, last)
         if at < 0:
             return
-        o = k.orders[at]
+        o = paper_order_at(root, at)
         last = (o["price_tick"] * side, o["rested_ts"], o["order_id"])
         through = (o["price_tick"] - tick) * side
         if through < 0:
             return
         if through > 0:
-            fill(k, o, o["left"], o["price_tick"], MAKER)
+            fill(root, o, o["left"], o["price_tick"], MAKER)
             continue
         o["queue"] -= left
         if o["queue"] < 0.0:
@@ -329,18 +329,18 @@ def fill_traded(k, instrument, side, tick):  # type: ignore[no-untyped-def]
             o["queue"] = 0.0
             if qty > 0:
                 left -= qty * m["lot"]
-                fill(k, o, qty, o["price_tick"], MAKER)
+                fill(root, o, qty, o["price_tick"], MAKER)
 
 
 @njit
-def match_bar(k, instrument):  # type: ignore[no-untyped-def]
+def match_bar(root, instrument):  # type: ignore[no-untyped-def]
     """Fill resting orders whose price a bar traded through (a touch of the extreme does not)."""
-    m = k.markets[instrument]
+    m = market_at(root, instrument)
     low = np.int64(np.floor(m["bar_low"] / m["tick"] + 0.5))
     high = np.int64(np.floor(m["bar_high"] / m["tick"] + 0.5))
-    for at in range(k.root["order_high"]):
-        o = k.orders[at]
+    for at in range(root["order_high"]):
+        o = paper_order_at(root, at)
         if o["state"] != RESTING or o["instrument"] != instrument:
             continue
         if (o["side"] > 0 and low < o["price_tick"]) or (o["side"] < 0 and high > o["price_tick"]):
-            fill(k, o, o["left"], o["price_tick"], MAKER)
+            fill(root, o, o["left"], o["price_tick"], MAKER)

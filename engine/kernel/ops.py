@@ -4,6 +4,7 @@ from numba import njit
 
 from engine.kernel.fills import FREE, RESTING
 from engine.kernel.layout import PaperState
+from engine.kernel.places import matching_at, paper_order_at, trigger_at
 from engine.kernel.triggers import forget_trigger, nearest_triggers
 from engine.limits import MAX_TRIGGERS
 
@@ -11,33 +12,32 @@ STATE_FREE = int(PaperState.FREE)
 
 
 @njit
-def cancel_order(k, order_id, cancel_ts):  # type: ignore[no-untyped-def]
+def cancel_order(root, order_id, cancel_ts):  # type: ignore[no-untyped-def]
     """Ask for an order's removal at `cancel_ts`; return 1 when the venue still has it."""
-    for at in range(k.root["order_high"]):
-        o = k.orders[at]
+    for at in range(root["order_high"]):
+        o = paper_order_at(root, at)
         if o["state"] != FREE and o["order_id"] == order_id:
             o["cancel_ts"] = max(cancel_ts, o["arrive_ts"])
-            k.root["next_arrival"] = min(k.root["next_arrival"], o["cancel_ts"])
+            root["next_arrival"] = min(root["next_arrival"], o["cancel_ts"])
             return 1
     return 0
 
 
 @njit
-def resting_count(k):  # type: ignore[no-untyped-def]
+def resting_count(root):  # type: ignore[no-untyped-def]
     """Count the orders that rest in the venue's book."""
     count = 0
-    for at in range(k.root["order_high"]):
-        if k.orders[at]["state"] == RESTING:
+    for at in range(root["order_high"]):
+        if paper_order_at(root, at)["state"] == RESTING:
             count += 1
     return count
 
 
 @njit
-def free_trigger(k):  # type: ignore[no-untyped-def]
+def free_trigger(root):  # type: ignore[no-untyped-def]
     """Return the first free place for a trigger, -1 when all are taken."""
-    root = k.root
     for at in range(root["trigger_high"]):
-        if k.triggers[at]["active"] == 0:
+        if trigger_at(root, at)["active"] == 0:
             return at
     at = root["trigger_high"]
     if at == MAX_TRIGGERS:
@@ -47,12 +47,12 @@ def free_trigger(k):  # type: ignore[no-untyped-def]
 
 
 @njit
-def add_trigger(k, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
+def add_trigger(root, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
     """Watch a position: place = (instrument, side), ticks = (stop, profit) or 0; -1 when full."""
-    at = free_trigger(k)
+    at = free_trigger(root)
     if at < 0:
         return -1
-    g = k.triggers[at]
+    g = trigger_at(root, at)
     g["trigger_id"] = trigger_id
     g["active"] = 1
     g["instrument"] = place[0]
@@ -61,19 +61,19 @@ def add_trigger(k, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
     g["profit_tick"] = ticks[1]
     g["stop_seen"] = 0
     g["profit_seen"] = 0
-    k.root["trigger_count"] += 1
-    k.matching[place[0]]["triggers"] += 1
-    nearest_triggers(k, place[0])
+    root["trigger_count"] += 1
+    matching_at(root, place[0])["triggers"] += 1
+    nearest_triggers(root, place[0])
     return at
 
 
 @njit
-def remove_trigger(k, trigger_id):  # type: ignore[no-untyped-def]
+def remove_trigger(root, trigger_id):  # type: ignore[no-untyped-def]
     """Stop watching; return 1 when it was still active."""
-    for at in range(k.root["trigger_high"]):
-        g = k.triggers[at]
+    for at in range(root["trigger_high"]):
+        g = trigger_at(root, at)
         if g["active"] == 1 and g["trigger_id"] == trigger_id:
-            forget_trigger(k, g)
-            nearest_triggers(k, g["instrument"])
+            forget_trigger(root, g)
+            nearest_triggers(root, g["instrument"])
             return 1
     return 0

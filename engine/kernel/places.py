@@ -7,7 +7,17 @@ handed all arrays of the state, and a call of one passes a single pointer.
 from numba import carray, njit
 
 from engine.audit_layout import AUDIT
-from engine.kernel.layout import MATCHING, ORDER, OUT
+from engine.kernel.layout import (
+    BARS,
+    BATCH,
+    COLLECT,
+    MATCHING,
+    MODEL,
+    ORDER,
+    OUT,
+    SLOT,
+    TRIGGER,
+)
 from engine.kernel.ledger import BOOK, DESK, GRID, LEDGER, WALLET
 from engine.kernel.memory import pointer
 from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT
@@ -129,3 +139,39 @@ def append_audit(root, head, slots):  # type: ignore[no-untyped-def]
     record["i4"] = slots[4]
     record["i5"] = slots[5]
     record["i6"] = slots[6]
+
+
+@njit(forceinline=True)
+def bars_at(root, at):  # type: ignore[no-untyped-def]
+    """Return an instrument's BARS."""
+    return carray(pointer(root["bars"]), (MANY,), BARS)[at]
+
+
+@njit(forceinline=True)
+def slot_at(root, at):  # type: ignore[no-untyped-def]
+    """Return a SLOT."""
+    return carray(pointer(root["slots"]), (MANY,), SLOT)[at]
+
+
+@njit(forceinline=True)
+def model_at(root, at):  # type: ignore[no-untyped-def]
+    """Return a MODEL."""
+    return carray(pointer(root["models"]), (MANY,), MODEL)[at]
+
+
+@njit(forceinline=True)
+def trigger_at(root, at):  # type: ignore[no-untyped-def]
+    """Return a place of the TRIGGERs."""
+    return carray(pointer(root["triggers"]), (MANY,), TRIGGER)[at]
+
+
+@njit(forceinline=True)
+def collected_at(root, at):  # type: ignore[no-untyped-def]
+    """Return a place of the COLLECTed rows."""
+    return carray(pointer(root["collect"]), (MANY,), COLLECT)[at]
+
+
+@njit(forceinline=True)
+def batch_at(root, at):  # type: ignore[no-untyped-def]
+    """Return a place of the BATCH ring."""
+    return carray(pointer(root["batches"]), (MANY,), BATCH)[at]

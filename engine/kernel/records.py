@@ -3,15 +3,15 @@
 from numba import njit
 
 from engine.audit_layout import Record
+from engine.kernel.places import audit_at, market_at
 
 DECISION = int(Record.DECISION)
 
 
 @njit(forceinline=True)
-def next_record(k):  # type: ignore[no-untyped-def]
+def next_record(root):  # type: ignore[no-untyped-def]
     """Take the next record of the audit buffer and fill in its header."""
-    root = k.root
-    record = k.audit[root["audit_count"]]
+    record = audit_at(root, root["audit_count"])
     root["audit_count"] += 1
     record["seq"] = root["audit_seq"]
     root["audit_seq"] += 1
@@ -21,17 +21,16 @@ def next_record(k):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def push_decision(k, slot, action, reason):  # type: ignore[no-untyped-def]
+def push_decision(root, slot, action, reason):  # type: ignore[no-untyped-def]
     """Record a decision: what the model said, what became of it, and the market it saw."""
-    root = k.root
-    m = k.markets[slot["instrument"]]
+    m = market_at(root, slot["instrument"])
     root["signal_id"] = root["decisions"]
     root["decisions"] += 1
     root["action"] = action
     root["hold_reason"] = reason
     slot["counts"][action] += 1
     slot["holds"][reason] += 1
-    record = next_record(k)
+    record = next_record(root)
     record["id"] = root["signal_id"]
     record["kind"] = DECISION
     record["code"] = action

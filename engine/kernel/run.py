@@ -7,8 +7,6 @@ functions of the run's own features: numba can keep such a module on disk, but n
 functions as arguments.
 """
 
-from typing import NamedTuple
-
 from numba import njit
 
 from engine.kernel.apply import (
@@ -26,6 +24,7 @@ from engine.kernel.bars import close_bar, next_close
 from engine.kernel.decide import BY_N, GO_ON, counted, decide_due, mark_due
 from engine.kernel.layout import NEVER, Cadence, Reason
 from engine.kernel.match import match_bar, match_open, match_touch, match_trade, process_arrivals
+from engine.kernel.places import bars_at, market_at, matching_at, slot_at
 from engine.kernel.triggers import triggers_on_bar, triggers_on_touch
 from engine.rows import ASSUMED, BAR_OPEN, HISTORY, LAST, Kind
 
@@ -45,148 +44,126 @@ SAMPLE, BLOCK, HEAD = int(Reason.SAMPLE), int(Reason.BLOCK), int(Reason.HEAD)
 BOOK_GAP = 1  # reason slot of a GAP row: only the book is torn
 
 
-class Kernel(NamedTuple):
-    """The state's arrays, as the jitted parts hand them on."""
-
-    root: object
-    markets: object
-    features: object
-    matching: object
-    bars: object
-    slots: object
-    models: object
-    orders: object
-    triggers: object
-    out: object
-    audit: object
-    collected: object
-    batches: object
-
-
 @njit
-def reset_timer(k):  # type: ignore[no-untyped-def]
+def reset_timer(root):  # type: ignore[no-untyped-def]
     """Find the next time at which a bar closes or a slot's timer is due."""
-    root = k.root
     nearest = NEVER
     for at in range(root["n_instruments"]):
-        nearest = min(nearest, next_close(root, k.bars[at]))
+        nearest = min(nearest, next_close(root, bars_at(root, at)))
     for at in range(root["n_slots"]):
-        slot = k.slots[at]
+        slot = slot_at(root, at)
         if slot["cadence"] == ON_NS:
             nearest = min(nearest, slot["next_ts"])
     root["next_timer"] = nearest
 
 
 @njit
-def run_timers(k, fused, ts, until):  # type: ignore[no-untyped-def]
+def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
     """Close the bars and mark the timers that are due at `ts`; what was missed fires once.
 
     No row stands before `until`: a timer whose instrument has not moved since its last decision has
     nothing to say before then, and goes on after it.
     """
-    root = k.root
     if ts > root["now"]:
         root["now"] = ts
     for at in range(root["n_instruments"]):
-        b = k.bars[at]
+        b = bars_at(root, at)
         while next_close(root, b) <= ts:
-            m = k.markets[at]
+            m = market_at(root, at)
             m["ts"] = root["now"]
             if close_bar(root, m, b) == 1:
-                fused.on_bar(k.features[at], m)
-                mark_due(k, at, ON_BAR)
+                fused.on_bar(fused.features_at(root, at), m)
+                mark_due(root, at, ON_BAR)
     for at in range(root["n_slots"]):
-        slot = k.slots[at]
+        slot = slot_at(root, at)
         if slot["cadence"] != ON_NS or slot["next_ts"] > ts:
             continue
         every = slot["cadence_n"]
         slot["next_ts"] = (ts // every + 1) * every
-        if k.matching[slot["instrument"]]["updates"] == slot["seen_updates"]:
+        if matching_at(root, slot["instrument"])["updates"] == slot["seen_updates"]:
             slot["next_ts"] = (until // every + 1) * every
         elif slot["due"] == 0:
             slot["due"] = 1
             root["due_count"] += 1
-    reset_timer(k)
+    reset_timer(root)
 
 
 @njit
-def begin(k, ts):  # type: ignore[no-untyped-def]
+def begin(root, ts):  # type: ignore[no-untyped-def]
     """Set the clocks by the first row."""
-    root = k.root
     root["first_ts"] = ts
     root["now"] = ts
     for at in range(root["n_slots"]):
-        slot = k.slots[at]
+        slot = slot_at(root, at)
         if slot["cadence"] == ON_NS:
             slot["next_ts"] = (ts // slot["cadence_n"] + 1) * slot["cadence_n"]
     root["next_sample"] = (ts // root["sample_ns"] + 1) * root["sample_ns"]
-    reset_timer(k)
+    reset_timer(root)
 
 
 @njit(forceinline=True)
-def follow_market(k, instrument, changed, row):  # type: ignore[no-untyped-def]
+def follow_market(root, instrument, changed, row):  # type: ignore[no-untyped-def]
     """Match our orders and look at our triggers after a market row moved an instrument."""
-    x = k.matching[instrument]
+    x = matching_at(root, instrument)
     if changed & TOUCH != 0:
-        if row["flags"] & BAR_OPEN != 0 and k.root["waiting_open"] > 0:
-            match_open(k, instrument)
+        if row["flags"] & BAR_OPEN != 0 and root["waiting_open"] > 0:
+            match_open(root, instrument)
         if x["resting"] > 0:
-            match_touch(k, instrument)
+            match_touch(root, instrument)
         if x["triggers"] > 0:
             if row["flags"] & ASSUMED != 0 or x["watching"] == 1:
                 x["watching"] = 1
-            triggers_on_touch(k, instrument)
+            triggers_on_touch(root, instrument)
     if changed & TRADE != 0 and x["resting"] > 0 and x["trusted"] == 1:
-        match_trade(k, instrument)
+        match_trade(root, instrument)
     if changed & BAR != 0:
         if x["resting"] > 0:
-            match_bar(k, instrument)
+            match_bar(root, instrument)
         if x["triggers"] > 0:
-            triggers_on_bar(k, instrument)
+            triggers_on_bar(root, instrument)
 
 
 @njit(forceinline=True)
-def mark_market(k, instrument, changed, last):  # type: ignore[no-untyped-def]
+def mark_market(root, instrument, changed, last):  # type: ignore[no-untyped-def]
     """Mark the decisions that a market row makes due, in one look at the instrument's slots."""
-    x = k.matching[instrument]
+    x = matching_at(root, instrument)
     for at in range(x["slot_from"], x["slot_to"]):
-        slot = k.slots[at]
+        slot = slot_at(root, at)
         cadence = slot["cadence"]
         if (
             (cadence == ON_QUOTE and changed & TOUCH != 0)
             or (cadence == ON_TRADE and changed & TRADE != 0)
             or (cadence == ON_BAR and changed & BAR != 0)
             or (cadence == ON_PACKET and last)
-            or (cadence == BY_N and last and counted(k, slot, at))
+            or (cadence == BY_N and last and counted(root, slot, at))
         ) and slot["due"] == 0:
             slot["due"] = 1
-            k.root["due_count"] += 1
+            root["due_count"] += 1
 
 
 @njit(forceinline=True)
-def apply_market(k, fused, row):  # type: ignore[no-untyped-def]
+def apply_market(root, fused, row):  # type: ignore[no-untyped-def]
     """Apply a row that belongs to an instrument's market."""
-    root = k.root
     instrument = np_index(row)
     kind = row["kind"]
-    m = k.markets[instrument]
+    m = market_at(root, instrument)
     m["ts"] = root["now"]
     m["ts_event"] = row["ts_event"]
     if kind == QUOTE_ROW:
-        changed = apply_quote(k, fused, instrument, row)
+        changed = apply_quote(root, fused, instrument, row)
     elif kind == TRADE_ROW:
-        changed = apply_trade(k, fused, instrument, row)
+        changed = apply_trade(root, fused, instrument, row)
     elif kind == DEPTH_ROW:
-        changed = apply_depth(k, fused, instrument, row)
+        changed = apply_depth(root, fused, instrument, row)
     else:
-        changed = apply_bar(k, fused, instrument, row)
-    x = k.matching[instrument]
+        changed = apply_bar(root, fused, instrument, row)
+    x = matching_at(root, instrument)
     if x["slot_from"] < x["slot_to"] and row["flags"] & HISTORY == 0:
-        mark_market(k, instrument, changed, kind != DEPTH_ROW or row["flags"] & LAST != 0)
+        mark_market(root, instrument, changed, kind != DEPTH_ROW or row["flags"] & LAST != 0)
     if root["ahead"] == 0 and changed & ~DEPTH != 0 and x["resting"] + x["triggers"] > 0:
-        follow_market(k, instrument, changed, row)
+        follow_market(root, instrument, changed, row)
     elif root["waiting_open"] > 0 and changed & TOUCH != 0:
-        follow_market(k, instrument, changed, row)
+        follow_market(root, instrument, changed, row)
 
 
 @njit(forceinline=True)
@@ -196,35 +173,34 @@ def np_index(row):  # type: ignore[no-untyped-def]
 
 
 @njit
-def apply_status(k, fused, row):  # type: ignore[no-untyped-def]
+def apply_status(root, fused, row):  # type: ignore[no-untyped-def]
     """Apply a row on the state of feed or instrument; return 1 if Python must act too."""
     kind = row["kind"]
     instrument = np_index(row)
     if kind == GAP_ROW:
-        apply_gap(k, fused, instrument, 1 if row["i2"] == BOOK_GAP else 0)
+        apply_gap(root, fused, instrument, 1 if row["i2"] == BOOK_GAP else 0)
     elif kind == DISCONNECT_ROW:
-        for at in range(k.root["n_instruments"]):
-            apply_gap(k, fused, at, 0)
+        for at in range(root["n_instruments"]):
+            apply_gap(root, fused, at, 0)
     elif kind == STATUS_ROW:
-        k.matching[instrument]["halted"] = 1 if row["i0"] != 0 else 0
+        matching_at(root, instrument)["halted"] = 1 if row["i0"] != 0 else 0
     elif kind == FILTERS_ROW:
-        k.markets[instrument]["tick"] = row["f0"]
-        k.markets[instrument]["lot"] = row["f1"]
+        market_at(root, instrument)["tick"] = row["f0"]
+        market_at(root, instrument)["lot"] = row["f1"]
     elif kind > OPENING_ROW or kind == OPENING_ROW:
         return 1
     return 0
 
 
 @njit(forceinline=True)
-def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
+def before_row(root, fused, ts):  # type: ignore[no-untyped-def]
     """Do what time brings before a row of time `ts` is applied; return a reason to stop, or 0."""
-    root = k.root
     while root["next_arrival"] <= ts:
-        process_arrivals(k, ts)
+        process_arrivals(root, ts)
         if root["out_count"] > 0 and fused.settle_out(root) == 1:
             return VENUE
     if root["implied_wakes"] == 1 and root["next_timer"] <= ts:
-        run_timers(k, fused, root["next_timer"], ts)
+        run_timers(root, fused, root["next_timer"], ts)
         if root["due_count"] > 0:
             root["deciding"] = 1
             root["due_slot"] = 0
@@ -233,20 +209,19 @@ def before_row(k, fused, ts):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def take_row(k, fused, row, number):  # type: ignore[no-untyped-def]
+def take_row(root, fused, row, number):  # type: ignore[no-untyped-def]
     """Apply one row; return a reason to stop, or 0."""
-    root = k.root
     kind = row["kind"]
     root["row"] = number
     root["events"] += 1
     stop = GO_ON
     if QUOTE_ROW <= kind <= BAR_ROW:
-        apply_market(k, fused, row)
+        apply_market(root, fused, row)
     elif kind == WAKE_ROW:
         if root["implied_wakes"] == 0:
             while root["next_timer"] <= root["now"]:
-                run_timers(k, fused, root["now"], root["now"])
-    elif kind != EMPTY_ROW and apply_status(k, fused, row) == 1:
+                run_timers(root, fused, root["now"], root["now"])
+    elif kind != EMPTY_ROW and apply_status(root, fused, row) == 1:
         stop = CONTROL
     wake = row["flags"] & LAST != 0 if root["implied_wakes"] == 1 else kind == WAKE_ROW
     if wake and root["due_count"] > 0:
@@ -268,19 +243,18 @@ def row_time(root, row):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def run(k, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
+def run(root, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
     """Advance from the cursor over rows [cursor, head) until Python must act; return the reasons.
 
     Args:
-        k: the state's arrays.  fused: see above.
+        root: the state's root record.  fused: see above.
         rows: ROW[n] of one segment.  first_row: number of rows[0].
         head: number of the row after the last one that may be applied now.
     """
-    root = k.root
     root["calls"] += 1
     while True:
         if root["deciding"] == 1:
-            reason = decide_due(k, fused)
+            reason = decide_due(root, fused)
             if reason != GO_ON:
                 return reason
         if root["audit_count"] >= root["audit_high"]:
@@ -291,16 +265,16 @@ def run(k, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
         row = rows[cursor - first_row]
         ts = row_time(root, row)
         if root["first_ts"] == 0:
-            begin(k, ts)
+            begin(root, ts)
         if ts >= root["next_arrival"] or ts >= root["next_timer"]:
-            reason = before_row(k, fused, ts)
+            reason = before_row(root, fused, ts)
             if reason != GO_ON:
                 return reason
             if root["deciding"] == 1 or due_before(root, ts):
                 continue
         root["now"] = ts
         root["cursor"] = cursor + 1
-        reason = take_row(k, fused, row, cursor)
+        reason = take_row(root, fused, row, cursor)
         if reason != GO_ON:
             return reason
 
