@@ -1,8 +1,9 @@
 """Evaluates the coming decisions in one batch: a second market state runs ahead of the first.
 
-It sees the same rows through the same kernel, orders and signals switched off, and collects the
-feature rows of the next decisions. The first state uses an output only when the row it reads itself
-has the same hash at the same place; so the decisions cannot depend on any of this.
+It sees the same rows through the same kernel, orders and signals switched off; it does the work on
+features and collects the feature row of every decision to come. The first state follows: it moves
+books, bars and orders, leaves the features alone, and takes one place of the ring for each of its
+decisions. Rows evaluated together give the same bits as one by one, so nothing shows in the digest.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,11 +11,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.serving import Serving
-from engine.kernel.layout import NEVER, WORD, Reason
+from engine.kernel.layout import NEVER, Collected, Reason
 from engine.kernel.state import KernelState
 from engine.latency import Stages
 
-SLOT = WORD["slot"]
 FULL_OR_END = int(Reason.BATCH | Reason.HEAD)
 
 
@@ -46,61 +46,71 @@ class Ahead:
         ahead.root["ahead"] = 1
         ahead.root["next_sample"] = NEVER
         ahead.root["sample_ns"] = NEVER // 4
-        batched = [bool(model is not None and model.batches) for model in models]
-        state.slots["batch"][: len(batched)] = batched
+        ahead.root["ahead_all"] = int(Collected.EVERY)
+        state.root["follows"] = 1
 
     def refill(self) -> None:
         """Collect what comes, evaluate it by model, and hand the outputs to the slots."""
-        ahead = self.ahead
-        root = ahead.root[0]
-        root["collect_count"] = 0
         rows, first_row, head = self._window()
-        if int(root["cursor"]) < first_row:
-            self._stop()
-            return
+        count = self._run(rows, first_row, head)
+        assert count > 0, "a decision is due that the state ahead has not seen"
+        self._evaluate(self.ahead.collect[:count], self.ahead.collect_x[:count])
+        self.batches += 1
+
+    def finish(self) -> None:
+        """Go on to the end of a segment whose decisions are all made."""
+        rows, first_row, head = self._window()
+        if int(self.ahead.root[0]["cursor"]) < head:
+            count = self._run(rows, first_row, head)
+            assert count == 0, "a segment ends before its decisions"
+
+    def _run(self, rows: int, first_row: int, head: int) -> int:
+        root = self.ahead.root[0]
+        root["collect_count"] = 0
         reasons = 0
         while not reasons & FULL_OR_END:
-            reasons = self._advance(ahead.address, rows, first_row, head)
-            if reasons & Reason.CONTROL:
-                break
-        count = int(root["collect_count"])
-        self.state.slots["batch_from"] = 0
-        self.state.slots["batch_to"] = 0
-        if count:
-            self._evaluate(ahead.collect[:count], ahead.collect_x[:count])
-            self.batches += 1
-        asked = self.state.slots[self.state.words[SLOT]]
-        if asked["batch_to"] == 0:
-            asked["batch_dry"] = 1
+            reasons = self._advance(self.ahead.address, rows, first_row, head)
+        return int(root["collect_count"])
 
     def _evaluate(self, collected: np.ndarray, x: np.ndarray) -> None:
         slots = collected["slot"]
-        for serving in {id(m): m for m in self.models if m is not None}.values():
-            mine = [at for at, model in enumerate(self.models) if model is serving]
-            chosen, inputs = collected, x
-            if len(mine) < len(self.models):
-                ours = np.isin(slots, mine)
-                chosen, inputs = collected[ours], x[ours]
-            if not serving.batches or not len(chosen):
-                continue
-            width = serving.x.shape[1]
-            started = self.stages.start()
-            outputs = serving.ort.run_batch(np.ascontiguousarray(inputs[:, :width]))
-            self.stages.stop("inference_batch", started)
-            for at in mine:
-                rows = chosen["slot"] == at
-                self._hand_over(at, chosen[rows], outputs[rows])
+        for at, serving in enumerate(self.models):
+            mine = np.flatnonzero(slots == at) if len(self.models) > 1 else np.arange(len(slots))
+            ring = self._ring(at, collected[mine], x, mine)
+            if serving is None or serving.ort is None:
+                ring["y"][:, : self.state.outputs[at].shape[1]] = self.state.outputs[at]
+        for serving in {id(m): m for m in self.models if m is not None and m.ort}.values():
+            self._infer(serving, collected, x)
 
-    def _hand_over(self, at: int, rows: np.ndarray, outputs: np.ndarray) -> None:
+    def _ring(self, at: int, rows: np.ndarray, x: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Lay the decisions of a slot into its ring, outputs still to come."""
         slot = self.state.slots[at]
         start = int(slot["batch_at"])
         ring = self.state.batches[start : start + len(rows)]
         ring["row_hash"] = rows["row_hash"]
         ring["row"] = rows["row"]
-        ring["y"][:, : outputs.shape[1]] = outputs
+        ring["reason"] = rows["reason"]
+        ring["x"] = x.ctypes.data + which * x.strides[0]
         slot["batch_from"] = 0
         slot["batch_to"] = len(rows)
+        return ring
 
-    def _stop(self) -> None:
-        """Go on one by one: the tape holds rows that this state may not pass."""
-        self.state.slots["batch"] = 0
+    def _infer(self, serving: Serving, collected: np.ndarray, x: np.ndarray) -> None:
+        """Evaluate the whole rows of a model's slots together."""
+        mine = [at for at, model in enumerate(self.models) if model is serving]
+        chosen = collected["valid"] == 1
+        if len(mine) < len(self.models):
+            chosen &= np.isin(collected["slot"], mine)
+        if not chosen.any():
+            return
+        width = serving.x.shape[1]
+        inputs = x[:, :width] if chosen.all() else x[chosen, :width]
+        started = self.stages.start()
+        outputs = serving.ort.run_batch(np.ascontiguousarray(inputs))
+        self.stages.stop("inference_batch", started)
+        for at in mine:
+            of = collected["slot"] == at
+            slot = self.state.slots[at]
+            start = int(slot["batch_at"])
+            ring = self.state.batches[start : start + int(slot["batch_to"])]
+            ring["y"][chosen[of], : outputs.shape[1]] = outputs[of[chosen]]

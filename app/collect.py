@@ -9,7 +9,7 @@ from app.kernel import load_kernel
 from app.serving import parse_cadence
 from app.wire import kernel_rules
 from config.settings import Settings
-from engine.kernel.layout import COLLECT, NEVER, Reason
+from engine.kernel.layout import COLLECT, NEVER, Collected, Reason
 from engine.kernel.state import KernelState
 from engine.rows import NS_PER_S
 from engine.tape import Tape
@@ -82,7 +82,8 @@ def collect_rows(
         state.set_slot(at, {**values, "absent": absent}, x, y)
     root = state.root[0]
     root["needs_levels"] = kernel.needs_levels
-    root["ahead"] = root["ahead_all"] = 1
+    root["ahead"] = 1
+    root["ahead_all"] = int(Collected.READ)
     root["sample_ns"] = NEVER // 4
     kernel.reset_features(state.address)
     chunks = []

@@ -29,7 +29,7 @@ _EMBEDDED = tuple(
 _ONE_CALLER = (
     "run take_row apply_market mark_market before_row due_before row_time apply_trade apply_quote"
     " apply_depth apply_bar touch_from_book evaluate decide_due obstacle read_row hold collect"
-    " judge_output hash_row"
+    " take_evaluated judge_output hash_row"
 ).split()
 _NOT_COMPILED = ("state.py",)  # only holds the memory: its edits need no new kernel
 # Nothing but the entry points is called from Python: wrappers for the rest cost a quarter of the

@@ -173,6 +173,8 @@ def _run(parts: Parts, job: Replay, stop: Stop) -> float:
                 tape.release(words[CURSOR])
         if stop.asked:
             break
+        if parts.ahead is not None:
+            parts.ahead.finish()
     wall_s = time.perf_counter() - started
     if progress is not None:
         progress(words[CURSOR], tape.info.rows, words[WORD["now"]])

@@ -276,7 +276,9 @@ def _build_desk(parts: Parts) -> None:
 
 def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     rows = parts.settings.engine.batch_rows
-    if rows <= 1 or not any(serving.batches for serving in parts.models):
+    serving = [plan.serving for plan in parts.plans if plan.serving is not None]
+    working = [one for one in serving if one.ort is not None]
+    if rows <= 1 or not working or not all(one.batches for one in working):
         return None
     parts.state.set_batches(rows)
     ahead = _new_state(parts, implied_wakes, rows)

@@ -31,7 +31,8 @@ def after_touch(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_MIDS:
         add_print(root, b, event_time(row, m["ts"]), (m["mid"], 1.0, 0.0))
-    fused.on_quote(fused.features_at(root, instrument), m)
+    if root["follows"] == 0:
+        fused.on_quote(fused.features_at(root, instrument), m)
 
 
 @njit(forceinline=True)
@@ -64,7 +65,8 @@ def apply_trade(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_TRADES:
         add_print(root, b, event_time(row, m["ts"]), (price, size, side))
-    fused.on_trade(fused.features_at(root, instrument), m)
+    if root["follows"] == 0:
+        fused.on_trade(fused.features_at(root, instrument), m)
     if x["touch_from"] != TOUCH_FROM_TRADES:
         return TRADE
     half = price * x["half_spread"]
@@ -96,7 +98,8 @@ def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     if x["touch_from"] == TOUCH_FROM_DEPTH and touch_from_book(root, instrument) == 1:
         after_touch(root, fused, instrument, row)
         changed |= TOUCH
-    fused.on_depth(fused.features_at(root, instrument), m)
+    if root["follows"] == 0:
+        fused.on_depth(fused.features_at(root, instrument), m)
     return changed
 
 
@@ -142,7 +145,8 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     m["bar_filled"] = 0
     m["bar_count"] += 1
     matching_at(root, instrument)["updates"] += 1
-    fused.on_bar(fused.features_at(root, instrument), m)
+    if root["follows"] == 0:
+        fused.on_bar(fused.features_at(root, instrument), m)
     return BAR
 
 

@@ -5,7 +5,7 @@ from numba import njit
 
 from engine.events import Action, HoldReason
 from engine.kernel.book import gather_levels
-from engine.kernel.layout import Cadence, OutputKind, Reason
+from engine.kernel.layout import Cadence, Collected, OutputKind, Reason
 from engine.kernel.memory import floats32, words32, words64
 from engine.kernel.native import call_run
 from engine.kernel.places import batch_at, collected_at, market_at, matching_at, model_at, slot_at
@@ -29,6 +29,7 @@ BINARY = int(OutputKind.BINARY)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 GO_ON = 0
+READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
 HASH_STEP = 0x9E3779B97F4A7C15
@@ -176,6 +177,7 @@ def collect(root, slot, reason):  # type: ignore[no-untyped-def]
     row["slot"] = root["due_slot"]
     row["instrument"] = slot["instrument"]
     row["valid"] = 1 if reason == NONE else 0
+    row["reason"] = reason
     row["row_hash"] = slot["row_hash"]
     row["bid"] = m["bid"]
     row["ask"] = m["ask"]
@@ -192,31 +194,49 @@ def collect(root, slot, reason):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
+    """Settle a decision whose features and output a state that ran ahead has left in the ring.
+
+    Both states see the same rows, so that every decision has its place there, in order; what stands
+    in its way here (the kill switch) is judged here.
+    """
+    at = slot["batch_from"]
+    if at == slot["batch_to"]:
+        return ASK_BATCH
+    ready = batch_at(root, slot["batch_at"] + at)
+    assert ready["row"] == root["row"], "the state that ran ahead has decided elsewhere"
+    slot["batch_from"] = at + 1
+    if reason == NONE:
+        slot["row_hash"] = ready["row_hash"]
+        reason = ready["reason"]
+    if reason != NONE:
+        return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
+    if settle(root, slot, ready["y"]) == 0:
+        return GO_ON
+    x = floats32(slot["x"], slot["n_features"])
+    seen = floats32(ready["x"], slot["n_features"])
+    for column in range(slot["n_features"]):
+        x[column] = seen[column]
+    return SIGNAL
+
+
+@njit(forceinline=True)
 def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
-    """Go one step with a due slot: hold, settle from a batch, or ask for its model."""
+    """Go one step with a due slot: hold, take what was evaluated ahead, or ask for its model."""
     root["instrument"] = slot["instrument"]
     reason = obstacle(root, slot)
-    if reason == NONE:
+    if root["follows"] == 1:
+        return take_evaluated(root, slot, reason)
+    blocked = reason != NONE
+    if not blocked:
         reason = read_row(root, fused, slot)
-        if root["ahead"] == 1:
-            if reason == NONE or root["ahead_all"] == 1:
-                collect(root, slot, reason)
-            return GO_ON
-    elif root["ahead"] == 1:
+    if root["ahead"] == 1:
+        which = root["ahead_all"]
+        if reason == NONE or which == EVERY or (which == READ and not blocked):
+            collect(root, slot, reason)
         return GO_ON
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
-    if slot["batch"] != 0:
-        if slot["batch_from"] < slot["batch_to"]:
-            row = batch_at(root, slot["batch_at"] + slot["batch_from"])
-            slot["batch_from"] += 1
-            if row["row_hash"] == slot["row_hash"] and row["row"] == root["row"]:
-                return SIGNAL if settle(root, slot, row["y"]) == 1 else GO_ON
-            slot["batch_to"] = 0
-            slot["batch_from"] = 0
-        elif slot["batch_dry"] == 0:
-            return ASK_BATCH
-        slot["batch_dry"] = 0
     # One in 64 is left to Python, which times it; both calls give the same bits.
     if slot["run"] != 0 and root["decisions"] & SAMPLED != 0:
         if call_run(slot["run"], slot["run_arguments"]) == 0:

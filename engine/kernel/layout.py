@@ -55,7 +55,8 @@ ROOT = np.dtype(
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
-        ("ahead_all", "i8"),  # 1: collect the rows that are not whole too (training)
+        ("ahead_all", "i8"),  # Collected: which decisions are collected
+        ("follows", "i8"),  # 1: another state runs ahead; features are its work, outputs in rings
         ("halted", "i8"),
         # the current signal
         ("p_sell", "f8"),
@@ -213,6 +214,14 @@ class Cadence(IntEnum):
     PACKET = 5  # at the end of each packet (used for training rows and benchmarks)
 
 
+class Collected(IntEnum):
+    """Which decisions a state that runs ahead collects."""
+
+    WHOLE = 0  # those whose feature row is whole
+    READ = 1  # those whose feature row was read (training)
+    EVERY = 2  # all: another state follows and takes one place for each decision
+
+
 class OutputKind(IntEnum):
     """What the numbers of a model's output mean."""
 
@@ -246,12 +255,10 @@ SLOT = np.dtype(
         ("row_hash", "i8"),
         ("was_valid", "i8"),  # 1 once all features were finite
         ("absent", "i8"),  # 1: the data lacks an input of a feature
-        # evaluated ahead: a ring of outputs and the hashes of the rows they belong to
-        ("batch", "i8"),  # 1 when outputs are evaluated ahead
-        ("batch_at", "i8"),  # its part of the batch ring begins here
+        # evaluated ahead: its part of the ring of outputs, one place for each decision
+        ("batch_at", "i8"),
         ("batch_from", "i8"),
         ("batch_to", "i8"),
-        ("batch_dry", "i8"),  # 1: nothing could be evaluated ahead, ask for this one alone
         ("counts", "i8", (3,)),  # by action
         ("holds", "i8", (16,)),  # by HoldReason
     ],
@@ -259,7 +266,13 @@ SLOT = np.dtype(
 )
 
 BATCH = np.dtype(
-    [("row_hash", "i8"), ("row", "i8"), ("y", "f4", (MAX_OUTPUTS,))],
+    [
+        ("row_hash", "i8"),
+        ("row", "i8"),
+        ("reason", "i8"),  # HoldReason of a feature row that is not whole
+        ("x", "i8"),  # address of the feature row
+        ("y", "f4", (MAX_OUTPUTS,)),
+    ],
     align=True,
 )
 
@@ -272,6 +285,7 @@ COLLECT = np.dtype(
         ("slot", "i8"),
         ("instrument", "i8"),
         ("valid", "i8"),
+        ("reason", "i8"),  # HoldReason, 0 when valid
         ("row_hash", "i8"),
         ("bid", "f8"),
         ("ask", "f8"),

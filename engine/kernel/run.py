@@ -72,7 +72,8 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
             m = market_at(root, at)
             m["ts"] = root["now"]
             if close_bar(root, m, b) == 1:
-                fused.on_bar(fused.features_at(root, at), m)
+                if root["follows"] == 0:
+                    fused.on_bar(fused.features_at(root, at), m)
                 mark_due(root, at, ON_BAR)
     for at in range(root["n_slots"]):
         slot = slot_at(root, at)

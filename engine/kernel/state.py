@@ -201,30 +201,6 @@ class KernelState:
         self.root["batches"] = self.batches.ctypes.data
         self.slots["batch_at"] = np.arange(len(self.slots)) * rows
 
-    def copy_market_from(self, other: "KernelState") -> None:
-        """Take over another state's market: books, bars, features, clocks; addresses stay ours."""
-        keep = {name: self.markets[name].copy() for name in ("bid_book", "ask_book")}
-        keep_x = {
-            name: self.matching[name].copy()
-            for name in ("bid_used", "ask_used", "bid_ticks", "ask_ticks")
-        }
-        self.markets[:] = other.markets
-        self.features[:] = other.features
-        self.matching[:] = other.matching
-        self.bars[:] = other.bars
-        self.models[:] = other.models
-        for name, value in keep.items():
-            self.markets[name] = value
-        for name, value in keep_x.items():
-            self.matching[name] = value
-        for mine, theirs in zip(self.books, other.books, strict=True):
-            mine[:] = theirs
-        for name in ("cadence", "cadence_n", "next_ts", "due", "seen_updates", "was_valid"):
-            self.slots[name] = other.slots[name]
-        for name in ("cursor", "row", "now", "first_ts", "next_timer", "deciding", "due_slot"):
-            self.root[name] = other.root[name]
-        self.root["due_count"] = other.root["due_count"]
-
 
 def touch_source(instrument: Instrument) -> TouchFrom:
     """Return which rows set the touch: quotes where there are any, else depth, else trades."""
