@@ -68,6 +68,13 @@ class LiveTape:
         failure: why no segment can be made, empty where one can.
     """
 
+    memory: memoryview
+    at: int
+    first_row: int
+    _rows: int
+    _limit: int
+    _mark: int
+
     def __init__(
         self,
         folder: Path,

@@ -1,5 +1,6 @@
 """One segment of a tape that is being written: a mapped file whose blocks are allocated."""
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -98,10 +99,8 @@ class OpenSegment:
     def close(self) -> None:
         """Let go of the file. The mapping ends with the last view of the rows."""
         del self._header, self.rows, self._words
-        try:
+        with contextlib.suppress(BufferError):  # a decoder still holds the buffer: it ends later
             self._map.close()
-        except BufferError:  # a decoder still holds the buffer: it goes when that lets go
-            pass
         os.close(self._descriptor)
 
 

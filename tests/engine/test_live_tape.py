@@ -1,4 +1,4 @@
-"""The live tape: written in place, read by others meanwhile, whole after every end of its writer."""
+"""The live tape: written in place, read by others meanwhile, whole however its writer ends."""
 
 import errno
 import os
