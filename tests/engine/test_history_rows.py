@@ -1,4 +1,4 @@
-"""HISTORY rows: a run that begins with them goes on as one that saw everything, and never decides."""
+"""HISTORY rows: a run that begins with them goes on as one that saw everything; none decides."""
 
 import numpy as np
 import pytest

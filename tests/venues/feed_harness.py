@@ -1,4 +1,4 @@
-"""Runs the real feed against the stub venue and looks at the tape it writes."""
+"""Runs the real feed against the scripted venue and looks at the tape it writes."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from engine.instruments import Instrument
 from engine.live_tape import LiveTape
 from engine.rows import LAST, ROW, ROW_BYTES, Kind
 from engine.tape import Tape
-from tests.venues.stub_venue import LOT, TICK, Market, StubVenue, stub_venue
+from tests.venues.scripted_venue import LOT, TICK, Market, ScriptedVenue, scripted_venue
 from venues.binance_spot.feed import FeedParams, SpotFeed
 from venues.binance_spot.history import HistoryNeed
 from venues.binance_spot.rest import SpotRest
@@ -45,7 +45,7 @@ def instrument(symbol: str, has: tuple[str, ...] = HAS) -> Instrument:
 class Session:
     """A feed that runs, and what came of it."""
 
-    def __init__(self, venue: StubVenue, tape: LiveTape, clock: SystemClock) -> None:
+    def __init__(self, venue: ScriptedVenue, tape: LiveTape, clock: SystemClock) -> None:
         self.venue = venue
         self.tape = tape
         self.clock = clock
@@ -105,7 +105,7 @@ async def running(
     params: FeedParams = FAST,
     symbols: tuple[str, ...] = ("BTCUSDT",),
     *,
-    prepare: Callable[[StubVenue], None] = lambda venue: None,
+    prepare: Callable[[ScriptedVenue], None] = lambda venue: None,
     segment_rows: int = 1 << 15,
     has: tuple[str, ...] = HAS,
 ) -> AsyncIterator[Session]:
@@ -113,7 +113,7 @@ async def running(
     clock = SystemClock(wall_ns=lambda: START)
     markets = {name: Market(name, lambda: clock.now_ns() // 1_000_000) for name in symbols}
     with tempfile.TemporaryDirectory() as folder:
-        async with stub_venue(markets) as venue, contextlib.AsyncExitStack() as stack:
+        async with scripted_venue(markets) as venue, contextlib.AsyncExitStack() as stack:
             prepare(venue)
             table = [instrument(name, has) for name in symbols]
             path = Path(folder) / "t"

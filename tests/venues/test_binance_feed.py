@@ -1,4 +1,4 @@
-"""The feed on a real socket: what the venue knows is what the tape says, whatever happens between."""
+"""The feed on a real socket: what the venue knows is what the tape says, whatever happens."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from engine.book_sync import GapReason
 from engine.feed_health import EndReason, FeedState
 from engine.rows import HISTORY, SNAPSHOT_START, Kind
 from tests.venues.feed_harness import FAST, Session, running
-from tests.venues.stub_venue import rebuilt_book
+from tests.venues.scripted_venue import rebuilt_book
 from venues.lines import MAX_REPEATS, IntakeLimits
 
 SHORT = msgspec.structs.replace(FAST, limits=IntakeLimits(stale_ns=300_000_000))

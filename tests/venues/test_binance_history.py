@@ -1,4 +1,4 @@
-"""Warm-up: candles and trades come first on the tape, each once, and join the stream without a hole."""
+"""Warm-up: candles and trades come first on the tape, each once, and join without a hole."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ from engine.feed_health import FeedState
 from engine.rows import GROWING, HISTORY, Kind, bar_flags
 from tests.engine.test_live_tape import full
 from tests.venues.feed_harness import FAST, HAS, START, WITH_HISTORY, Session, running
-from tests.venues.stub_venue import MINUTE_MS, Market, StubVenue, stub_venue
+from tests.venues.scripted_venue import MINUTE_MS, Market, ScriptedVenue, scripted_venue
 from tests.venues.test_binance_feed import book_is_true
 from venues.binance_spot.history import HistoryNeed
 from venues.binance_spot.rest import RestError, SpotRest
@@ -29,7 +29,7 @@ def past_trade(number: int, stamp_ms: int) -> dict[str, Any]:
             "isBuyerMaker": number % 2 == 0, "isBestMatch": True}  # fmt: skip
 
 
-def with_past(venue: StubVenue, minutes: int = 10, trades: int = 6) -> None:
+def with_past(venue: ScriptedVenue, minutes: int = 10, trades: int = 6) -> None:
     """Give every market candles up to the growing one, and trades of the last two minutes."""
     for market in venue.markets.values():
         market.candles = [
@@ -63,7 +63,7 @@ async def test_history_stands_before_the_stream_and_each_trade_once() -> None:
         assert len(session.rows(Kind.TRADE)) == 0
         return answer
 
-    def prepare(venue: StubVenue) -> None:
+    def prepare(venue: ScriptedVenue) -> None:
         with_past(venue)
         venue.trades = meanwhile
 
@@ -105,7 +105,7 @@ async def test_trades_that_do_not_reach_the_stream_yet_are_asked_for_again() -> 
         asked.append(market.trade_id)
         return market.trades[: -3 if len(asked) == 1 else None]
 
-    def prepare(venue: StubVenue) -> None:
+    def prepare(venue: ScriptedVenue) -> None:
         with_past(venue)
         venue.trades = lagging
 
@@ -124,7 +124,7 @@ async def test_where_trades_never_reach_the_stream_the_bar_is_not_promised_whole
             await session.until(lambda: session.feed.health.instruments[0].messages == 2)
         return market.trades[:-3]
 
-    def prepare(venue: StubVenue) -> None:
+    def prepare(venue: ScriptedVenue) -> None:
         with_past(venue)
         venue.trades = lagging
 
@@ -141,7 +141,7 @@ async def test_busy_minutes_are_fetched_in_pages_and_windows_of_trades_go_furthe
         FAST, history=HistoryNeed(bars=1500, trades_ns=100_000_000_000)
     )
 
-    def prepare(venue: StubVenue) -> None:
+    def prepare(venue: ScriptedVenue) -> None:
         with_past(venue, minutes=1600)
         market = venue.markets["BTCUSDT"]
         first = MINUTE - 120_000
@@ -165,7 +165,7 @@ async def test_without_history_the_rows_that_waited_are_let_go() -> None:
         await session.venue.send(market.trade())
         await session.until(lambda: session.feed.health.instruments[0].messages == 1)
 
-    def prepare(venue: StubVenue) -> None:
+    def prepare(venue: ScriptedVenue) -> None:
         with_past(venue)
         venue.trades = away
 
@@ -226,7 +226,7 @@ async def test_a_full_disk_drops_data_and_room_brings_a_gap_and_then_the_truth(
 @pytest.mark.asyncio
 async def test_the_venue_names_the_grid_and_refuses_wrong_symbols() -> None:
     markets = {"BTCUSDT": Market("BTCUSDT", lambda: NOW_MS)}
-    async with stub_venue(markets) as venue, SpotRest(lambda: 1, venue.rest_url) as rest:
+    async with scripted_venue(markets) as venue, SpotRest(lambda: 1, venue.rest_url) as rest:
         table, status = await rest.instruments(["BTCUSDT"], HAS, 60_000_000_000)
         found = table[0]
         assert (found.tick, found.lot, found.min_notional) == ("0.01", "0.001", "5")
@@ -236,7 +236,7 @@ async def test_the_venue_names_the_grid_and_refuses_wrong_symbols() -> None:
             await rest.instruments(["BTCUSDT", "NOSUCH"], HAS, 60_000_000_000)
         assert await rest.server_time_ns() == NOW_MS * NS
         nobody = SpotRest(lambda: 1, "http://127.0.0.1:1")
-        with pytest.raises(RestError, match="127.0.0.1:1"):
+        with pytest.raises(RestError, match=r"127\.0\.0\.1:1"):
             await nobody.get("/api/v3/time")
         await nobody.close()
 

@@ -16,7 +16,7 @@ from engine.feed_health import FeedState
 from engine.live_tape import LiveTape
 from engine.rows import ROW, ROW_BYTES, Kind
 from tests.venues.feed_harness import instrument
-from tests.venues.stub_venue import Market, rebuilt_book
+from tests.venues.scripted_venue import Market, rebuilt_book
 from venues.intake import Intake
 from venues.lines import IntakeLimits, Line, Want
 

@@ -97,7 +97,7 @@ async def newest_trades(market: Market) -> list[dict[str, Any]] | None:
     return market.trades[-1000:]
 
 
-class StubVenue:
+class ScriptedVenue:
     """Both servers. `confirm` and `depth` may be replaced by a test's own."""
 
     def __init__(self, markets: dict[str, Market]) -> None:
@@ -186,9 +186,9 @@ class StubVenue:
 
 
 @contextlib.asynccontextmanager
-async def stub_venue(markets: dict[str, Market]) -> AsyncIterator[StubVenue]:
+async def scripted_venue(markets: dict[str, Market]) -> AsyncIterator[ScriptedVenue]:
     """Run both servers."""
-    venue = StubVenue(markets)
+    venue = ScriptedVenue(markets)
     app = web.Application()
     app.router.add_get("/api/v3/{name}", venue.rest)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
