@@ -63,7 +63,8 @@ class LiveTape:
     Attributes:
         memory: the open segment's rows as writable bytes; another object after a rollover.
         at: index of the next row in `memory`.
-        first_row: number on the tape of the open segment's first row.
+        address: of the open segment's first row; first_row: its number on the tape.
+        limit: rows before this index may be published; 0 while the tape is exhausted.
         exhausted: no room for market data now.
         failure: why no segment can be made, empty where one can.
     """
@@ -71,8 +72,8 @@ class LiveTape:
     memory: memoryview
     at: int
     first_row: int
-    _rows: int
-    _limit: int
+    address: int
+    limit: int
     _mark: int
 
     def __init__(
@@ -138,14 +139,21 @@ class LiveTape:
         """
         at = self.at
         end = at + count
-        if end > self._limit and not self._extended(end):
+        if end > self.limit and not self._extended(end):
             return False
-        self._publish(self._rows, at, count, self.first_row)
+        self._publish(self.address, at, count, self.first_row)
         self.at = end
         if end >= self._mark:
             self._mark = end + self._step
             self._work.set()
         return True
+
+    def published(self, count: int) -> None:
+        """Note that machine code has published `count` rows behind `at`, below `limit`."""
+        self.at += count
+        if self.at >= self._mark:
+            self._mark = self.at + self._step
+            self._work.set()
 
     def reserve(self, count: int) -> bool:
         """Make room for a packet of `count` rows, in the next segment where it must be.
@@ -154,7 +162,7 @@ class LiveTape:
             False when there is none now, or no segment is long enough.
         """
         end = self.at + count
-        if end <= self._limit:
+        if end <= self.limit:
             return True
         if count > self._capacity:
             return False
@@ -176,7 +184,7 @@ class LiveTape:
         if self.at == self._capacity and not self._roll_over():
             raise RunError(f"{self.folder}: the tape is full ({self.failure})")
         at = self.at
-        self._push(self._rows, at, self.first_row, ts_event, ts_recv, head, *payload)
+        self._push(self.address, at, self.first_row, ts_event, ts_recv, head, *payload)
         self.at = at + 1
         if at + 1 >= self._mark:
             self._mark = at + 1 + self._step
@@ -256,19 +264,17 @@ class LiveTape:
             os.close(self._lock)
             self._lock = -1
 
-    # --- rollover, in the writing thread ---------------------------------------------------------
-
     def _begin(self, segment: OpenSegment, first_row: int) -> None:
         """Go on in a new segment."""
         segment.begin(first_row, RECORDED)
         with self._list_lock:
             self._segments = (*self._segments, segment)
             self._open = segment
-            self._rows = segment.address
+            self.address = segment.address
             self.first_row = first_row
             self.at = 0
         self.memory = segment.memory
-        self._limit = self._capacity - self._reserved  # until the one after it is there
+        self.limit = self._capacity - self._reserved  # until the one after it is there
         self._mark = self._step
 
     def _roll_over(self) -> bool:
@@ -289,7 +295,7 @@ class LiveTape:
         """Say whether the reserved room may be used, because the next segment is there."""
         assert end <= self._capacity, "a packet was written beyond its segment"
         if self._next_is_ready():
-            self._limit = self._capacity
+            self.limit = self._capacity
             return True
         self._say_exhausted()
         return False
@@ -304,9 +310,8 @@ class LiveTape:
         """Note that there is no room, once until there is."""
         if not self.exhausted:
             self.exhausted = True
+            self.limit = 0
             self._on_exhausted(self.failure or "the next segment is not ready")
-
-    # --- the helper thread -----------------------------------------------------------------------
 
     def _keep(self) -> None:
         """Make segments ahead, cut full ones, hash complete blocks."""

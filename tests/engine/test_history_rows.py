@@ -29,13 +29,13 @@ class Run:
             venue="test", symbol="BTCUSDT", base="BTC", quote="USDT", tick="0.01", lot="0.001",
             has=("quotes", "quote_sizes", "trades", "trade_sides"), bar_interval_ns=MINUTE,
         )  # fmt: skip
-        rules = KernelRules(
+        self.rules = KernelRules(
             implied_wakes=False, bar_interval_ns=MINUTE, bar_grace_ns=0, max_data_age_ns=1 << 60,
             max_jump=0.5, jump_confirmations=3, trigger_confirmations=1, sample_ns=1 << 60,
             assumed_notional=100.0, half_spread=1e-4,
         )  # fmt: skip
         self.kernel = kernel
-        self.state = KernelState([instrument], 1, kernel.features, rules)
+        self.state = KernelState([instrument], 1, kernel.features, self.rules)
         kernel.reset_features(self.state.address)
         self.x = np.zeros((1, len(FEATURES)), np.float32)
         y = np.array([[0.0, 1.0, 0.0]], np.float32)

@@ -51,6 +51,7 @@ class Session:
         self.clock = clock
         self.events: list[tuple[str, dict]] = []
         self.wakes = 0
+        self.fails = False  # the test expects the feed to end by an error
         self.exhausted: list[str] = []
         self.feed: SpotFeed
         self.task: asyncio.Task[None]
@@ -108,15 +109,16 @@ async def running(
     prepare: Callable[[ScriptedVenue], None] = lambda venue: None,
     segment_rows: int = 1 << 15,
     has: tuple[str, ...] = HAS,
+    folder: Path | None = None,
 ) -> AsyncIterator[Session]:
-    """Start the venue and a feed on it; at the end the tape must be whole."""
+    """Start the venue and a feed on it; at the end the tape, in `folder`/t, must be whole."""
     clock = SystemClock(wall_ns=lambda: START)
     markets = {name: Market(name, lambda: clock.now_ns() // 1_000_000) for name in symbols}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         async with scripted_venue(markets) as venue, contextlib.AsyncExitStack() as stack:
             prepare(venue)
             table = [instrument(name, has) for name in symbols]
-            path = Path(folder) / "t"
+            path = (folder or Path(scratch)) / "t"
             said: list[str] = []
             tape = LiveTape(path, table, segment_rows=segment_rows, on_exhausted=said.append)
             stack.callback(check_closed, tape, path)
@@ -143,7 +145,7 @@ async def running(
                 session.task.cancel()
                 await asyncio.wait([session.task])
                 if not session.task.cancelled():
-                    session.failure = session.task.exception()
+                    assert session.task.exception() is None or session.fails
 
 
 def check_closed(tape: LiveTape, path: Path) -> None:

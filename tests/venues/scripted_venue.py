@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from engine.rows import SNAPSHOT_START, Kind
 
@@ -124,7 +125,8 @@ class ScriptedVenue:
         self.connections.append(connection)
         self.opened += 1
         try:
-            async for message in connection:
+            while True:
+                message = await connection.recv()
                 request = json.loads(message)
                 self.subscribed.append(request["params"])
                 answer = self.confirm(request)
@@ -132,6 +134,8 @@ class ScriptedVenue:
                     await connection.send(answer)
                 for greeting in self.greeting:
                     await connection.send(greeting)
+        except ConnectionClosed:
+            pass
         finally:
             self.connections.remove(connection)
 

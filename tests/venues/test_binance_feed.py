@@ -23,11 +23,16 @@ def book_is_true(session: Session, instrument: int = 0) -> bool:
     return rebuilt_book(session.rows(), instrument) == (market.bids, market.asks)
 
 
+def was_woken(session: Session) -> bool:
+    """Say whether nothing stands on the tape that the runner was not called for."""
+    return bool(session.rows()["kind"][-1] == Kind.WAKE)
+
+
 async def begin(session: Session) -> None:
     """Bring the book in sync by a first update."""
     await session.settled()
     await session.venue.send(session.market().update({9991: 4}))
-    await session.until(lambda: book_is_true(session))
+    await session.until(lambda: book_is_true(session) and was_woken(session))
 
 
 @pytest.mark.asyncio
@@ -37,7 +42,7 @@ async def test_messages_become_rows_and_a_burst_becomes_one_wake() -> None:
         market = session.market()
         before, wakes = session.tape.rows, session.wakes
         await session.venue.send(*[market.trade(10000 + k) for k in range(40)], market.quote())
-        await session.until(lambda: len(session.rows(Kind.QUOTE)) == 1)
+        await session.until(lambda: len(session.rows(Kind.QUOTE)) == 1 and was_woken(session))
         trades = session.rows(Kind.TRADE)
         assert [float(row["f0"]) for row in trades] == [100.0 + k / 100 for k in range(40)]
         assert [int(row["i2"]) for row in trades] == list(range(1001, 1041))
@@ -350,6 +355,7 @@ async def test_what_wake_raises_ends_the_feed() -> None:
             raise ValueError("a broken runner")
 
         session.feed._wake = broken
+        session.fails = True
         await session.venue.send(session.market().trade())
         await asyncio.wait([session.task], timeout=5)
         failure = session.task.exception()

@@ -145,7 +145,7 @@ def test_an_instrument_that_resumes_while_history_is_wanted_holds_its_rows(tmp_p
 def test_rows_that_wait_for_history_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("venues.intake.MAX_HELD_ROWS", 50)
+    monkeypatch.setattr("venues.row_sink.MAX_HELD_ROWS", 50)
     desk = Desk(tmp_path, warms=True)
     for _ in range(60):
         desk.take(desk.markets[0].trade())
@@ -183,5 +183,5 @@ def test_a_message_longer_than_what_is_left_goes_into_the_next_segment(tmp_path:
         size = (stop - first_row) * ROW_BYTES
         parts.append(bytes((ctypes.c_char * size).from_address(address)))
     assert rebuilt_book(np.frombuffer(b"".join(parts), ROW)) == (market.bids, market.asks)
-    assert not intake.lost
+    assert not intake.sink.lost
     tape.close()

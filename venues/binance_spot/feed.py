@@ -141,8 +141,6 @@ class SpotFeed:
             )
             await asyncio.sleep(delay_s)
 
-    # --- one connection --------------------------------------------------------------------------
-
     async def _connect_once(self) -> ConnectionEnded:
         """Open a connection and serve it until it ends; return why it did."""
         try:
@@ -178,7 +176,7 @@ class SpotFeed:
 
     async def _read(self, connection: Connection) -> None:
         """Hand over every message; wake once when no more wait."""
-        intake, take, receive = self._intake, self._intake.take, connection.receive
+        sink, take, receive = self._intake.sink, self._intake.take, connection.receive
         now_ns, loop = self._clock.now_ns, asyncio.get_running_loop()
         while True:
             message = await receive()
@@ -186,7 +184,7 @@ class SpotFeed:
             rest = take(message, stamp)
             if rest is not None:
                 self._notice(rest, stamp)
-            if intake.fresh and self._waking is None:
+            if sink.fresh and self._waking is None:
                 self._waking = loop.call_soon(self._fire)
 
     def _fire(self) -> None:
@@ -194,9 +192,9 @@ class SpotFeed:
         if self._waking is not None:
             self._waking.cancel()
             self._waking = None
-        if not self._intake.fresh:
+        if not self._intake.sink.fresh:
             return
-        self._intake.fresh = False
+        self._intake.sink.fresh = False
         try:
             self._wake()
         except Exception as error:  # raised again by the task that watches
@@ -233,7 +231,7 @@ class SpotFeed:
             if silent:
                 self._request += 1
                 await connection.send(_subscription(self._request, silent))
-            if intake.fresh:
+            if intake.sink.fresh:
                 self._fire()
 
     async def _subscribe(self, connection: Connection) -> None:
@@ -267,10 +265,8 @@ class SpotFeed:
             return
         self._events.say("feed.subscribed", {"symbols": symbols})
         for line in lines:
-            if line.health.state == FeedState.WARMING:
+            if line.state == FeedState.WARMING:
                 self._fetch(Want.HISTORY, line)
-
-    # --- what is fetched -------------------------------------------------------------------------
 
     def _fetch(self, want: Want, line: Line) -> None:
         """Begin a fetch, as a task of the connection; a history is begun anew, a book only once."""
@@ -325,7 +321,7 @@ class SpotFeed:
         self._events.say(
             "feed.history", {"symbol": symbol, "rows": len(history.rows), "whole": history.whole}
         )
-        if self._intake.fresh and self._waking is None:
+        if self._intake.sink.fresh and self._waking is None:
             self._waking = asyncio.get_running_loop().call_soon(self._fire)
 
     async def _fetch_history(self, line: Line, need: HistoryNeed) -> History:
