@@ -48,6 +48,7 @@ class InstrumentHealth(msgspec.Struct):
     snapshots: int = 0  # books fetched
     history_rows: int = 0
     book_synced: bool = False
+    halted: bool = False  # the venue does not trade it now
 
 
 class FeedHealth(msgspec.Struct):

@@ -106,6 +106,12 @@ class Line:
         """Receive stamp minus the venue's, of the last trade."""
         return int(self.words[SKEW_NS])
 
+    def set_halted(self, halted: bool) -> bool:
+        """Note whether the venue trades the instrument; True when that is news."""
+        news = halted != self._health.halted
+        self._health.halted = halted
+        return news
+
     def age_ns(self, now_ns: int) -> int:
         """Return for how long nothing has come."""
         return now_ns - max(self.last_ns, self.since_ns)

@@ -68,6 +68,12 @@ class RowSink:
             head = (0, now_ns, line.index, int(Kind.GAP), 0, LAST, 0)
             self._hold(line, _PACK_ROW(*head, *payload))
 
+    def status_row(self, line: Line, now_ns: int) -> None:
+        """Publish whether the venue trades the instrument (1: it does not)."""
+        halted = int(line.health.halted)
+        self._tape.push(row_head(Kind.STATUS, line.index), 0, now_ns, (halted, 0, 0, 0, 0))
+        self.fresh = True
+
     def _hold(self, line: Line, packet: bytes) -> None:
         """Keep a packet until the history is there."""
         assert line.held is not None

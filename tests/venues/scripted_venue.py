@@ -112,7 +112,7 @@ class ScriptedVenue:
         )
         self.depth: Callable[[Market], dict[str, Any] | None] = Market.snapshot
         self.trades: Callable[[Market], Awaitable[list[dict[str, Any]] | None]] = newest_trades
-        self.greeting: list[str] = []  # sent as soon as a subscription came
+        self.status = "TRADING"
         self.ws_url = self.rest_url = ""
 
     async def send(self, *messages: str | bytes) -> None:
@@ -132,8 +132,6 @@ class ScriptedVenue:
                 answer = self.confirm(request)
                 if answer is not None:
                     await connection.send(answer)
-                for greeting in self.greeting:
-                    await connection.send(greeting)
         except ConnectionClosed:
             pass
         finally:
@@ -174,7 +172,7 @@ class ScriptedVenue:
             {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
         ]
         entries = [
-            {"symbol": s, "status": "TRADING", "baseAsset": s[:3], "quoteAsset": s[3:],
+            {"symbol": s, "status": self.status, "baseAsset": s[:3], "quoteAsset": s[3:],
              "filters": filters} for s in symbols
         ]  # fmt: skip
         return web.json_response({"symbols": entries})

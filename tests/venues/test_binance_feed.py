@@ -347,6 +347,19 @@ async def test_an_announced_end_is_followed_at_once() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_halt_of_the_venue_is_a_row_and_so_is_its_end() -> None:
+    params = msgspec.structs.replace(FAST, status_poll_s=0.02)
+    async with running(params) as session:
+        await begin(session)
+        for status, halted in (("HALT", 1), ("TRADING", 0)):
+            session.venue.status = status
+            await session.saw("feed.status", 1 + (status == "TRADING"))
+            row = session.rows(Kind.STATUS)[-1]
+            assert (int(row["i0"]), int(row["instrument"])) == (halted, 0)
+        assert len(session.rows(Kind.STATUS)) == 2
+
+
+@pytest.mark.asyncio
 async def test_what_wake_raises_ends_the_feed() -> None:
     async with running() as session:
         await begin(session)

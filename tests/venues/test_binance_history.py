@@ -227,11 +227,11 @@ async def test_a_full_disk_drops_data_and_room_brings_a_gap_and_then_the_truth(
 async def test_the_venue_names_the_grid_and_refuses_wrong_symbols() -> None:
     markets = {"BTCUSDT": Market("BTCUSDT", lambda: NOW_MS)}
     async with scripted_venue(markets) as venue, SpotRest(lambda: 1, venue.rest_url) as rest:
-        table, status = await rest.instruments(["BTCUSDT"], HAS, 60_000_000_000)
+        table = await rest.instruments(["BTCUSDT"], HAS, 60_000_000_000)
         found = table[0]
         assert (found.tick, found.lot, found.min_notional) == ("0.01", "0.001", "5")
         assert (found.base, found.quote, found.has) == ("BTC", "USDT", HAS)
-        assert status == {"BTCUSDT": "TRADING"}
+        assert await rest.statuses(["BTCUSDT"]) == {"BTCUSDT": "TRADING"}
         with pytest.raises(UsageError, match="does not have all of BTCUSDT, NOSUCH"):
             await rest.instruments(["BTCUSDT", "NOSUCH"], HAS, 60_000_000_000)
         assert await rest.server_time_ns() == NOW_MS * NS

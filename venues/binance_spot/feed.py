@@ -27,11 +27,13 @@ import msgspec
 
 from engine.book_sync import FIRST_TO_LAST
 from engine.clock import Clock
+from engine.errors import UsageError
 from engine.feed_health import EndReason, FeedHealth, FeedState
 from engine.live_tape import LiveTape
 from venues.binance_spot.history import History, HistoryNeed, Venue, fetch_history
 from venues.binance_spot.notices import NoticeKind, read_notice
 from venues.binance_spot.rest import RestError, SpotRest
+from venues.event_limit import LimitedEvents
 from venues.intake import Intake
 from venues.lines import Event, IntakeLimits, Line, Want
 from venues.transport import Backoff, Connection, ConnectionEnded, Transport
@@ -65,6 +67,7 @@ class FeedParams(msgspec.Struct, frozen=True, kw_only=True):
     backoff_base_s: float = 0.25
     backoff_cap_s: float = 30.0
     stable_s: float = 10.0  # a connection that lived so long starts the backoff anew
+    status_poll_s: float = 60.0  # how often it is asked which instruments trade
 
 
 class SpotFeed:
@@ -99,7 +102,7 @@ class SpotFeed:
         self._rest = rest
         self._wake = wake
         self._random = randomness
-        self._events = _Limited(on_event, clock)
+        self._events = LimitedEvents(on_event, clock.monotonic_ns)
         self._intake = Intake(
             tape,
             range(len(tape.instruments)) if indices is None else indices,
@@ -159,6 +162,7 @@ class SpotFeed:
                 group.create_task(self._read(connection))
                 group.create_task(self._watch(connection))
                 group.create_task(self._subscribe(connection))
+                group.create_task(self._follow_status())
         except* ConnectionEnded as found:
             end = next(_leaves(found))
         finally:
@@ -281,6 +285,23 @@ class SpotFeed:
         work = self._snapshot(line) if want == Want.SNAPSHOT else self._history(line)
         self._fetches[key] = self._group.create_task(work)
 
+    async def _follow_status(self) -> None:
+        """Ask again and again which instruments trade."""
+        intake = self._intake
+        while True:
+            try:
+                async with self._gate:
+                    found = await self._rest.statuses(list(intake.by_symbol))
+            except (RestError, UsageError) as error:
+                self._events.say("feed.status_failed", {"why": str(error)})
+                found = {}
+            for symbol, status in found.items():
+                line = intake.by_symbol[symbol]
+                if line.set_halted(status != "TRADING"):
+                    intake.sink.status_row(line, self._clock.now_ns())
+                    self._events.say("feed.status", {"symbol": symbol, "status": status})
+            await asyncio.sleep(self.params.status_poll_s)
+
     async def _snapshot(self, line: Line) -> None:
         """Fetch a book until one reaches what is known, within bounds."""
         symbol = line.instrument.symbol
@@ -340,28 +361,6 @@ class SpotFeed:
                 return history
             await asyncio.sleep(HOLE_WAIT_S)
         return history.without_growing()
-
-
-class _Limited:
-    """Passes events on, each code and symbol at most once a second; the rest are counted."""
-
-    def __init__(self, on_event: Event, clock: Clock) -> None:
-        self._on_event = on_event
-        self._clock = clock
-        self._last: dict[tuple[str, object], tuple[int, int]] = {}
-
-    def say(self, code: str, fields: dict[str, object]) -> None:
-        """Pass an event on, with how many like it were not."""
-        key = (code, fields.get("symbol"))
-        now_ns = self._clock.monotonic_ns()
-        last_ns, unsaid = self._last.get(key, (-NS_PER_S, 0))
-        if code in ("feed.decode_error", "feed.skew", "feed.trade_hole") and (
-            now_ns - last_ns < NS_PER_S
-        ):
-            self._last[key] = (last_ns, unsaid + 1)
-            return
-        self._last[key] = (now_ns, 0)
-        self._on_event(code, {**fields, "unsaid": unsaid} if unsaid else fields)
 
 
 def _subscription(request: int, lines: Sequence[Line]) -> str:

@@ -119,8 +119,8 @@ def read_aggregates(reply: bytes) -> list[PastTrade]:
 
 def read_instruments(
     reply: bytes, symbols: Sequence[str], has: tuple[str, ...], bar_interval_ns: int
-) -> tuple[tuple[Instrument, ...], dict[str, str]]:
-    """Read `exchangeInfo`.
+) -> tuple[Instrument, ...]:
+    """Read the grids of `exchangeInfo`.
 
     Args:
         reply: the venue's answer.
@@ -128,7 +128,7 @@ def read_instruments(
         has: what the feed brings of each.
         bar_interval_ns: of the HISTORY bars.
     Returns:
-        the tape's table, and symbol -> status (TRADING, HALT, BREAK, ...).
+        the tape's table.
     Raises:
         UsageError: the venue does not have a symbol.
     """
@@ -153,7 +153,14 @@ def read_instruments(
                 bar_interval_ns=bar_interval_ns,
             )
         )
-    return tuple(instruments), {symbol: found[symbol].status for symbol in symbols}
+    return tuple(instruments)
+
+
+def read_statuses(reply: bytes) -> dict[str, str]:
+    """Read symbol -> status of `exchangeInfo`."""
+    return {
+        one.symbol: one.status for one in msgspec.json.decode(reply, type=_ExchangeInfo).symbols
+    }
 
 
 def _increment(filters: dict[Any, dict[str, Any]], name: str, key: str, symbol: str) -> str:

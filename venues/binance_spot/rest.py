@@ -17,6 +17,7 @@ from venues.binance_spot.replies import (
     read_aggregates,
     read_candles,
     read_instruments,
+    read_statuses,
     read_time,
     read_trades,
 )
@@ -136,22 +137,36 @@ class SpotRest:
 
     async def instruments(
         self, symbols: Sequence[str], has: tuple[str, ...], bar_interval_ns: int
-    ) -> tuple[tuple[Instrument, ...], dict[str, str]]:
-        """Return the tape's table for symbols, and the status of each; see read_instruments.
+    ) -> tuple[Instrument, ...]:
+        """Return the tape's table for symbols; see read_instruments.
+
+        Raises:
+            UsageError: the venue does not have one of them.
+        """
+        reply = await self._exchange_info(symbols)
+        return _read(lambda body: read_instruments(body, symbols, has, bar_interval_ns), reply)
+
+    async def statuses(self, symbols: Sequence[str]) -> dict[str, str]:
+        """Return symbol -> TRADING, HALT, BREAK or another word of the venue's."""
+        reply = await self._exchange_info(symbols)
+        found: dict[str, str] = _read(read_statuses, reply)
+        return {symbol: found[symbol] for symbol in symbols if symbol in found}
+
+    async def _exchange_info(self, symbols: Sequence[str]) -> bytes:
+        """Ask for the rules of symbols.
 
         Raises:
             UsageError: the venue does not have one of them.
         """
         named = json.dumps(list(symbols), separators=(",", ":"))
         try:
-            reply = await self.get("/api/v3/exchangeInfo", symbols=named)
+            return await self.get("/api/v3/exchangeInfo", symbols=named)
         except RestError as error:
             if error.code == INVALID_SYMBOL:
                 raise UsageError(
                     f"binance_spot does not have all of {', '.join(symbols)}"
                 ) from None
             raise
-        return _read(lambda body: read_instruments(body, symbols, has, bar_interval_ns), reply)
 
     async def depth(self, symbol: str, limit: int) -> bytes:
         """Return a full book as it came, for the decoder."""
