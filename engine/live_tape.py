@@ -314,18 +314,24 @@ class LiveTape:
             self._on_exhausted(self.failure or "the next segment is not ready")
 
     def _keep(self) -> None:
-        """Make segments ahead, cut full ones, hash complete blocks."""
-        while True:
-            self._work.wait(RETRY_S if self.failure else None)
-            self._work.clear()
-            if self._closing:
-                return
-            if self._next is None:
-                self._make_next()
-            with self._hash_lock:
-                self._finish_full()
-                self._hash_to(self.rows // BLOCK_ROWS * BLOCK_ROWS)
-                self._drop_behind()
+        """Make segments ahead, cut full ones, hash complete blocks, until the end or an error."""
+        try:
+            while not self._closing:
+                self._work.wait(RETRY_S if self.failure else None)
+                self._work.clear()
+                if not self._closing:
+                    self._keep_once()
+        except Exception as error:  # seen by the writer at its next rollover
+            self.failure = f"the tape's helper ended ({error})"
+            self._ready.set()
+
+    def _keep_once(self) -> None:
+        if self._next is None:
+            self._make_next()
+        with self._hash_lock:
+            self._finish_full()
+            self._hash_to(self._seen()[2] // BLOCK_ROWS * BLOCK_ROWS)
+            self._drop_behind()
 
     def _make_next(self) -> None:
         """Allocate and touch the next segment."""
@@ -341,7 +347,11 @@ class LiveTape:
 
     def _new_segment(self) -> OpenSegment:
         segment = OpenSegment(segment_path(self.folder, self._made), self._capacity)
-        segment.touch()
+        try:
+            segment.touch()
+        except BaseException:
+            segment.discard()
+            raise
         self._made += 1
         return segment
 

@@ -33,7 +33,12 @@ class OpenSegment:
         self.head = 0  # rows stored; set by put, or by who writes rows itself
         self.finished = False
         self._descriptor = allocated(path, size)
-        self._map = mmap.mmap(self._descriptor, size)
+        try:
+            self._map = mmap.mmap(self._descriptor, size)
+        except (OSError, ValueError) as error:
+            os.close(self._descriptor)
+            path.unlink()
+            raise RunError(f"{path}: cannot be mapped ({error})") from None
         self._header = np.frombuffer(self._map, HEADER, count=1)
         self.rows = np.frombuffer(self._map, ROW, count=capacity, offset=HEADER_BYTES)
         self._words = self.rows.view(np.uint64).reshape(-1, WORDS)

@@ -171,6 +171,23 @@ def test_no_space_at_the_start_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "t" / "000000.tape").exists()
 
 
+def test_a_helper_that_dies_is_seen_as_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: tape_open.OpenSegment) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    said: list[str] = []
+    tape = LiveTape(tmp_path / "t", [BTC], segment_rows=100, on_exhausted=said.append)
+    assert tape._ready.wait(5)
+    monkeypatch.setattr(tape_open.OpenSegment, "touch", broken)
+    while not said and tape.rows < 1000:
+        write_in_place(tape, packets([2]))
+    assert "helper ended" in said[0]
+    tape.close()
+    Tape.open(tmp_path / "t").verify()
+
+
 def test_close_leaves_no_thread_and_no_unused_segment(tmp_path: Path) -> None:
     tape = LiveTape(tmp_path / "t", [BTC], segment_rows=64)
     tape.wake(1)

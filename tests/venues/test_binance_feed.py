@@ -12,6 +12,7 @@ from engine.feed_health import EndReason, FeedState
 from engine.rows import HISTORY, SNAPSHOT_START, Kind
 from tests.venues.feed_harness import FAST, Session, running
 from tests.venues.scripted_venue import rebuilt_book
+from tests.venues.test_transport import anonymous_kib
 from venues.lines import MAX_REPEATS, IntakeLimits
 
 SHORT = msgspec.structs.replace(FAST, limits=IntakeLimits(stale_ns=300_000_000))
@@ -290,6 +291,21 @@ async def test_fault_F16_a_venue_clock_far_off_is_said_and_ages_are_ours() -> No
         assert abs(int(fields["skew_ns"]) - 3_600_000_000_000) < 60_000_000_000
         assert (np.diff(session.rows()["ts_recv"]) >= 0).all()
         assert session.feed.health.instruments[0].state == FeedState.LIVE
+
+
+@pytest.mark.asyncio
+async def test_fault_F17_a_flood_is_conflated_by_wakes_and_memory_stays_flat() -> None:
+    async with running(segment_rows=1 << 17) as session:
+        await begin(session)
+        market = session.market()
+        messages = [market.quote() for _ in range(30_000)]
+        before, wakes = anonymous_kib(), session.wakes
+        await session.venue.send(*messages)
+        await session.until(lambda: session.feed.health.rows >= 30_000 and session.wakes > wakes)
+        assert len(session.rows(Kind.QUOTE)) == 30_000
+        assert session.wakes - wakes < 3_000
+        assert session.feed.health.dropped_messages == 0
+        assert anonymous_kib() - before < 24 * 1024
 
 
 @pytest.mark.asyncio

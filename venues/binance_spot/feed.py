@@ -7,7 +7,7 @@ How a runner drives it:
     task = group.create_task(feed.run())       # until it is cancelled; any other end is an error
 
 The feed never calls the engine. It publishes rows and then calls `wake()` once: after the last
-message that waited in the socket, on the event loop, not inside the reader. So a burst is one wake:
+message that waited in the socket, or every 5 ms where they do not end. So a burst is one wake:
 
     def wake():
         tape.wake(clock.now_ns())              # the WAKE row: decisions are made here, stamped now
@@ -42,6 +42,7 @@ BASE_WS = "wss://data-stream.binance.vision"  # market data only
 MAX_REQUESTS = 4  # subscriptions sent at once: the venue takes five messages a second
 MAX_FETCHES = 4  # REST requests at once
 TICK_S = 0.05
+MAX_BATCH_NS = 5_000_000  # in a flood the runner is called this often, between two messages
 HOLE_TRIES = 3  # how often trades are asked for that must reach the first one of the stream
 HOLE_WAIT_S = 0.2
 NS_PER_S = 1_000_000_000
@@ -179,17 +180,22 @@ class SpotFeed:
         return end
 
     async def _read(self, connection: Connection) -> None:
-        """Hand over every message; wake once when no more wait."""
+        """Hand over every message; wake once when no more wait, or after MAX_BATCH_NS of them."""
         sink, take, receive = self._intake.sink, self._intake.take, connection.receive
         now_ns, loop = self._clock.now_ns, asyncio.get_running_loop()
+        wake_by = 0
         while True:
             message = await receive()
             stamp = now_ns()
             rest = take(message, stamp)
             if rest is not None:
                 self._notice(rest, stamp)
-            if sink.fresh and self._waking is None:
-                self._waking = loop.call_soon(self._fire)
+            if sink.fresh:
+                if self._waking is None:
+                    self._waking = loop.call_soon(self._fire)
+                    wake_by = stamp + MAX_BATCH_NS
+                elif stamp > wake_by:
+                    self._fire()
 
     def _fire(self) -> None:
         """Call the runner if rows were published."""
