@@ -14,7 +14,6 @@ set and `on_exhausted` called, and both end by themselves when there is room aga
 """
 
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,24 +36,6 @@ WAIT_S = 1.0  # how long a rollover waits for a segment that is being made
 RECORDED = "recorded"
 NOTHING = (0, 0, 0, 0, 0)
 _WAKE_HEAD = (int(Kind.WAKE) << 16) | (LAST << 32)
-
-
-def row_head(kind: int, instrument: int = 0, side: int = 0, flags: int = LAST) -> int:
-    """Return the third word of a row, without its check, for `LiveTape.push`.
-
-    >>> hex(row_head(Kind.TRADE, 7, -1))
-    '0x1ff020007'
-    """
-    return instrument | (kind << 16) | ((side & 0xFF) << 24) | (flags << 32)
-
-
-def float_word(value: float) -> int:
-    """Return the bits of a float64 as int64, for a payload slot.
-
-    >>> hex(float_word(1.0))
-    '0x3ff0000000000000'
-    """
-    return int(struct.unpack("<q", struct.pack("<d", value))[0])
 
 
 class LiveTape:
@@ -174,10 +155,10 @@ class LiveTape:
         """Write and publish one row, a packet of its own, also into the reserved room.
 
         Args:
-            head: see row_head.
+            head: see engine/row_words.py.
             ts_event: ns.
             ts_recv: ns.
-            payload: the five slots as int64; see float_word.
+            payload: the five slots as int64.
         Raises:
             RunError: even the reserved room is full.
         """

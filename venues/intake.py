@@ -18,7 +18,8 @@ import numpy as np
 
 from engine.book_sync import BookSync, Delta, GapReason, SyncRule
 from engine.feed_health import EndReason, FeedHealth, FeedState, InstrumentHealth
-from engine.live_tape import LiveTape, row_head
+from engine.live_tape import LiveTape
+from engine.row_words import row_head
 from engine.rows import ROW, ROW_BYTES, Kind
 from venues.admit import STATE, WORDS, entry_point
 from venues.binance_messages import MessageDecoder

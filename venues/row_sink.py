@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.book_sync import GapReason
-from engine.live_tape import LiveTape, row_head
+from engine.live_tape import LiveTape
+from engine.row_words import row_head
 from engine.rows import LAST, ROW, ROW_BYTES, Kind
 from venues.lines import Line
 

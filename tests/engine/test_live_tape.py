@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from engine import tape_open
 from engine.errors import DataError, RunError
-from engine.live_tape import LiveTape, float_word, row_head
+from engine.live_tape import LiveTape
+from engine.row_words import float_word, row_head
 from engine.rows import LAST, ROW, ROW_BYTES, Kind
 from engine.run_files import tape_hash
 from engine.tape import Tape
