@@ -171,9 +171,17 @@ class LiveTape:
             self._mark = at + 1 + self._step
             self._work.set()
 
-    def wake(self, ts_recv: int) -> None:
-        """Append a WAKE row: what lies before it may now be decided on."""
+    def wake(self, ts_recv: int) -> bool:
+        """Append a WAKE row: what lies before it may now be decided on.
+
+        Returns:
+            False, and no row, where the tape is exhausted and half of the reserved room is used:
+            the rest is for what comes from a venue.
+        """
+        if self.exhausted and self._capacity - self.at <= self._reserved // 2:
+            return False
         self.push(_WAKE_HEAD, 0, ts_recv)
+        return True
 
     def append(self, rows: np.ndarray) -> bool:
         """Copy one packet, ROW[n] whose last row carries LAST; False when there is no room."""

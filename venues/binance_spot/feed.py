@@ -60,7 +60,7 @@ class FeedParams(msgspec.Struct, frozen=True, kw_only=True):
     base_ws: str = BASE_WS
     limits: IntakeLimits = IntakeLimits()
     history: HistoryNeed | None = None  # None: no warm-up
-    confirm_timeout_s: float = 5.0
+    confirm_timeout_s: float = 2.0
     max_confirm_tries: int = 3
     snapshot_levels: int = 1000
     max_snapshot_tries: int = 5
@@ -162,7 +162,7 @@ class SpotFeed:
                 self._group = group
                 group.create_task(self._read(connection))
                 group.create_task(self._watch(connection))
-                group.create_task(self._subscribe(connection))
+                self._subscribe(connection, group)
                 group.create_task(self._follow_status())
         except* ConnectionEnded as found:
             end = next(_leaves(found))
@@ -244,21 +244,23 @@ class SpotFeed:
             if intake.sink.fresh:
                 self._fire()
 
-    async def _subscribe(self, connection: Connection) -> None:
-        """Ask for all streams; again where no confirmation comes."""
+    def _subscribe(self, connection: Connection, group: asyncio.TaskGroup) -> None:
+        """Ask for all streams, in a few requests."""
         lines = list(self._intake.lines.values())
         size = -(-len(lines) // MAX_REQUESTS)
-        parts = [lines[k : k + size] for k in range(0, len(lines), size)]
-        await asyncio.gather(*(self._confirm(connection, part) for part in parts))
+        for start in range(0, len(lines), size):
+            group.create_task(self._confirm(connection, lines[start : start + size]))
 
     async def _confirm(self, connection: Connection, lines: list[Line]) -> None:
-        """Subscribe to the streams of some instruments, then ask for their history."""
+        """Subscribe to some instruments, within bounds, then ask for their history."""
         symbols = ",".join(line.instrument.symbol for line in lines)
         for attempt in range(1, self.params.max_confirm_tries + 1):
             self._request += 1
             request = self._request
             answer = asyncio.get_running_loop().create_future()
             self._answers[request] = answer
+            for line in lines:
+                line.since_ns = self._clock.now_ns()  # silence counts from the request on
             await connection.send(_subscription(request, lines))
             try:
                 async with asyncio.timeout(self.params.confirm_timeout_s):
