@@ -28,6 +28,8 @@ class GapReason(IntEnum):
     STALE_SNAPSHOT = 2
     DISCONNECT = 3
     BAD_MESSAGE = 4  # a message of this stream could not be read
+    STALE = 5  # nothing came for too long
+    LOST = 6  # messages came and are not on the tape: it was full, or their ids began anew
 
 
 class SyncRule(NamedTuple):

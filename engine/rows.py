@@ -29,7 +29,8 @@ A row is one cache line. Five 8-byte payload slots stand at offset 24; each can 
 
 `ts_event` is the venue's stamp, `ts_recv` ours, both int64 nanoseconds since the epoch, UTC; 0 is
 "not known". On BAR rows `ts_event` is the OPEN time, `ts_recv` the close time (when the bar became
-known), and the high byte of `flags` an index into `BAR_INTERVALS_NS`. An absent size is NaN. DEPTH
+known), and the high byte of `flags` an index into `BAR_INTERVALS_NS`. On HISTORY rows `ts_recv` is
+when they would have been known; they never move the time back. An absent size is NaN. DEPTH
 sizes are absolute, 0 removes the level; the rows of one message form a packet whose last row
 carries `LAST`. Sides: trades +1 buyer was the aggressor, -1 seller; depth +1 bid, -1 ask.
 """
@@ -96,6 +97,7 @@ OFF_MARKET = 8  # TRADE: no market print (insurance fund, block, auction): moves
 HISTORY = 16  # backfilled: moves features, never decides
 ASSUMED = 32  # QUOTE made from a bar and an assumed spread and size
 BAR_OPEN = 64  # QUOTE made from a bar's open: market orders of bar-only instruments fill here
+GROWING = 128  # BAR with HISTORY: no bar yet; the one that opens at ts_event is whole from here on
 BAR_INTERVAL_SHIFT = 8  # BAR: index into BAR_INTERVALS_NS in the high byte
 
 BAR_INTERVALS_NS = tuple(

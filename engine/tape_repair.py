@@ -1,7 +1,6 @@
 """Cut the torn tail off a tape whose writer died; refuse what is damaged in the middle."""
 
 import fcntl
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from engine.errors import DataError, RunError
 from engine.rows import LAST, ROW_BYTES
+from engine.tape_hash import BlockHashes
 from engine.tape_info import (
     BLOCK_ROWS,
     HEADER,
@@ -73,25 +73,11 @@ def repair_tape(folder: Path) -> str:
 
 def block_hashes(segments: list[Segment], stop_row: int) -> list[str]:
     """Return sha256 in hex of each 65,536 rows up to `stop_row`, the last block partial."""
-    blocks: list[str] = []
-    digest = hashlib.sha256()
-    filled = 0
+    hashes = BlockHashes()
     for segment in segments:
         for first, rows in segment.strides():
-            rows = rows[: max(stop_row - first, 0)]
-            start = 0
-            while start < len(rows):
-                part = rows[start : start + BLOCK_ROWS - filled]
-                digest.update(part.view(np.uint8).data)
-                filled += len(part)
-                start += len(part)
-                if filled == BLOCK_ROWS:
-                    blocks.append(digest.hexdigest())
-                    digest = hashlib.sha256()
-                    filled = 0
-    if filled:
-        blocks.append(digest.hexdigest())
-    return blocks
+            hashes.add(rows[: max(stop_row - first, 0)])
+    return hashes.all_blocks()
 
 
 def _scan(folder: Path, paths: list[Path]) -> list[_Kept]:

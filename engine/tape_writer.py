@@ -1,9 +1,5 @@
 """Write a tape: whole packets into preallocated, mapped segments; rows first, `head` last."""
 
-import errno
-import fcntl
-import hashlib
-import mmap
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,24 +10,20 @@ import numpy as np
 from engine.errors import RunError
 from engine.instruments import Instrument
 from engine.row_arrays import copy_rows
-from engine.rows import LAST, ROW, ROW_BYTES, TAPE_VERSION, row_checks
+from engine.rows import LAST, ROW, row_checks
+from engine.tape_hash import BlockHashes
 from engine.tape_info import (
-    BLOCK_ROWS,
-    HEADER,
-    HEADER_BYTES,
-    MAGIC,
     WAKES,
     SourceFile,
     TapeInfo,
     content_sha256,
-    is_tape,
     segment_path,
     write_info,
 )
+from engine.tape_open import OpenSegment, begin_folder
 
 SEGMENT_ROWS = 1 << 22  # 256 MiB
 STRIDE_ROWS = 1 << 16  # rows copied at once, so that scratch memory stays small
-WORDS = ROW_BYTES // 8
 
 
 class TapeWriter:
@@ -61,25 +53,15 @@ class TapeWriter:
         assert wakes in WAKES
         assert segment_rows > 0
         assert 0 < len(instruments) < 1 << 16
-        assert not is_tape(folder), f"{folder} holds a tape"
         self._folder = folder
         self._instruments = tuple(instruments)
         self._wakes = wakes
         self._segment_rows = segment_rows
-        self._segment: _OpenSegment | None = None
+        self._segment: OpenSegment | None = None
         self._segments = 0
-        self._lock = -1
         self._rows = 0
-        self._hash = hashlib.sha256()
-        self._hashed = 0  # rows in the block that is being hashed
-        self._blocks: list[str] = []
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)  # held while the writer lives
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            write_info(folder, TapeInfo(wakes=wakes, instruments=self._instruments))
-        except OSError as error:
-            raise RunError(f"{folder}: cannot write a tape here ({error.strerror})") from None
+        self._hashes = BlockHashes()
+        self._lock = begin_folder(folder, TapeInfo(wakes=wakes, instruments=self._instruments))
         self._next_segment()
 
     @property
@@ -139,15 +121,15 @@ class TapeWriter:
             assert len(instruments) == len(self._instruments)
             self._instruments = tuple(instruments)
         self._segment.finish(sync=sync)
+        self._segment.close()
         self._segment = None
-        if self._hashed:
-            self._blocks.append(self._hash.hexdigest())
+        blocks = self._hashes.all_blocks()
         info = TapeInfo(
             wakes=self._wakes,
             instruments=self._instruments,
             rows=self._rows,
-            block_sha256=tuple(self._blocks),
-            sha256=content_sha256(self._instruments, self._wakes, self._rows, self._blocks),
+            block_sha256=tuple(blocks),
+            sha256=content_sha256(self._instruments, self._wakes, self._rows, blocks),
             sources=tuple(sources),
             dropped=dict(sorted((dropped or {}).items())),
             notes=tuple(notes),
@@ -182,105 +164,18 @@ class TapeWriter:
         whole["check"] = row_checks(whole, self._rows)
         self._segment.put(whole)
         self._rows += len(whole)
-        start = 0
-        while start < len(whole):
-            part = whole[start : start + BLOCK_ROWS - self._hashed]
-            self._hash.update(part.view(np.uint8).data)
-            self._hashed += len(part)
-            start += len(part)
-            if self._hashed == BLOCK_ROWS:
-                self._blocks.append(self._hash.hexdigest())
-                self._hash = hashlib.sha256()
-                self._hashed = 0
+        self._hashes.add(whole)
 
     def _next_segment(self) -> None:
         """Finish the open segment and start the next one."""
         if self._segment is not None:
             self._segment.finish(sync=False)
+            self._segment.close()
             self._segment = None
         path = segment_path(self._folder, self._segments)
-        self._segment = _OpenSegment(path, self._rows, self._segment_rows, self._wakes)
+        self._segment = OpenSegment(path, self._segment_rows)
+        self._segment.begin(self._rows, self._wakes)
         self._segments += 1
-
-
-class _OpenSegment:
-    """A segment that is being written: a mapped file whose blocks are allocated."""
-
-    def __init__(self, path: Path, first_row: int, capacity: int, wakes: str) -> None:
-        size = HEADER_BYTES + capacity * ROW_BYTES
-        self._descriptor = _allocated(path, size)
-        self._map = mmap.mmap(self._descriptor, size)
-        self._header = np.frombuffer(self._map, HEADER, count=1)
-        self._rows = np.frombuffer(self._map, ROW, count=capacity, offset=HEADER_BYTES)
-        self._words = self._rows.view(np.uint64).reshape(-1, WORDS)
-        self.capacity = capacity
-        self.head = 0
-        header = self._header[0]
-        header["version"] = TAPE_VERSION
-        header["row_bytes"] = ROW_BYTES
-        header["first_row"] = first_row
-        header["capacity"] = capacity
-        header["wakes"] = WAKES.index(wakes)
-        header["magic"] = MAGIC
-
-    @property
-    def room(self) -> int:
-        """Rows that still fit."""
-        return self.capacity - self.head
-
-    def put(self, rows: np.ndarray) -> None:
-        """Store rows, each one's `kind` after the rest of it. Changes `rows`."""
-        stop = self.head + len(rows)
-        assert stop <= self.capacity
-        kinds = rows["kind"].copy()
-        rows["kind"] = 0
-        self._words[self.head : stop] = rows.view(np.uint64).reshape(-1, WORDS)
-        self._rows["kind"][self.head : stop] = kinds
-        rows["kind"] = kinds
-        self.head = stop
-
-    def publish(self) -> None:
-        """Tell the readers of all rows stored so far."""
-        self._header["head"][0] = self.head
-
-    def finish(self, *, sync: bool) -> None:
-        """Cut the file to the rows it holds."""
-        self.publish()
-        self._header["capacity"][0] = self.head
-        descriptor = os.dup(self._descriptor)
-        self.close()
-        try:
-            os.ftruncate(descriptor, HEADER_BYTES + self.head * ROW_BYTES)
-            if sync:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def close(self) -> None:
-        """Unmap and close."""
-        del self._header, self._rows, self._words
-        self._map.close()
-        os.close(self._descriptor)
-
-
-def _allocated(path: Path, size: int) -> int:
-    """Create a file of `size` bytes with all its blocks, mode 0600; return its descriptor.
-
-    A file that is only truncated to size kills its writer with SIGBUS on a full disk.
-    """
-    descriptor = -1
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if descriptor >= 0:
-            os.close(descriptor)
-            path.unlink()
-        reason = "no space left" if error.errno == errno.ENOSPC else error.strerror
-        raise RunError(
-            f"{path}: cannot allocate {size / 1e6:.0f} MB for the tape ({reason})"
-        ) from None
-    return descriptor
 
 
 def _packet_end(rows: np.ndarray, start: int, room: int) -> int:

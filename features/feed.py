@@ -10,10 +10,17 @@ from typing import Any
 
 from numba import njit
 
-from engine.kernel.apply import apply_bar, apply_depth, apply_gap, apply_quote, apply_trade
+from engine.kernel.apply import (
+    apply_bar,
+    apply_depth,
+    apply_gap,
+    apply_quote,
+    apply_trade,
+    past_time,
+)
 from engine.kernel.bars import close_bar, next_close
 from engine.kernel.places import bars_at, market_at
-from engine.rows import LAST, Kind
+from engine.rows import HISTORY, LAST, Kind
 
 QUOTE_ROW, TRADE_ROW, DEPTH_ROW = int(Kind.QUOTE), int(Kind.TRADE), int(Kind.DEPTH)
 BAR_ROW, GAP_ROW, DISCONNECT_ROW = int(Kind.BAR), int(Kind.GAP), int(Kind.DISCONNECT)
@@ -51,7 +58,7 @@ def apply_one(root: Any, fused: Any, row: Any, ts: int) -> int:
     """Apply one row of any kind at kernel time ts; return what changed."""
     m = market_at(root, 0)
     root["now"] = ts
-    m["ts"] = ts
+    m["ts"] = past_time(row) if row["flags"] & HISTORY != 0 else ts
     m["ts_event"] = row["ts_event"]
     kind = row["kind"]
     changed = 0

@@ -3,16 +3,17 @@
 import numpy as np
 from numba import njit
 
-from engine.kernel.bars import add_print, forget_bars
+from engine.kernel.bars import add_print, begin_bar, forget_bars
 from engine.kernel.book import NO_TICK, clear_book, price_of, set_ask, set_bid, size_at
 from engine.kernel.layout import BarMode, TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
 from engine.kernel.touch import market_print, set_touch
-from engine.rows import LAST, OFF_MARKET, SNAPSHOT_START
+from engine.rows import GROWING, HISTORY, LAST, OFF_MARKET, SNAPSHOT_START
 
 BARS_FROM_TRADES = int(BarMode.TRADES)
 BARS_FROM_MIDS = int(BarMode.MIDS)
+BARS_FROM_ROWS = int(BarMode.ROWS)
 TOUCH_FROM_DEPTH = int(TouchFrom.DEPTH)
 TOUCH_FROM_TRADES = int(TouchFrom.TRADES)
 TOUCH, TRADE, BAR, DEPTH = 1, 2, 4, 8  # what a row changed
@@ -22,6 +23,12 @@ TOUCH, TRADE, BAR, DEPTH = 1, 2, 4, 8  # what a row changed
 def event_time(row, now):  # type: ignore[no-untyped-def]
     """Return the row's event time, the kernel's time where it has none."""
     return row["ts_event"] if row["ts_event"] > 0 else now
+
+
+@njit(forceinline=True)
+def past_time(row):  # type: ignore[no-untyped-def]
+    """Return the time of a HISTORY row: features see it then, the run's clock stays."""
+    return row["ts_recv"] if row["ts_recv"] > 0 else row["ts_event"]
 
 
 @njit(forceinline=True)
@@ -133,6 +140,8 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     if not (0.0 < low <= min(open_, close)) or not (max(open_, close) <= high < np.inf):
         root["dropped_insane"] += 1
         return 0
+    if row["flags"] & HISTORY != 0 and past_bar(root, b, row) == 1:
+        return 0
     m["bar_open"] = open_
     m["bar_high"] = high
     m["bar_low"] = low
@@ -151,6 +160,19 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
 
 
 @njit
+def past_bar(root, b, row):  # type: ignore[no-untyped-def]
+    """Fit a HISTORY bar to the bars made here; return 1 when it only opens the one in progress."""
+    if b["mode"] != BARS_FROM_ROWS:
+        end = row["ts_event"] + root["bar_interval_ns"]
+        if row["flags"] & GROWING != 0:
+            begin_bar(root, b, row["ts_event"])
+        elif b["end"] <= end:
+            forget_bars(b)  # what grew of this bar: the row is all of it
+        b["last_close"] = row["f3"]
+    return 1 if row["flags"] & GROWING != 0 else 0
+
+
+@njit
 def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-def]
     """Distrust what a gap has torn: the book alone, or the touch, the bars and all features."""
     m = market_at(root, instrument)
@@ -165,6 +187,7 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
         return
     forget_bars(bars_at(root, instrument))
     bars_at(root, instrument)["last_close"] = np.nan
+    bars_at(root, instrument)["whole_from"] = root["now"]
     fused.init(fused.features_at(root, instrument))
     for at in range(x["slot_from"], x["slot_to"]):
         slot_at(root, at)["was_valid"] = 0

@@ -40,7 +40,8 @@ def add_print(root, b, ts, print_):  # type: ignore[no-untyped-def]
         if close_ts < root["next_timer"]:
             root["next_timer"] = close_ts
         # A bar that the data enters in its middle is no whole bar: it closes unseen.
-        b["in_gap"] = 1 if b["end"] - interval < root["first_ts"] - 1_000_000_000 else 0
+        since = max(root["first_ts"], b["whole_from"])
+        b["in_gap"] = 1 if b["end"] - interval < since - 1_000_000_000 else 0
     ahead = ts - b["end"]
     if ahead < -interval or ahead >= interval:
         root["late_trades"] += 1
@@ -61,6 +62,15 @@ def add_print(root, b, ts, print_):  # type: ignore[no-untyped-def]
     elif side < 0.0:
         b["sell"][at] += size
     b["prints"][at] += 1
+
+
+@njit
+def begin_bar(root, b, opens):  # type: ignore[no-untyped-def]
+    """Begin the bar that opens at `opens`, known from its first print on."""
+    forget_bars(b)
+    b["end"] = opens + root["bar_interval_ns"]
+    b["in_gap"] = 0
+    root["next_timer"] = min(root["next_timer"], next_close(root, b))
 
 
 @njit

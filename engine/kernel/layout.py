@@ -137,6 +137,7 @@ BARS = np.dtype(
         ("flat", "i8"),  # empty bars in a row
         ("in_gap", "i8"),
         ("row_interval_ns", "i8"),  # of BAR rows on the tape
+        ("whole_from", "i8"),  # prints before the last gap's end were not seen
     ],
     align=True,
 )

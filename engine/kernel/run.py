@@ -19,6 +19,7 @@ from engine.kernel.apply import (
     apply_gap,
     apply_quote,
     apply_trade,
+    past_time,
 )
 from engine.kernel.bars import close_bar, next_close
 from engine.kernel.decide import BY_N, GO_ON, counted, decide_due, mark_due
@@ -148,7 +149,8 @@ def apply_market(root, fused, row):  # type: ignore[no-untyped-def]
     instrument = np_index(row)
     kind = row["kind"]
     m = market_at(root, instrument)
-    m["ts"] = root["now"]
+    past = row["flags"] & HISTORY != 0
+    m["ts"] = past_time(row) if past else root["now"]
     m["ts_event"] = row["ts_event"]
     if kind == QUOTE_ROW:
         changed = apply_quote(root, fused, instrument, row)
@@ -158,8 +160,10 @@ def apply_market(root, fused, row):  # type: ignore[no-untyped-def]
         changed = apply_depth(root, fused, instrument, row)
     else:
         changed = apply_bar(root, fused, instrument, row)
+    if past:
+        return
     x = matching_at(root, instrument)
-    if x["slot_from"] < x["slot_to"] and row["flags"] & HISTORY == 0:
+    if x["slot_from"] < x["slot_to"]:
         mark_market(root, instrument, changed, kind != DEPTH_ROW or row["flags"] & LAST != 0)
     if root["ahead"] == 0 and changed & ~DEPTH != 0 and x["resting"] + x["triggers"] > 0:
         follow_market(root, instrument, changed, row)

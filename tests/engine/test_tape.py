@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import tape_writer
+from engine import tape_open
 from engine.errors import DataError, RunError
 from engine.instruments import Instrument
 from engine.rows import LAST, ROW, ROW_BYTES, Kind
@@ -216,7 +216,7 @@ def test_no_space_is_said_when_the_segment_is_made(
 
     with TapeWriter(tmp_path / "t", [BTC], segment_rows=100) as writer:
         writer.append(packets([1] * 80))
-        monkeypatch.setattr(tape_writer.os, "posix_fallocate", full)
+        monkeypatch.setattr(tape_open.os, "posix_fallocate", full)
         with pytest.raises(RunError, match="no space left"):
             writer.append(packets([1] * 30))
     assert not (tmp_path / "t" / "000001.tape").exists()
