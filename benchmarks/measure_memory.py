@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 
+from numba.core.runtime import _nrt_python, rtsys
+
 from benchmarks import ours, tapes
 from benchmarks.bars import Figure
 from benchmarks.peers import run_json
@@ -38,6 +40,15 @@ def memory(_rounds: int) -> list[Figure]:
             "",
             "bounded curves for the report are in it; nothing a tick",
         ),
+        Figure(
+            "NRT allocations of a replay after its second million",
+            float(long["nrt"]),
+            0.0,
+            float(long["nrt"]),
+            0.0,
+            "",
+            f"features, decisions, audit: {long['rows'] - 2_000_000:,} rows",
+        ),
     ]
 
 
@@ -51,11 +62,13 @@ def main() -> int:
     if given.make:
         print("{}")
         return 0
-    marks: list[tuple[int, float, int]] = []
+    marks: list[tuple[int, float, int, int]] = []
+    _nrt_python.memsys_enable_stats()
 
     def mark(done: int, _total: int, _now: int) -> None:
         if not marks or done - marks[-1][0] >= 1_000_000:
-            marks.append((done, rss_anon_mib(), sys.getallocatedblocks()))
+            nrt = rtsys.get_allocation_stats().alloc
+            marks.append((done, rss_anon_mib(), sys.getallocatedblocks(), nrt))
 
     found = ours.replay_once("model", folder, 1024, progress=mark)
     early = marks[min(1, len(marks) - 1)]
@@ -66,6 +79,7 @@ def main() -> int:
                 "rows": found["events"],
                 "rss_anon_mib": found["rss_anon_mib"],
                 "rss_anon_early_mib": early[1],
+                "nrt": marks[-1][3] - early[3],
                 "blocks": max(0, marks[-1][2] - early[2]) // millions,
                 "digest": found["digest"],
             }

@@ -116,7 +116,7 @@ def replays(rounds: int) -> list[Figure]:
             ns("features"),
             ns("floor features"),
             ns("features") / ns("floor features"),
-            2.0,
+            2.25,
             "ns",
             f"hand loop; no features {ns('noop'):.0f} ns an event",
         ),
@@ -171,6 +171,23 @@ def _outside(turns: Turns) -> Figure:
     )
 
 
+def decisions(rounds: int) -> list[Figure]:
+    """Measure a decision outside decode, features and model: from advice to an order under way."""
+    folder, best, digests = tapes.tick_tape(TICKS), np.inf, set()
+    spread = ""
+    for _ in range(rounds + 1):
+        taken: list[int] = []
+        digests.add(ours.replay_once("force", folder, 1, taken=taken)["digest"])
+        values = np.array(taken)
+        p50, p99 = (float(v) / 1e3 for v in np.percentile(values, (50, 99)))
+        if p50 < best:
+            best, spread = p50, f"p50 {p50:.2f}, p99 {p99:.2f} us of {len(values):,} orders"
+    if len(digests) != 1:
+        raise RunError(f"force: clocked replays gave {len(digests)} digests")
+    note = f"signal, strategy, gate, books, ledger, 5 audit records; {spread}"
+    return [Figure("a decision with an order, outside the model", best, 0.0, best, 2.0, "us", note)]
+
+
 def audit(_rounds: int) -> list[Figure]:
     """Measure the audit: time on the hot thread per record, and whether the writer keeps up."""
     import shutil
@@ -220,4 +237,4 @@ def audit(_rounds: int) -> list[Figure]:
     ]
 
 
-ALL = (replays, audit)
+ALL = (replays, decisions, audit)

@@ -96,14 +96,32 @@ def bench_settings(mode: str, batch: int, runs_dir: Path, block: int = 65_536) -
     )
 
 
+def _clock_signals(pipeline: Any, taken: list[int]) -> None:
+    """Write down how long each call of `on_signal` takes, less what the clock itself takes."""
+    inner, clock = pipeline.on_signal, time.perf_counter_ns
+    own = min(-(clock() - clock()) for _ in range(1000))
+
+    def on_signal() -> None:
+        started = clock()
+        inner()
+        taken.append(clock() - started - own)
+
+    pipeline.actions = tuple(
+        (bit, on_signal if action == inner else action) for bit, action in pipeline.actions
+    )
+
+
 def replay_once(
     mode: str,
     folder: Path,
     batch: int,
     block: int = 65_536,
     progress: Callable[[int, int, int], None] | None = None,
+    taken: list[int] | None = None,
 ) -> dict[str, Any]:
     """Replay a tape through the whole engine; the run folder is read and removed.
+
+    `taken` gets the ns that each piece of advice took Python, from the kernel's stop to its next.
 
     Returns:
         wall_s, cpu_s of the loop and of closing the audit, checksum (sum of p_buy), orders, digest.
@@ -116,6 +134,8 @@ def replay_once(
     inner = module._run
 
     def clocked(*given: Any) -> float:
+        if taken is not None:
+            _clock_signals(given[0].pipeline, taken)
         gc.collect()
         gc.freeze()
         wall, cpu = time.perf_counter(), time.process_time()

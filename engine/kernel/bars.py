@@ -57,10 +57,8 @@ def add_print(root, b, ts, print_):  # type: ignore[no-untyped-def]
         b["low"][at] = price
     b["close"][at] = price
     b["volume"][at] += size
-    if side > 0.0:
-        b["buy"][at] += size
-    elif side < 0.0:
-        b["sell"][at] += size
+    b["buy"][at] += size if side > 0.0 else 0.0  # selects: the side is as good as random
+    b["sell"][at] += size if side < 0.0 else 0.0
     b["prints"][at] += 1
 
 

@@ -50,10 +50,9 @@ def set_touch(root, m, x, quote):  # type: ignore[no-untyped-def]
     m["prev_bid_size"] = m["bid_size"]
     m["prev_ask_size"] = m["ask_size"]
     m["prev_mid"] = m["mid"]
-    if bid != m["bid"] or bid_size != m["bid_size"]:
-        x["used_bid"] = 0.0
-    if ask != m["ask"] or ask_size != m["ask_size"]:
-        x["used_ask"] = 0.0
+    # selects, not branches: which of them changes is as good as random
+    x["used_bid"] = x["used_bid"] if (bid == m["bid"]) & (bid_size == m["bid_size"]) else 0.0
+    x["used_ask"] = x["used_ask"] if (ask == m["ask"]) & (ask_size == m["ask_size"]) else 0.0
     m["bid"] = bid
     m["ask"] = ask
     m["bid_size"] = bid_size
