@@ -107,7 +107,8 @@ def _opened(
     past = quotes[quotes["ts"] < live_ns]
     if len(past) == 0:
         raise DataError(f"{spec.symbol}: there is no quote before the opening of the exchange")
-    touch = tuple(int(past[name][-1]) for name in ("bid", "ask", "bid_lots", "ask_lots"))
+    last = past[-1]
+    touch = int(last["bid"]), int(last["ask"]), int(last["bid_lots"]), int(last["ask_lots"])
     first = Block(quotes[len(past) :], trades[trades["ts"] >= live_ns])
 
     def live() -> Iterator[Block]:
@@ -171,7 +172,10 @@ def _recorded_block(rows: np.ndarray, tick: str, lot: str) -> Block:
     quotes = np.empty(len(told), QUOTES)
     quotes["ts"] = np.where(told["ts_event"] > 0, told["ts_event"], told["ts_recv"])
     quotes["bid"], quotes["ask"] = counts(told["f0"], tick_size), counts(told["f1"], tick_size)
-    quotes["bid_lots"], quotes["ask_lots"] = counts(told["f2"], lot_size), counts(told["f3"], lot_size)
+    quotes["bid_lots"], quotes["ask_lots"] = (
+        counts(told["f2"], lot_size),
+        counts(told["f3"], lot_size),
+    )
     traded = rows[(rows["kind"] == Kind.TRADE) & (rows["flags"] & OFF_MARKET == 0)]
     trades = np.empty(len(traded), TRADES)
     trades["ts"] = np.where(traded["ts_event"] > 0, traded["ts_event"], traded["ts_recv"])

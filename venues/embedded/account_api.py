@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from venues.embedded import order_messages
+from venues.embedded.amounts import text
 from venues.embedded.exchange import Exchange
 from venues.embedded.ledger import Account
 from venues.embedded.limits import Meter
 from venues.embedded.orders import Order
 from venues.embedded.public_api import PublicApi, integer, optional
 from venues.embedded.refusals import (
-    NO_SUCH_ORDER, Refused, missing, no_such_order, unknown_order,
+    NO_SUCH_ORDER,
+    Refused,
+    missing,
+    no_such_order,
+    unknown_order,
 )  # fmt: skip
 from venues.embedded.requests import client_id, read_order
 
@@ -127,7 +132,7 @@ class AccountApi:
         """Return the balances."""
         state = order_messages.account_state(account)
         if params.get("omitZeroBalances") == "true":
-            zero = order_messages.text(0)
+            zero = text(0)
             state["balances"] = [
                 one for one in state["balances"] if (one["free"], one["locked"]) != (zero, zero)
             ]

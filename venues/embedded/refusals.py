@@ -1,4 +1,4 @@
-"""The exchange's refusals: Binance's numbered errors as one exception type with its common cases."""
+"""The exchange's refusals: Binance's numbered errors as one exception with its common cases."""
 
 NO_SUCH_ORDER = -2013
 
@@ -26,7 +26,9 @@ def missing(name: str) -> Refused:
 
 def illegal(name: str, legal: str) -> Refused:
     """Return the refusal of a parameter with illegal characters."""
-    return Refused(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+    return Refused(
+        -1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'."
+    )
 
 
 def filter_failure(name: str) -> Refused:
