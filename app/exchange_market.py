@@ -17,8 +17,7 @@ from venues.embedded.market import QUOTES, TRADES, Block, Market, SymbolMarket, 
 
 NS_PER_MINUTE = 60 * NS_PER_S
 HISTORY_ROWS_PER_S = 4.0  # before the opening, whatever the rate after it
-BIG_BLOCK, SMALL_BLOCK, LIVE_BLOCK = 1 << 16, 16, 1024
-NEAR_NS = 3600 * NS_PER_S  # so long before the opening the blocks become small
+LIVE_BLOCK = 1024  # rows generated ahead
 LADDER_OF_MOVE = 4  # levels behind the touch stand a quarter of a typical move apart
 ASSUMED = AssumedMarket(quote_size_notional=100_000.0, bar_spread_bps=1.0)
 
@@ -60,14 +59,9 @@ def _synthetic_symbol(settings: synth.SynthSettings, index: int, live_ns: int) -
     """Generate one instrument's history and leave the generator at the opening."""
     state = synth.new_state(settings, index)
     synth.set_rate(state, HISTORY_ROWS_PER_S)
-    blocks: list[Block] = []
-    for limit, size in ((live_ns - NEAR_NS, BIG_BLOCK // 8), (live_ns, SMALL_BLOCK)):
-        if int(state[0]["t"]) >= limit:
-            continue
-        for block in synth.generate_on(state, size):
-            blocks.append(_block(block))
-            if int(state[0]["t"]) >= limit:
-                break
+    end, state[0]["end"] = int(state[0]["end"]), live_ns
+    blocks = [_block(block) for block in synth.generate_on(state)]
+    state[0]["end"] = end
     synth.set_rate(state, settings.rows_per_s)
     rest = (_block(block) for block in synth.generate_on(state, LIVE_BLOCK))
     return _opened(_synthetic_spec(synth_symbol(index)), blocks, rest, live_ns)
