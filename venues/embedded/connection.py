@@ -16,6 +16,7 @@ PONG_WITHIN_S = 60.0
 MAX_REQUESTS_PER_S = 5  # of a market connection, control frames included, as the real venue has it
 MAX_BACKLOG_BYTES = 16 << 20  # unsent; a client that lets more pile up is cut off
 MAX_REQUEST_BYTES = 1 << 16
+_ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
 
 class Connection:
@@ -48,7 +49,7 @@ class Connection:
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._pong_at = self._loop.time()
-        self._second, self._requests = 0.0, 0
+        self._second, self._requests, self._excess = 0.0, 0, False
         self._tasks: list[asyncio.Future] = []
 
     async def open(self, request: web.Request) -> None:
@@ -135,26 +136,21 @@ class Connection:
         """Read until the client goes; each text frame is handed to `on_request`."""
         self.keep(asyncio.ensure_future(self._ping()))
         try:
-            async for message in self.response:
-                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING):
-                    if self._too_many():
-                        self.close(1008, "Too many requests")
-                        break
+            while not self.gone:
+                message = await self.response.receive()
+                if message.type in _ENDS or self._too_many():
+                    break
                 if message.type is WSMsgType.TEXT:
                     await on_request(message.data.encode())
                 elif message.type is WSMsgType.PING and not self.mute:
                     self.write(frame(bytes(message.data), PONG))
                 elif message.type is WSMsgType.PONG:
                     self._pong_at = self._loop.time()
-                elif message.type is WSMsgType.CLOSE:
-                    self.close(1000)
-                if self.gone:
-                    break
         finally:
             for task in self._tasks:
                 task.cancel()
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.close()
+            if not self.gone:
+                self.close(1008 if self._excess else 1000)
 
     def _too_many(self) -> bool:
         """Count a client frame against the limit of the running second."""
@@ -162,7 +158,8 @@ class Connection:
         if now - self._second >= 1.0:
             self._second, self._requests = now, 0
         self._requests += 1
-        return 0 < self._max_requests < self._requests
+        self._excess = 0 < self._max_requests < self._requests
+        return self._excess
 
     async def _ping(self) -> None:
         """Send pings, and cut off a client that answers none."""

@@ -131,6 +131,11 @@ class Control:
     def _send(self, body: bytes) -> Any:
         """Send a message of one's own."""
         asked = msgspec.json.decode(body, type=bodies.Send)
+        kind, _, name = asked.stream.partition(":")
+        if kind == "user":
+            account = self._account(name)
+            self.server.users.publish(account, "sent", msgspec.json.decode(asked.payload))
+            return {"sent": asked.payload}
         sent = disturb.send_text(self.server.streams, asked.stream, asked.payload, asked.changes)
         return {"sent": sent}
 
@@ -188,14 +193,19 @@ class Control:
     def _deposit(self, body: bytes) -> Any:
         """Change a balance from outside (V18); the user stream is told."""
         asked = msgspec.json.decode(body, type=bodies.Deposit)
-        found = [a for a in self.exchange.ledger.accounts if a.spec.name == asked.account]
-        amount = money.minor(asked.amount)
-        if not found or found[0].free.get(asked.asset, 0) + amount < 0:
-            raise UsageError(f"deposit: no account {asked.account!r}, or not so much to take")
-        self.exchange.ledger.deposit(found[0], asked.asset, amount)
+        account, amount = self._account(asked.account), money.minor(asked.amount)
+        if account.free.get(asked.asset, 0) + amount < 0:
+            raise UsageError(f"deposit: {asked.account} has not so much to take")
+        self.exchange.ledger.deposit(account, asked.asset, amount)
         event = order_messages.balance_update(asked.asset, amount, self.exchange.now_ms)
-        self.server.users.publish(found[0], "balanceUpdate", event)
-        return {"free": text(found[0].free[asked.asset])}
+        self.server.users.publish(account, "balanceUpdate", event)
+        return {"free": text(account.free[asked.asset])}
+
+    def _account(self, name: str) -> Account:
+        for account in self.exchange.ledger.accounts:
+            if account.spec.name == name:
+                return account
+        raise UsageError(f"no account {name!r}")
 
     def _find(self, name: str) -> Symbol:
         symbol = self.exchange.symbols.get(name)
