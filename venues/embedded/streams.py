@@ -163,7 +163,7 @@ class MarketStreams(Listener):
 
 
 def kline_rows(symbol: Symbol, interval: str, now_ms: int, *, seconds: int) -> Iterator:
-    """Yield the candle that closed within the last `seconds`, if one did, and the running one."""
+    """Yield the candles that closed within the last `seconds`, if any did, and the running one."""
     length = INTERVALS_MS[interval]
     since = now_ms - seconds * 1000
     if interval == "1s":
@@ -175,7 +175,7 @@ def kline_rows(symbol: Symbol, interval: str, now_ms: int, *, seconds: int) -> I
             made["first_id"] += rows["id"][0]
     else:
         made = symbol.trades.candles.select(length, since - since % length, None, 3, now_ms)
-    yield from made[-2:]
+    yield from made
 
 
 class _Changes:

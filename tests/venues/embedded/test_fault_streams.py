@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from tests.venues.embedded.clients import Rest, market_socket
 from venues.embedded.launcher import RunningExchange
@@ -221,7 +221,7 @@ async def test_fault_F22_refused_and_limited_connections(exchange: RunningExchan
     assert refused.value.response.status_code == 429
     assert refused.value.response.headers["Retry-After"] == "3"
     exchange.fault("connect", "reset", count=1)
-    with pytest.raises((OSError, EOFError, Exception)):
+    with pytest.raises((OSError, InvalidMessage)):
         await market_socket(exchange, "/ws").__aenter__()
     async with market_socket(exchange, f"/ws/{TICKER}") as socket:
         await receive(socket, 1)

@@ -138,7 +138,15 @@ async def test_rebuilt_book_equals_rest_when_the_market_stands(exchange: Running
 async def test_klines_grow_and_equal_the_trades(exchange: RunningExchange) -> None:
     names = "/".join(f"btcusdt@{n}" for n in ("trade", "kline_1s", "kline_1m"))
     async with market_socket(exchange, f"/stream?streams={names}") as socket:
-        messages = [json.loads(m) for m in await gather(socket, 2.4)]
+        messages, whole = [json.loads(m) for m in await gather(socket, 0.3)], False
+        async with asyncio.timeout(10):
+            while not whole or not any(m["stream"].endswith("kline_1m") for m in messages):
+                messages.append(json.loads(await socket.recv()))
+                candle = messages[-1]["data"].get("k")
+                if candle and candle["i"] == "1s" and candle["x"]:
+                    whole |= candle["t"] > min(
+                        m["data"]["T"] for m in messages if m["stream"].endswith("@trade")
+                    )
     trades = [m["data"] for m in messages if m["stream"].endswith("@trade")]
     assert [t["t"] for t in trades] == list(range(trades[0]["t"], trades[-1]["t"] + 1))
     seconds = {
