@@ -136,7 +136,8 @@ class MinuteCandles:
 
         Args:
             interval_ms: a whole number of minutes.
-            ms_from: first opening time wanted, None for the newest candles.
+            ms_from: first opening time wanted, None for the newest candles. Where it lies before
+                the first candle, that one comes first.
             ms_to: last opening time wanted.
             limit: most candles.
             now_ms: the exchange's time; nothing opens after it.
@@ -145,6 +146,9 @@ class MinuteCandles:
         if ms_from is None:
             ms_from = end - end % interval_ms - (limit - 1) * interval_ms
         begin = -(-ms_from // interval_ms) * interval_ms
+        if self._count:
+            first = int(self._rows[0]["ms"])
+            begin = max(begin, first - first % interval_ms)
         stop = min(end, begin + (limit - 1) * interval_ms)
         opened = self.rows["ms"]
         low = max(0, int(np.searchsorted(opened, begin, side="left")) - 1)

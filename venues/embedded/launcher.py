@@ -116,7 +116,8 @@ def start_exchange(
     reading, writing = os.pipe()
     command = [
         sys.executable, "-m", "venues.embedded", "--port", "0", "--control-token-env", TOKEN_ENV,
-        "--accounts-env", ACCOUNTS_ENV, "--lifeline-fd", str(reading), *options,
+        "--accounts-env", ACCOUNTS_ENV, "--lifeline-fd", str(reading),
+        "--parent-pid", str(os.getpid()), *options,
     ]  # fmt: skip
     process = None
     try:

@@ -249,6 +249,9 @@ def _second_candles(
     stop = min(now_ms, now_ms if times[1] is None else times[1])
     start = stop - stop % 1000 - (limit - 1) * 1000 if times[0] is None else times[0]
     begin = -(-start // 1000) * 1000
+    if len(symbol.trades.rows):
+        first = int(symbol.trades.rows["ms"][0])
+        begin = max(begin, first - first % 1000)
     stop = min(stop, begin + (limit - 1) * 1000)
     early = max(0, int(np.searchsorted(symbol.trades.rows["ms"], begin)) - 1)
     late = int(np.searchsorted(symbol.trades.rows["ms"], stop + 1000))

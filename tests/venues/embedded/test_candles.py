@@ -43,7 +43,8 @@ def test_candles_equal_a_plain_reading(gaps, split, minutes, skip, limit) -> Non
     start = START_MS + skip * MINUTE_MS
     rows = table.candles.select(length, start, None, limit, now)
     first = trades[0][0] - trades[0][0] % length
-    opened = [t for t in range(-(-start // length) * length, now + 1, length)[:limit] if t >= first]
+    begin = max(first, -(-start // length) * length)
+    opened = list(range(begin, now + 1, length))[:limit]
     assert rows["ms"].tolist() == opened
     for row in rows:
         earlier = [t for t in trades if t[0] < row["ms"]]
