@@ -12,11 +12,13 @@ from engine.instruments import split_symbol
 from engine.rows import NS_PER_S, OFF_MARKET, Kind
 from engine.tape import Tape
 from store import synth
+from store.synth_stream import SynthStream
 from store.synth_symbols import SynthSymbol, synth_symbol
 from venues.embedded.market import QUOTES, TRADES, Block, Market, SymbolMarket, SymbolSpec
 
 NS_PER_MINUTE = 60 * NS_PER_S
 HISTORY_ROWS_PER_S = 4.0  # before the opening, whatever the rate after it
+MAX_LIVE_NS = synth.MAX_HOURS * 3600 * NS_PER_S  # then the market stands still
 LIVE_BLOCK = 1024  # rows generated ahead
 LADDER_OF_MOVE = 4  # levels behind the touch stand a quarter of a typical move apart
 ASSUMED = AssumedMarket(quote_size_notional=100_000.0, bar_spread_bps=1.0)
@@ -57,13 +59,11 @@ def synthetic_market(
 
 def _synthetic_symbol(settings: synth.SynthSettings, index: int, live_ns: int) -> SymbolMarket:
     """Generate one instrument's history and leave the generator at the opening."""
-    state = synth.new_state(settings, index)
-    synth.set_rate(state, HISTORY_ROWS_PER_S)
-    end, state[0]["end"] = int(state[0]["end"]), live_ns
-    blocks = [_block(block) for block in synth.generate_on(state)]
-    state[0]["end"] = end
-    synth.set_rate(state, settings.rows_per_s)
-    rest = (_block(block) for block in synth.generate_on(state, LIVE_BLOCK))
+    stream = SynthStream(settings, index)
+    stream.set_rate(HISTORY_ROWS_PER_S)
+    blocks = [_block(block) for block in stream.until(live_ns)]
+    stream.set_rate(settings.rows_per_s)
+    rest = (_block(block) for block in stream.until(live_ns + MAX_LIVE_NS, LIVE_BLOCK))
     return _opened(_synthetic_spec(synth_symbol(index)), blocks, rest, live_ns)
 
 

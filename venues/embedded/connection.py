@@ -106,6 +106,7 @@ class Connection:
             self.held = data  # goes out after the next one
         elif fault.action == "truncate":
             self.write(data[: fault.bytes])
+            self.stalled = True  # nothing may follow what was cut
             self._loop.call_later(0.01, self.reset)
         elif fault.action == "stall":
             self.stalled = True

@@ -15,7 +15,7 @@ from venues.embedded.streams import MarketStreams
 from venues.embedded.symbols import HALT, TRADING, Symbol
 
 MAX_BOMB_BYTES = 512 << 20
-MAX_MESSAGE_BYTES = 256 << 20
+MAX_MESSAGE_BYTES = 15 << 20  # below what a client may leave unread
 ENDLESS_FRAMES = 200_000  # of 1 kB: 200 MB, unless the client ends it
 
 
