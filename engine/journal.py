@@ -132,6 +132,11 @@ class Journal:
         return self.head if self.policy == "written" else self.synced
 
     @property
+    def _promised_on_disk(self) -> int:
+        """What the next record says of those before it."""
+        return self.synced if self.policy == "synced" else AT_ONCE
+
+    @property
     def descriptor(self) -> int:
         """The file that a sync must reach; earlier segments are synced when they are full."""
         return self._segment.descriptor
@@ -183,7 +188,7 @@ class Journal:
             )  # fmt: skip
         record = self._record
         HEAD.pack_into(
-            record, 0, self.head, self.synced, ts, tag, ordinal, ref, ref2,
+            record, 0, self.head, self._promised_on_disk, ts, tag, ordinal, ref, ref2,
             kind, side, order_type, code, 0,
         )  # fmt: skip
         if body:

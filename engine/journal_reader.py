@@ -93,5 +93,9 @@ def verify(folder: Path) -> Verified:
 def fold(folder: Path) -> AccountState:
     """Return what an account's journal adds up to."""
     state = AccountState()
-    read_journal(folder, lambda record: state.apply(record) and None)
+
+    def each(record: Record) -> None:
+        state.apply(record)
+
+    read_journal(folder, each)
     return state

@@ -151,7 +151,7 @@ def scan_segment(path: Path, last: bool, visit: Callable[[Record, bytes], None])
 def _whole_records(
     data: mmap.mmap, header: FileHeader, visit: Callable[[Record, bytes], None]
 ) -> tuple[int, int, int]:
-    """Visit records up to the first that is not whole; return (count, check, durable of the last)."""
+    """Visit records up to the first that is not whole: (count, last check, last durable)."""
     check, durable = header.check_before, 0
     for at in range(header.capacity):
         start = (at + 1) * RECORD_BYTES
