@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.errors import DataError, JournalError, UsageError
 from engine.journal_layout import (
+    AT_ONCE,
     CHAIN_RECORDS,
     HEAD,
     MIXED,
