@@ -57,7 +57,7 @@ class Account:
         self.state = AccountState()
         self.journal = Journal(folder, self._fold, policy, segment_records)
         self.tag = ""
-        self._emit = emit
+        self.tell = emit
         self._now = now
         self._boot = boot[:32]
         if self.journal.cut:
@@ -142,7 +142,7 @@ class Account:
             return
         was_over, body = order.over, named(venue_id, ts_event)
         self._order(Kind.ACK, order, body=body)
-        self._tell(Acked, order, ts_event=ts_event, venue_id=venue_id)
+        self._say(Acked, order, ts_event=ts_event, venue_id=venue_id)
         if was_over and order.reason not in (0, RejectReason.BY_REQUEST) and not order.filled_lot:
             self._trouble("orders.ack_after_end", "the venue has an order that was over", order)
 
@@ -156,7 +156,7 @@ class Account:
         body = named(code, ts_event)
         self._order(kind, order, code=reason, body=body)
         extra = {"code": code} if kind == Kind.REJECT else {}
-        self._tell(_END_EVENTS[kind], order, ts_event=ts_event, reason=int(reason), **extra)
+        self._say(_END_EVENTS[kind], order, ts_event=ts_event, reason=int(reason), **extra)
 
     def unknown(self, client: str, doubt: Doubt) -> None:
         """Store that nobody knows what became of an order."""
@@ -164,7 +164,7 @@ class Account:
         if order.over or order.state == 9 or order.venue_id:
             return
         self._order(Kind.UNKNOWN, order, code=doubt)
-        self._tell(Unknown, order, doubt=int(doubt))
+        self._say(Unknown, order, doubt=int(doubt))
 
     def cancel_asked(self, client: str) -> None:
         """Store that its removal was asked for."""
@@ -205,7 +205,7 @@ class Account:
             code=trade.liquidity,
             body=named(trade_id, trade.price_tick, trade.qty_lot, trade.fee_minor, trade.ts_event),
         )
-        self._tell(
+        self._say(
             Filled,
             order,
             ts_event=trade.ts_event,
@@ -224,11 +224,9 @@ class Account:
         """Store a line for the operator."""
         self.put(Kind.NOTE, code=about, ref=self.name(Name.TEXT, text[:1000] or "-"))
 
-    def _tell(
-        self, event: Callable[..., VenueEvent], order: AccountOrder, **fields: object
-    ) -> None:
+    def _say(self, event: Callable[..., VenueEvent], order: AccountOrder, **fields: object) -> None:
         symbol = self.state.markets[order.ref].instrument.symbol
-        self._emit(event(tag=order.tag, ordinal=order.ordinal, symbol=symbol, **fields))
+        self.tell(event(tag=order.tag, ordinal=order.ordinal, symbol=symbol, **fields))
 
     def _order(self, kind: int, order: AccountOrder, **fields: object) -> int:
         """Append a record of an order and fold it."""
@@ -248,7 +246,7 @@ class Account:
 
     def _trouble(self, code: str, text: str, order: AccountOrder) -> None:
         symbol = self.state.markets[order.ref].instrument.symbol
-        self._emit(
+        self.tell(
             Trouble(
                 code=code,
                 text=text,

@@ -8,6 +8,7 @@ engine/journal_sync.py waits until it survives a power loss (`synced`). See jour
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -119,6 +120,7 @@ class Journal:
         self._check = 0  # of the last record
         self._lock = AccountLock(folder)
         self._ahead: MappedSegment | None = None
+        self._allocating = threading.Lock()
         try:
             self._files.mkdir(mode=0o700, exist_ok=True)
             (self._files / AHEAD).unlink(missing_ok=True)
@@ -222,10 +224,11 @@ class Journal:
         Raises:
             JournalError: no space.
         """
-        if self._ahead is None:
-            path = self._files / AHEAD
-            size = (self._segment_records + 1) * RECORD_BYTES
-            self._ahead = MappedSegment(path, allocate(path, size))
+        with self._allocating:  # a rotation may want it while a thread makes it
+            if self._ahead is None:
+                path = self._files / AHEAD
+                size = (self._segment_records + 1) * RECORD_BYTES
+                self._ahead = MappedSegment(path, allocate(path, size))
 
     def wants_ahead(self) -> bool:
         """Return True when the next segment should be allocated soon."""

@@ -117,6 +117,11 @@ class CcxtClient:
                 why = f"it answered with HTTP {status}" if status else "it does not answer"
                 raise VenueError(f"{self.name}: cannot be used now: {why} ({method})")
 
+    def now_ms(self) -> int:
+        """Return the venue's time as we know it."""
+        offset = self._exchange.options.get("timeDifference") or 0
+        return int(self._exchange.milliseconds() - offset)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._exchange.close()
