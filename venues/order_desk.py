@@ -26,6 +26,7 @@ from venues.user_stream import Dial, Keys, UserStream, dial
 
 HOUSEKEEPING_S = 0.05
 PLACE_CHECK_ROUNDS = 20
+POLL_S = 1.0
 POLL_BESIDE_STREAM_S = 10.0
 
 
@@ -46,7 +47,7 @@ class OrderDesk:
         instruments: by the tape's index.
         stream: the order stream, None to poll.
         budget: requests that may leave.
-        poll_s: rest between polls where there is no stream.
+        poll_s: rest between polls; 0.0: a second, ten beside a stream.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class OrderDesk:
         *,
         stream: StreamSettings | None = None,
         budget: RateBudget | None = None,
-        poll_s: float = 1.0,
+        poll_s: float = 0.0,
         model_reference: Callable[[Order], int] = lambda order: 0,
     ) -> None:
         clock = asyncio.get_running_loop().time
@@ -65,7 +66,7 @@ class OrderDesk:
         self.account = account
         self._instruments = tuple(instruments)
         self._stream = stream
-        self._poll_s = POLL_BESIDE_STREAM_S if stream else poll_s
+        self._poll_s = poll_s or (POLL_BESIDE_STREAM_S if stream else POLL_S)
         self.brake = Brake(budget or RateBudget(), account.tell, clock)
         self.commit = GroupCommit(account.journal)
         self.queries = OrderQueries(client, account, {}, self.brake, clock)

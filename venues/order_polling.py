@@ -32,6 +32,7 @@ class PollingFollower:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
+            await asyncio.sleep(self._period_s * min(1 + self.failures, 10))
             seen = await self.look()
             brake = self._queries.brake
             self.failures = 0 if seen else self.failures + 1
@@ -40,7 +41,6 @@ class PollingFollower:
             elif seen:
                 brake.heal("orders.unseen")
             self.rounds += 1
-            await asyncio.sleep(self._period_s * min(1 + self.failures, 10))
 
     async def look(self) -> bool:
         """Do one round; return False when the venue did not answer."""

@@ -1,4 +1,4 @@
-"""Orders through unmodified ccxt against a server on loopback: outcomes, cancels, fills, restarts."""
+"""Orders through unmodified ccxt, against a server on loopback: outcomes, cancels, restarts."""
 
 import asyncio
 from decimal import Decimal
@@ -74,7 +74,7 @@ AFTER_ACCEPT = [
 async def test_fault_V01_V02_V03_V05_what_proves_nothing_is_unknown_and_found(
     tmp_path, exchange, word
 ):
-    async with desk_world(tmp_path / "a", exchange, timeout_s=0.4) as world:
+    async with desk_world(tmp_path / "a", exchange, timeout_s=0.4, poll_s=5.0) as world:
         exchange.script = [word]
         client = world.submit()
         await world.settled(client, S.ACKED)
