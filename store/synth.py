@@ -94,11 +94,7 @@ def new_state(settings: SynthSettings, index: int) -> np.ndarray:
     s["t"] = s["start"] = s["minute_end"] = s["next_second"] = settings.start_ns
     s["end"] = settings.start_ns + settings.minutes() * k.NS_PER_MINUTE
     s["predictability"] = settings.predictability
-    # About 1 + MOVE_WITH_TRADE rows a move and 0.4 of latent changes; the rest is shared so that a
-    # quarter of the events are trades (two rows each).
-    rest = max(0.2, settings.rows_per_s - k.MOVE_RATE * (1.0 + k.MOVE_WITH_TRADE) - 0.4)
-    s["trade_rate"] = rest * 0.2
-    s["size_rate"] = rest * 0.6
+    set_rate(state, settings.rows_per_s)
     s["move_ticks"] = symbol.move_ticks
     s["bid"] = s["start_bid"] = symbol.start_bid_tick
     s["spread"] = 1
@@ -106,6 +102,17 @@ def new_state(settings: SynthSettings, index: int) -> np.ndarray:
     s["trade_lots"] = symbol.trade_lots
     s["step_lots"] = symbol.step_lots
     return state
+
+
+def set_rate(state: np.ndarray, rows_per_s: float) -> None:
+    """Set how many rows a second come from the state's next event on, about.
+
+    About 1 + MOVE_WITH_TRADE rows a move and 0.4 of latent changes; the rest is shared so that a
+    quarter of the events are trades (two rows each).
+    """
+    rest = max(0.2, rows_per_s - k.MOVE_RATE * (1.0 + k.MOVE_WITH_TRADE) - 0.4)
+    state[0]["trade_rate"] = rest * 0.2
+    state[0]["size_rate"] = rest * 0.6
 
 
 def generate(
@@ -120,7 +127,18 @@ def generate(
     Yields:
         SynthBlock of arrays that the caller owns.
     """
-    state = new_state(settings, index)
+    yield from generate_on(new_state(settings, index), block_rows)
+
+
+def generate_on(state: np.ndarray, block_rows: int = BLOCK_ROWS) -> Iterator[SynthBlock]:
+    """Yield the market from a state on, which moves along; another call goes on from there.
+
+    Args:
+        state: from `new_state`.
+        block_rows: as in `generate`.
+    Yields:
+        SynthBlock of arrays that the caller owns.
+    """
     shapes = (k.QUOTE_OUT, k.TRADE_OUT, k.SECOND_OUT, k.MINUTE_OUT)
     buffers = [np.empty(max(2, block_rows), dtype) for dtype in shapes]
     finished = 0
