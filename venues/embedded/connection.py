@@ -54,8 +54,8 @@ class Connection:
     async def open(self, request: web.Request) -> None:
         """Answer the handshake."""
         await self.response.prepare(request)
-        transport = request.transport
-        assert isinstance(transport, asyncio.Transport)
+        transport: Any = request.transport
+        assert transport is not None
         self._transport = transport
         sock = transport.get_extra_info("socket")
         if sock is not None:

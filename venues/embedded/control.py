@@ -119,6 +119,8 @@ class Control:
             done["status"] = symbol.status
         if asked.jump_bps:
             done["jump_ticks"] = disturb.jump(self.exchange, symbol, asked.jump_bps)
+        if asked.restock:
+            disturb.restock(self.exchange, symbol)
         if asked.reset_ids:
             self.server.streams.reset_ids(symbol)
         if asked.cross_ms > 0:

@@ -25,6 +25,7 @@ class SymbolChange(_Body):
     status: str = ""
     jump_bps: float = 0.0
     reset_ids: bool = False
+    restock: bool = False
     cross_ms: float = 0.0
 
 

@@ -37,6 +37,11 @@ def uncross(exchange: Exchange, symbol: Symbol) -> None:
     exchange.finish(symbol)
 
 
+def restock(exchange: Exchange, symbol: Symbol) -> None:
+    """Let the house show all that it wants to show, as the market's next move would."""
+    exchange.house_levels(symbol, [(*place, lots) for place, lots in symbol.house.items()], ())
+
+
 def jump(exchange: Exchange, symbol: Symbol, bps: float) -> int:
     """Move the whole market of a symbol at once, and for good (F13). Returns the ticks."""
     bid, ask, bid_lots, ask_lots = symbol.book.touch()

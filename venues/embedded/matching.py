@@ -55,10 +55,8 @@ def take(exchange: "Exchange", symbol: Symbol, order: Order) -> list[Fill]:
     book, limit = symbol.book, order.price_tick or None
     fills: list[Fill] = []
     prints: list[Print] = []
-    if order.tif == "FOK":
-        offered = sum(lots for _, lots in book.offered(order.side, limit, _spared(order)))
-        if offered < order.qty_lot:
-            return fills
+    if order.tif == "FOK" and not _whole(symbol, order):
+        return fills
     while order.left_lot > 0 and not order.prevented:
         place = book.first(order.side, limit)
         if place is None:
@@ -71,6 +69,24 @@ def take(exchange: "Exchange", symbol: Symbol, order: Order) -> list[Fill]:
         fills += settle(exchange, symbol, match, order, (order.side, prints))
     _publish(exchange, symbol, prints)
     return fills
+
+
+def _whole(symbol: Symbol, order: Order) -> bool:
+    """Say whether an order would be filled whole: fill or kill."""
+    other, wanted = symbol.book.sides[-order.side], order.qty_lot
+    for tick in other.ticks():
+        if not other.within(tick, order.price_tick):
+            break
+        for place in other.levels[tick].queue:
+            if place.order is not None and place.order.account == order.account:
+                if order.stp in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
+                    return False
+                if order.stp == "EXPIRE_MAKER":
+                    continue
+            wanted -= place.left
+            if wanted <= 0:
+                return True
+    return False
 
 
 def _prevent(exchange: "Exchange", symbol: Symbol, taker: Order, maker: Order) -> None:
