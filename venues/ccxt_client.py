@@ -144,6 +144,7 @@ async def open_client(settings: ClientSettings) -> CcxtClient:
     )
     exchange = _watched(getattr(ccxt, settings.exchange))(_options(settings, session))
     exchange.logger = logging.Logger("ccxt", logging.CRITICAL + 1)
+    exchange.timeout_on_exit = 0  # the session is ours and closes itself
     exchange.number = str  # numbers stay the texts that the venue sent
     if settings.sandbox:
         exchange.set_sandbox_mode(True)

@@ -62,7 +62,11 @@ async def trade(desk: OrderDesk, orders: int, seed: int) -> None:
         kind, away = chance.choice(
             ((1, -60), (1, -20), (1, 5), (2, 40), (0, 80), (3, 60), (3, -30))
         )
-        qty = chance.randrange(100, 4000)
+        qty = (
+            chance.randrange(100, 4000)
+            if chance.random() < 0.7
+            else chance.randrange(50_000, 300_000)
+        )
         price = mid + side * away
         desk.orders.submit(approved(number, side=side, qty=qty, tick=price, kind=kind))
         await asyncio.sleep(0.02 + 0.03 * chance.random())
