@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.account_state import AccountOrder, AccountState, Market, market_key
-from engine.client_ids import run_tag
+from engine.client_ids import client_id, run_tag
 from engine.errors import DataError
 from engine.events import RejectReason
 from engine.instruments import Instrument
@@ -112,6 +112,7 @@ class Account:
         Raises:
             JournalError: it cannot be kept: the order must not leave.
         """
+        assert client_id(order.tag, order.ordinal) not in self.state.orders, "a client id twice"
         self.journal.check_room()
         purpose, price_tick, low, high, intent_id, model = words
         numbers = (order.qty_lot, price_tick, order.wire_tick, low, high, intent_id)

@@ -35,7 +35,7 @@ def run_tag(started_s: int, chance: int) -> str:
         chance: a random number; two characters of it are used.
     Example:
         >>> run_tag(1_790_000_000, 7)
-        '3ibasw07'
+        '3ibe6807'
     """
     second = max(started_s - _EPOCH_S, 0) % 36**6
     return base36(second).rjust(6, "0") + base36(chance % 36**2).rjust(2, "0")
@@ -44,8 +44,8 @@ def run_tag(started_s: int, chance: int) -> str:
 def client_id(tag: str, ordinal: int) -> str:
     """Return the client order id of an order.
 
-    >>> client_id("3ibasw07", 41)
-    '3ibasw0715'
+    >>> client_id("3ibe6807", 41)
+    '3ibe680715'
     """
     assert len(tag) == TAG_CHARACTERS
     assert set(tag) <= set(DIGITS)
@@ -59,8 +59,8 @@ def parse_client_id(text: str) -> tuple[str, int]:
     Raises:
         UsageError: it was not made by `client_id`.
     Example:
-        >>> parse_client_id("3ibasw0715")
-        ('3ibasw07', 41)
+        >>> parse_client_id("3ibe680715")
+        ('3ibe6807', 41)
     """
     tag, rest = text[:TAG_CHARACTERS], text[TAG_CHARACTERS:]
     whole = TAG_CHARACTERS < len(text) <= MAX_CHARACTERS and set(text) <= set(DIGITS)

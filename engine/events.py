@@ -123,7 +123,8 @@ class RejectReason(IntEnum):
     PAUSED = 19  # the venue asked us to wait, or orders are held
     NEVER_ARRIVED = 20  # the venue does not know it, and can no longer accept it
     WIRE = 21  # the request differed from what the gate approved
-    ENDED_BY_VENUE = 22  # self-trade prevention, a price rule, maintenance
+    LIBRARY = 22  # the client library would not make a request of it
+    ENDED_BY_VENUE = 23  # self-trade prevention, a price rule, maintenance
 
 
 class Command(IntEnum):

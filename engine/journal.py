@@ -145,7 +145,7 @@ class Journal:
         return self._segment.descriptor
 
     @property
-    def room(self) -> int:
+    def _room(self) -> int:
         """Records that fit without another allocation."""
         return self._segment.capacity - self._at + (self._ahead.capacity if self._ahead else 0)
 
@@ -158,7 +158,7 @@ class Journal:
         """
         if self.failed:
             raise JournalError(self.failed)
-        if self.room <= self._reserved:
+        if self._room <= self._reserved:
             self.allocate_ahead()
 
     def append(

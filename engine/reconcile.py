@@ -5,7 +5,7 @@ Truth, in this order: venue, then journal, then tape. A plan is an ordered list 
 and an event. Fills come before the ends of their orders, acknowledgements before both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -136,11 +136,18 @@ def plan(state: AccountState, venue: VenueState) -> list[Step]:
 
 
 def balance_steps(
-    state: AccountState, balances: Mapping[str, Decimal], tolerance: Decimal = Decimal(0)
+    state: AccountState,
+    balances: Mapping[str, Decimal],
+    assets: Iterable[str],
+    tolerance: Decimal = Decimal(0),
 ) -> list[Step]:
-    """Compare balances with what the journal adds up to, after its fills are booked."""
+    """Compare balances with what the journal adds up to, after its fills are booked.
+
+    Args:
+        assets: those that are looked at; of them, those with a declared balance.
+    """
     steps: list[Step] = []
-    for asset in sorted(state.baseline):
+    for asset in sorted(set(assets) & set(state.baseline)):
         expected, found = state.expected(asset), balances.get(asset, Decimal(0))
         assert expected is not None
         if abs(found - expected) > tolerance:

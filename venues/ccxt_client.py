@@ -76,7 +76,8 @@ class CcxtClient:
 
         Args:
             method: a unified name, such as `create_order`.
-            guard: sees url, method and body of each request before it leaves, and may raise.
+            guard: sees each request that is no GET (url, method, body) before it leaves, and may
+                raise; the record is then of these requests alone.
         Returns:
             The answer; its value is None for whatever went wrong. Only a cancelled task raises.
         """
@@ -186,8 +187,20 @@ def _watched(parent: Any) -> Any:
             """Record a request and let the guard see it."""
             attempt = _ATTEMPT.get()
             assert attempt is not None, "a request outside of a call"
-            if attempt.guard is not None:
+            if attempt.guard is None:
+                attempt.began += 1
+                return await super().fetch(url, method, headers, body)
+            if method == "GET":  # a question before the order: its fate is not the order's
+                token = _ATTEMPT.set(Attempt())
+                try:
+                    return await super().fetch(url, method, headers, body)
+                finally:
+                    _ATTEMPT.reset(token)
+            try:
                 attempt.guard(url, method, body or "")
+            except VenueError:
+                attempt.stopped = True
+                raise
             attempt.began += 1
             return await super().fetch(url, method, headers, body)
 

@@ -46,12 +46,12 @@ class PollingFollower:
         """Do one round; return False when the venue did not answer."""
         queries, seen = self._queries, True
         state = queries.account.state
-        for symbol, traded in queries.traded.items():
+        for symbol, traded in queries.followed().items():
             oldest = queries.oldest_ns(symbol)
             if oldest is None:
                 continue
             trades = await queries.trades(traded, oldest)
-            found = await queries.open_orders(symbol)
+            found = await queries.open_orders(traded)
             if trades is None or found is None:
                 seen = False
                 continue

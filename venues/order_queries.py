@@ -89,9 +89,16 @@ class OrderQueries:
             return Asked(None)
         return Asked(report)
 
-    async def open_orders(self, symbol: str) -> list[OrderReport] | None:
-        """Return the open orders of a canonical symbol, None without a readable answer."""
-        traded = self.traded[symbol]
+    def followed(self) -> dict[str, Traded]:
+        """Return what is traded now, and what has orders of earlier runs, by canonical symbol."""
+        found = dict(self.traded)
+        for order in self.account.state.live.values():
+            traded = self.traded_of(order)
+            found.setdefault(traded.market.instrument.symbol, traded)
+        return found
+
+    async def open_orders(self, traded: Traded) -> list[OrderReport] | None:
+        """Return the open orders of an instrument, None without a readable answer."""
         answer = await self.call("fetch_open_orders", traded.symbol)
         if not isinstance(answer.value, list):
             return None

@@ -77,13 +77,14 @@ class Resolver:
             return
         case.absent += asked.absent
         age = self._clock() - case.since
-        if case.absent < self._rules.polls or age < self._rules.lag_bound_s:
+        if case.asked < self._rules.polls or age < self._rules.lag_bound_s:
             return
         if order.state != OrderState.UNKNOWN:
             return
         trades = await self._queries.trades(self._queries.traded_of(order), order.intent_ts)
         booked = [trade for trade in trades or () if self._account.filled(trade)]
-        life = self._rules.request_life_s
+        absent = case.absent >= self._rules.polls
+        life = self._rules.request_life_s if absent else 0.0
         if booked or trades is None or order.state != OrderState.UNKNOWN:
             return
         if life and age > life + self._rules.lag_bound_s:

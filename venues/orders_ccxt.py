@@ -52,6 +52,7 @@ class CcxtOrders:
         self._instruments = tuple(instruments)
         self._model_reference = model_reference
         self._sends: dict[str, asyncio.Task[None]] = {}
+        self._cancels: set[str] = set()  # under way
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopped = False  # after kill or close: no new order leaves
 
@@ -93,14 +94,15 @@ class CcxtOrders:
         order = self._account.state.orders.get(client)
         if order is None or order.over:
             return False
-        if not order.asked_cancel:
-            self._account.cancel_asked(client)
+        self._account.cancel_asked(client)
+        if client not in self._cancels:
+            self._cancels.add(client)
             self._spawn(self._cancel(client), f"cancel-{client}")
         return True
 
     def cancel_all(self) -> int:
         """Stop sending and ask for the removal of all that is open or UNKNOWN; return how many."""
-        self.stopped = True
+        self.stopped = True  # a resumption sets it back
         return sum(self.cancel_client(client) for client in list(self._account.state.live))
 
     async def close(self) -> None:
@@ -173,7 +175,13 @@ class CcxtOrders:
         return guard
 
     async def _cancel(self, client: str) -> None:
-        """Ask until the venue's own word proves that the order is over."""
+        """Ask until the venue's own word proves that the order is over, some times; then tell."""
+        try:
+            await self._ask_cancel(client)
+        finally:
+            self._cancels.discard(client)
+
+    async def _ask_cancel(self, client: str) -> None:
         sending = self._sends.get(client)
         if sending is not None:
             await asyncio.wait([sending])

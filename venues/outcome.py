@@ -21,13 +21,16 @@ MAX_BODY = 4 << 20
 class Attempt:
     """The transport's record of one call, filled in while it runs."""
 
-    __slots__ = ("began", "body", "guard", "redirected", "retry_after_s", "sent", "status")
+    __slots__ = (
+        "began", "body", "guard", "redirected", "retry_after_s", "sent", "status", "stopped",
+    )  # fmt: skip
 
     def __init__(self, guard: Callable[[str, str, str], None] | None = None) -> None:
         self.guard = guard  # checks url, method and body of what is about to leave
         self.began = 0  # requests handed to the connection
         self.sent = False  # the first byte may have left
         self.redirected = False
+        self.stopped = False  # by the guard
         self.status = 0  # of an answer that was read to its end
         self.body = ""
         self.retry_after_s = 0.0
@@ -84,8 +87,9 @@ def judge(rules: VenueRules, attempt: Attempt, accepted: bool) -> Outcome:
         accepted: the answer was understood as a success and names what was asked for.
     """
     if not attempt.sent:
-        reason = R.NOT_REACHED if attempt.began else R.WIRE
-        return Outcome(Kind.NOT_SENT, reason)
+        if attempt.stopped:
+            return Outcome(Kind.NOT_SENT, R.WIRE)
+        return Outcome(Kind.NOT_SENT, R.NOT_REACHED if attempt.began else R.LIBRARY)
     if not attempt.status or attempt.redirected:
         return Outcome(Kind.UNKNOWN, doubt=Doubt.NO_ANSWER)
     parsed = read_json(attempt)

@@ -45,7 +45,7 @@ async def reconcile(queries: OrderQueries, *, with_balances: bool = True) -> lis
             await asyncio.sleep(PAUSE_S)
             continue
         _declare(queries, after)
-        differing = balance_steps(account.state, after)
+        differing = balance_steps(account.state, after, _watched(queries))
         carry_out(account, differing)
         return [*steps, *differing]
     raise VenueError(f"{queries.client.name}: orders, trades and balances do not come to rest")
@@ -55,8 +55,8 @@ async def _venue_state(queries: OrderQueries, state: AccountState) -> VenueState
     """Ask for open orders, for each of ours that is not over, and for the trades since."""
     open_orders: list[OrderReport] = []
     trades: list[TradeReport] = []
-    for symbol, traded in queries.traded.items():
-        found = await queries.open_orders(symbol)
+    for symbol, traded in queries.followed().items():
+        found = await queries.open_orders(traded)
         if found is None:
             raise VenueError(f"{queries.client.name}: open orders cannot be read")
         open_orders += found
@@ -80,16 +80,19 @@ async def _venue_state(queries: OrderQueries, state: AccountState) -> VenueState
 def _declare(queries: OrderQueries, found: Mapping[str, Decimal]) -> None:
     """At an account's first start its balances become what the journal counts from."""
     account = queries.account
-    assets = {
-        asset
-        for traded in queries.traded.values()
-        for asset in (traded.market.instrument.base, traded.market.instrument.quote)
-    }
-    for asset in sorted((assets | set(account.state.money)) - set(account.state.baseline)):
+    held = {asset for asset, amount in found.items() if amount}
+    for asset in sorted((held | _watched(queries)) - set(account.state.baseline)):
         if account.state.money.get(asset):
             continue  # fills moved it before anyone looked: nothing to count from
         ref = account.name(Name.ASSET, asset)
         account.put(Kind.BALANCE, ref=ref, body=named(f"{found.get(asset, 0):f}"))
+
+
+def _watched(queries: OrderQueries) -> set[str]:
+    """Return the assets that our orders and fees can move; others are nobody's business here."""
+    instruments = [traded.market.instrument for traded in queries.followed().values()]
+    ours = {asset for one in instruments for asset in (one.base, one.quote)}
+    return ours | set(queries.account.state.money)
 
 
 async def _pause(turn: int, missing: list[Missing]) -> None:

@@ -306,7 +306,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("policy", ["written", "synced"])
 def test_fault_P01_kill_9_at_random_moments_loses_nothing_that_was_promised(tmp_path, policy):
     chance = random.Random(policy)
-    for round_ in range(8):
+    for round_ in range(5):
         folder = tmp_path / str(round_)
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(folder), policy], stdout=subprocess.PIPE

@@ -95,11 +95,10 @@ async def desk_world(
         base_url=exchange.url,
         timeout_s=timeout_s,
     )
-    client = await open_client(settings)
-    if rules is not None:
-        client.rules = rules
     events: list = []
     account = Account(folder, events.append, lambda: exchange.now() * 1_000_000, policy=policy)
+    client = await open_client(settings)
+    client.rules = rules or client.rules
     streamed = None
     if stream:
         keys = Keys(Secret(KEY), Secret(SECRET))

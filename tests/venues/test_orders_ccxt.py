@@ -130,9 +130,9 @@ async def test_fault_V08_a_listed_code_proves_a_rejection(tmp_path, exchange, an
 
 async def test_fault_V06_not_found_proves_nothing_while_queries_may_lag(tmp_path, exchange):
     async with desk_world(tmp_path / "a", exchange, poll_s=5.0) as world:
-        exchange.script, exchange.hidden = ["reset"], 3
+        exchange.script, exchange.hidden = ["reset"], 2
         client = world.submit()
-        await world.until(lambda: len(exchange.sent("GET", "order")) >= 3)
+        await world.until(lambda: len(exchange.sent("GET", "order")) >= 2)
         assert world.state(client) == S.UNKNOWN
         await world.settled(client, S.ACKED)
         assert not world.of(Rejected)
@@ -348,3 +348,70 @@ async def test_a_run_leaves_a_journal_that_verifies_and_folds_to_the_exchange(
         assert order.filled_lot == int(Decimal(theirs["executedQty"]) * 100_000)
         assert {"NEW": S.ACKED, "PARTIALLY_FILLED": S.PARTIAL, "FILLED": S.FILLED,
                 "CANCELED": S.CANCELED}[theirs["status"]] == order.state  # fmt: skip
+
+
+async def test_fault_V23_V24_a_kill_in_flight_ends_every_order_and_sends_no_new_one(
+    tmp_path, exchange
+):
+    async with desk_world(tmp_path / "a", exchange, timeout_s=1.0) as world:
+        exchange.cancel_script = ["busy"] * 10
+        clients = [world.submit(side=1 if at % 2 else -1) for at in range(30)]
+        assert world.desk.orders.cancel_all() == 30
+        refused = world.submit()
+        assert world.state(refused) == S.REJECTED
+        await world.until(lambda: not world.desk.account.state.live, 15.0)
+        assert len(exchange.sent("POST", "order")) <= 30
+        assert not [o for o in exchange.orders.values() if o["status"] == "NEW"]
+        assert {world.state(client) for client in clients} <= {S.CANCELED, S.REJECTED}
+
+
+async def test_fault_V18_V19_a_start_tells_of_foreign_orders_and_odd_balances(tmp_path, exchange):
+    async with desk_world(tmp_path / "a", exchange) as world:
+        client = world.submit()
+        await world.settled(client, S.ACKED)
+        exchange.fill(client, "0.0004")
+        await world.settled(client, S.PARTIAL)
+    exchange.add("web_manual")
+    exchange.balances["USDT"] -= Decimal("0.01")
+    async with desk_world(tmp_path / "a", exchange, chance=2) as again:
+        assert again.troubles() == ["account.foreign_order", "account.balance_differs"]
+        assert exchange.orders["web_manual"]["status"] == "NEW"
+        assert not exchange.sent("DELETE", "order")
+
+
+async def test_what_happened_while_nobody_looked_is_found_at_the_next_start(tmp_path, exchange):
+    async with desk_world(tmp_path / "a", exchange) as world:
+        resting, filled, gone = world.submit(), world.submit(), world.submit()
+        await world.until(lambda: len(world.of(Acked)) == 3)
+    exchange.fill(filled, "0.001")
+    exchange.fill(gone, "0.0002")
+    exchange.orders[gone]["status"] = "CANCELED"
+    async with desk_world(tmp_path / "a", exchange, chance=2) as again:
+        assert [again.state(c) for c in (resting, filled, gone)] == [S.ACKED, S.FILLED, S.CANCELED]
+        assert [qty for _, qty in again.fills()] == [100, 20]
+        assert not again.troubles()
+
+
+async def test_fault_P04_without_room_in_the_journal_no_order_leaves(
+    tmp_path, exchange, monkeypatch
+):
+    import errno
+    import os
+
+    async with desk_world(tmp_path / "a", exchange) as world:
+        resting = world.submit()
+        await world.settled(resting, S.ACKED)
+        journal = world.desk.account.journal
+        journal._reserved = journal._segment.capacity
+
+        def full(descriptor, offset, size):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        sent = len(exchange.sent("POST", "order"))
+        world.submit()
+        assert world.of(NotSent)[-1].reason == RejectReason.JOURNAL
+        assert "journal.failed" in world.troubles()
+        world.desk.orders.cancel_client(resting)
+        await world.settled(resting, S.CANCELED)
+        assert len(exchange.sent("POST", "order")) == sent

@@ -2,8 +2,8 @@
 
 import sys
 
-from app.exchange import main
 from app.command_line import run
+from app.exchange import main
 
 if __name__ == "__main__":
     sys.exit(run("python -m venues.embedded", main))

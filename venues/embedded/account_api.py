@@ -10,7 +10,11 @@ from venues.embedded.limits import Meter
 from venues.embedded.orders import Order
 from venues.embedded.public_api import PublicApi, integer, optional
 from venues.embedded.refusals import (
-    NO_SUCH_ORDER, Refused, missing, no_such_order, unknown_order,
+    NO_SUCH_ORDER,
+    Refused,
+    missing,
+    no_such_order,
+    unknown_order,
 )  # fmt: skip
 from venues.embedded.requests import client_id, read_order
 

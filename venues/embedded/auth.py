@@ -62,9 +62,7 @@ class Gatekeeper:
             raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
         return account
 
-    def signed(
-        self, api_key: str, params: Mapping[str, str], payload: str, now_ms: int
-    ) -> Account:
+    def signed(self, api_key: str, params: Mapping[str, str], payload: str, now_ms: int) -> Account:
         """Return the account that signed a request.
 
         Args:

@@ -93,7 +93,9 @@ class Ledger:
         account.free[asset] = account.free.get(asset, 0) + amount
         account.changed[asset] = None
 
-    def charge(self, account: Account, asset: str, amount: int, quote: int, *, maker: bool) -> "Fee":
+    def charge(
+        self, account: Account, asset: str, amount: int, quote: int, *, maker: bool
+    ) -> "Fee":
         """Take the fee of one fill.
 
         Args:

@@ -215,9 +215,7 @@ def secret_fill(
 
     The money moves now, so the balances are right; the order's own sums follow when it is told.
     """
-    made = symbol.trades.add(
-        exchange.now_ms, order.price_tick, lots, -order.side, same_taker=False
-    )
+    made = symbol.trades.add(exchange.now_ms, order.price_tick, lots, -order.side, same_taker=False)
     quote = symbol.value(order.price_tick, lots)
     _one_side(exchange, symbol, None, (-order.side, lots, quote), made, False)
     fill = _one_side(exchange, symbol, order, (order.side, lots, quote), made, True)

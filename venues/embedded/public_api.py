@@ -13,7 +13,10 @@ from venues.embedded.exchange import MAX_OPEN_ORDERS, Exchange
 from venues.embedded.limits import RateLimits
 from venues.embedded.refusals import Refused, bad_symbol, illegal, missing
 from venues.embedded.requests import (
-    DEFAULT_STP, ORDER_TYPES, STP_MODES, filters,
+    DEFAULT_STP,
+    ORDER_TYPES,
+    STP_MODES,
+    filters,
 )  # fmt: skip
 from venues.embedded.symbols import Symbol
 

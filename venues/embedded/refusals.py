@@ -26,7 +26,9 @@ def missing(name: str) -> Refused:
 
 def illegal(name: str, legal: str) -> Refused:
     """Return the refusal of a parameter with illegal characters."""
-    return Refused(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+    return Refused(
+        -1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'."
+    )
 
 
 def filter_failure(name: str) -> Refused:

@@ -27,7 +27,11 @@ class RestApi:
     """Answers HTTP requests."""
 
     def __init__(
-        self, exchange: Exchange, apis: tuple[PublicApi, AccountApi], meter: Meter, faults: FaultBook
+        self,
+        exchange: Exchange,
+        apis: tuple[PublicApi, AccountApi],
+        meter: Meter,
+        faults: FaultBook,
     ) -> None:
         self.exchange = exchange
         self.table = rest_table(*apis)
@@ -78,9 +82,7 @@ class RestApi:
             self.meter.use(0 if endpoint.free else weight, now)
             api_key = request.headers.get("X-MBX-APIKEY", "")
             payload = rest_payload(query, body)
-            account, value = call(
-                endpoint, (self.gatekeeper, api_key, payload, now), params
-            )
+            account, value = call(endpoint, (self.gatekeeper, api_key, payload, now), params)
             answer = value if isinstance(value, bytes) else msgspec.json.encode(value)
         except Refused as refused:
             response.set_status(refused.status)

@@ -83,7 +83,9 @@ class UserSockets:
             asked = msgspec.json.decode(data, type=_Request)
         except msgspec.MsgspecError:
             error = {"code": -1100, "msg": "Illegal characters found in a parameter."}
-            connection.write(frame(msgspec.json.encode({"id": None, "status": 400, "error": error})))
+            connection.write(
+                frame(msgspec.json.encode({"id": None, "status": 400, "error": error}))
+            )
             return
         before = self.faults.hit("ws_api", asked.method, phase="before")
         if before is not None and before.action == "delay":
@@ -107,9 +109,7 @@ class UserSockets:
         else:
             self._spoil(connection, after, asked, answer)
 
-    def _spoil(
-        self, connection: Connection, fault: Fault, asked: _Request, answer: bytes
-    ) -> None:
+    def _spoil(self, connection: Connection, fault: Fault, asked: _Request, answer: bytes) -> None:
         """Carry out a fault on an answer; `hang` sends none."""
         if fault.action == "status":
             body = fault.body or '{"code":-1000,"msg":"An unknown error occurred."}'
