@@ -17,8 +17,7 @@ from venues.embedded.market import QUOTES, TRADES, Block, Market, SymbolMarket, 
 
 NS_PER_MINUTE = 60 * NS_PER_S
 HISTORY_ROWS_PER_S = 4.0  # before the opening, whatever the rate after it
-BIG_BLOCK, SMALL_BLOCK, LIVE_BLOCK = 1 << 16, 16, 1024
-NEAR_NS = 3600 * NS_PER_S  # so long before the opening the blocks become small
+LIVE_BLOCK = 1024  # rows generated ahead
 LADDER_OF_MOVE = 4  # levels behind the touch stand a quarter of a typical move apart
 ASSUMED = AssumedMarket(quote_size_notional=100_000.0, bar_spread_bps=1.0)
 
@@ -60,14 +59,9 @@ def _synthetic_symbol(settings: synth.SynthSettings, index: int, live_ns: int) -
     """Generate one instrument's history and leave the generator at the opening."""
     state = synth.new_state(settings, index)
     synth.set_rate(state, HISTORY_ROWS_PER_S)
-    blocks: list[Block] = []
-    for limit, size in ((live_ns - NEAR_NS, BIG_BLOCK // 8), (live_ns, SMALL_BLOCK)):
-        if int(state[0]["t"]) >= limit:
-            continue
-        for block in synth.generate_on(state, size):
-            blocks.append(_block(block))
-            if int(state[0]["t"]) >= limit:
-                break
+    end, state[0]["end"] = int(state[0]["end"]), live_ns
+    blocks = [_block(block) for block in synth.generate_on(state)]
+    state[0]["end"] = end
     synth.set_rate(state, settings.rows_per_s)
     rest = (_block(block) for block in synth.generate_on(state, LIVE_BLOCK))
     return _opened(_synthetic_spec(synth_symbol(index)), blocks, rest, live_ns)
@@ -107,7 +101,8 @@ def _opened(
     past = quotes[quotes["ts"] < live_ns]
     if len(past) == 0:
         raise DataError(f"{spec.symbol}: there is no quote before the opening of the exchange")
-    touch = tuple(int(past[name][-1]) for name in ("bid", "ask", "bid_lots", "ask_lots"))
+    last = past[-1]
+    touch = int(last["bid"]), int(last["ask"]), int(last["bid_lots"]), int(last["ask_lots"])
     first = Block(quotes[len(past) :], trades[trades["ts"] >= live_ns])
 
     def live() -> Iterator[Block]:
@@ -171,7 +166,10 @@ def _recorded_block(rows: np.ndarray, tick: str, lot: str) -> Block:
     quotes = np.empty(len(told), QUOTES)
     quotes["ts"] = np.where(told["ts_event"] > 0, told["ts_event"], told["ts_recv"])
     quotes["bid"], quotes["ask"] = counts(told["f0"], tick_size), counts(told["f1"], tick_size)
-    quotes["bid_lots"], quotes["ask_lots"] = counts(told["f2"], lot_size), counts(told["f3"], lot_size)
+    quotes["bid_lots"], quotes["ask_lots"] = (
+        counts(told["f2"], lot_size),
+        counts(told["f3"], lot_size),
+    )
     traded = rows[(rows["kind"] == Kind.TRADE) & (rows["flags"] & OFF_MARKET == 0)]
     trades = np.empty(len(traded), TRADES)
     trades["ts"] = np.where(traded["ts_event"] > 0, traded["ts_event"], traded["ts_recv"])

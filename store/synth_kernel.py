@@ -358,12 +358,15 @@ def fill_block(states, quotes, trades, seconds, minutes):
         states: SYNTH_STATE[1], moved on; its counters say how many rows of each block are filled.
         quotes, trades, seconds, minutes: blocks of the dtypes above, at least 2 rows each.
     Returns:
-        1 when the end is reached, else 0 (write the blocks away and call again).
+        1 when the end is reached, else 0 (write the blocks away and call again). With a later end
+        it goes on from there as if it had not stopped.
     """
     s = states[0]
     s["quotes"] = s["trades"] = s["seconds"] = s["minutes"] = 0
     if s["ordinal"] == 0:
         first_touch(s, quotes)
+    elif s["t"] == s["minute_end"]:  # it stopped at an end that was moved since
+        new_minute(s)
     while True:
         if s["quotes"] + 1 > len(quotes) or s["trades"] + 1 > len(trades):
             return 0

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from venues.embedded import order_messages
+from venues.embedded.amounts import text
 from venues.embedded.exchange import Exchange
 from venues.embedded.ledger import Account
 from venues.embedded.limits import Meter
@@ -131,7 +132,7 @@ class AccountApi:
         """Return the balances."""
         state = order_messages.account_state(account)
         if params.get("omitZeroBalances") == "true":
-            zero = order_messages.text(0)
+            zero = text(0)
             state["balances"] = [
                 one for one in state["balances"] if (one["free"], one["locked"]) != (zero, zero)
             ]

@@ -6,7 +6,7 @@ an environment variable and is in no answer.
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -75,10 +75,9 @@ class Control:
                 return _json(await self._listen(await request.read()))
             answer = self._answers.get((request.method, request.path))
             if answer is None:
-                known = sorted(f"{method} {path}" for method, path in self._answers)
+                known = sorted(f"{verb} {name}" for verb, name in self._answers)
                 return _json({"error": "no such request", "known": known}, 404)
-            value = answer(await request.read())
-            return _json(await value if isinstance(value, Awaitable) else value)
+            return _json(answer(await request.read()))
         except (UsageError, msgspec.MsgspecError) as error:
             return _json({"error": str(error)}, 400)
 
@@ -193,7 +192,7 @@ class Control:
         amount = money.minor(asked.amount)
         if not found or found[0].free.get(asked.asset, 0) + amount < 0:
             raise UsageError(f"deposit: no account {asked.account!r}, or not so much to take")
-        self.exchange.deposit(found[0], asked.asset, amount)
+        self.exchange.ledger.deposit(found[0], asked.asset, amount)
         event = order_messages.balance_update(asked.asset, amount, self.exchange.now_ms)
         self.server.users.publish(found[0], "balanceUpdate", event)
         return {"free": text(found[0].free[asked.asset])}

@@ -44,8 +44,8 @@ def restock(exchange: Exchange, symbol: Symbol) -> None:
 
 def jump(exchange: Exchange, symbol: Symbol, bps: float) -> int:
     """Move the whole market of a symbol at once, and for good (F13). Returns the ticks."""
-    bid, ask, bid_lots, ask_lots = symbol.book.touch()
-    ticks = round(symbol.last_price() * bps / 10_000)
+    bid, _, bid_lots, ask_lots = symbol.book.touch()
+    ticks = round(bid * bps / 10_000)
     if symbol.house_touch is None or bid + ticks < 1:
         raise UsageError(f"jump: {symbol.name} cannot move by {bps:g} bps")
     raw_bid, raw_ask = (tick - symbol.shift_ticks for tick in symbol.house_touch)
@@ -113,6 +113,7 @@ def send_bytes(streams: MarketStreams, kind: str, size: int) -> int:
     for connection in connections:
         connection.write(data)
         if kind == "endless":
+            connection.stalled = True  # no other message may come into this one
             connection.keep(asyncio.ensure_future(_go_on(connection)))
     return len(connections)
 

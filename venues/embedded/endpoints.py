@@ -1,4 +1,4 @@
-"""Which requests there are: their REST path, WebSocket method, weight and security, in one table."""
+"""Which requests there are: REST path, WebSocket method, weight and security, in one table."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The matching core: accounts' orders and the house meet in the books; every effect goes to listeners.
+"""The matching core: accounts' orders and the house meet in the books, and listeners are told.
 
 Synchronous and without a clock of its own: whoever holds it hands in a function for the time. Each
 operation ends by telling the listeners which books changed and whose balances.

@@ -66,8 +66,9 @@ class FaultBook:
         """
         allowed = ACTIONS[fault.target]
         if fault.action not in allowed:
+            known = ", ".join(allowed)
             raise UsageError(
-                f"fault: {fault.target} knows no action {fault.action!r}; it has {', '.join(allowed)}"
+                f"fault: {fault.target} knows no action {fault.action!r}; it has {known}"
             )
         if min(fault.skip, fault.count, fault.bytes) < 0 or fault.every < 1:
             raise UsageError("fault: skip, count and bytes must be 0 or more, every 1 or more")

@@ -1,4 +1,4 @@
-"""The market's other participants at work in the book: their touch, the levels behind it, trades."""
+"""The market's other participants at work: their touch, the levels behind it, their trades."""
 
 from collections.abc import Iterator
 

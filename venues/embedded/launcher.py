@@ -1,4 +1,4 @@
-"""Start the exchange as its own process and hold on to it; used by --paper, tests and benchmarks."""
+"""Start the exchange as a process of its own and hold on to it: for --paper, tests, benchmarks."""
 
 import http.client
 import json

@@ -4,6 +4,8 @@ Nothing is made or lost: for each asset the free and locked balances of all acco
 (the other side of every trade with the market) and the fees add up to what was deposited.
 """
 
+from typing import NamedTuple
+
 import msgspec
 
 from engine import money
@@ -44,6 +46,13 @@ class Account:
         self.updated_ms = 0
 
 
+class Fee(NamedTuple):
+    """What was taken for a fill, minor units."""
+
+    asset: str
+    amount: int
+
+
 class Ledger:
     """All accounts, the house and the fees."""
 
@@ -76,6 +85,11 @@ class Ledger:
         account.free[asset] = account.free.get(asset, 0) + amount
         account.changed[asset] = None
 
+    def deposit(self, account: Account, asset: str, amount: int) -> None:
+        """Give money to an account from outside; negative takes free money away."""
+        assert account.free.get(asset, 0) + amount >= 0
+        account.free[asset] = account.free.get(asset, 0) + amount
+
     def pay(self, account: Account | None, asset: str, amount: int) -> None:
         """Take locked money from an account, or any money from the house (None)."""
         if account is None:
@@ -93,9 +107,7 @@ class Ledger:
         account.free[asset] = account.free.get(asset, 0) + amount
         account.changed[asset] = None
 
-    def charge(
-        self, account: Account, asset: str, amount: int, quote: int, *, maker: bool
-    ) -> "Fee":
+    def charge(self, account: Account, asset: str, amount: int, quote: int, *, maker: bool) -> Fee:
         """Take the fee of one fill.
 
         Args:
@@ -116,18 +128,8 @@ class Ledger:
                 return self._fee(account, third, cost)
         return self._fee(account, asset, money.fee(amount, rate))
 
-    def _fee(self, account: Account, asset: str, amount: int) -> "Fee":
+    def _fee(self, account: Account, asset: str, amount: int) -> Fee:
         account.free[asset] = account.free.get(asset, 0) - amount
         self.fees[asset] = self.fees.get(asset, 0) + amount
         account.changed[asset] = None
         return Fee(asset, amount)
-
-
-class Fee:
-    """What was taken for a fill."""
-
-    __slots__ = ("amount", "asset")
-
-    def __init__(self, asset: str, amount: int) -> None:
-        self.asset = asset
-        self.amount = amount

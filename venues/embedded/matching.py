@@ -1,6 +1,6 @@
 """How orders meet: taking, self-trade prevention, settlement, and what becomes of the rest."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from venues.embedded.book import Match
 from venues.embedded.orders import Fill, Order, Report
@@ -10,6 +10,16 @@ from venues.embedded.trades import Print
 
 if TYPE_CHECKING:
     from venues.embedded.exchange import Exchange
+
+
+class Leg(NamedTuple):
+    """One side of a trade."""
+
+    side: int
+    lots: int
+    quote: int  # its value, minor units
+    made: Print
+    maker: bool
 
 
 def size_by_money(symbol: Symbol, order: Order) -> None:
@@ -145,7 +155,8 @@ def settle(
         quote = symbol.value(match.price_tick, lots)
         for order, is_maker in ((match.maker, True), (taker, False)):
             direction = -side if is_maker else side
-            fill = _one_side(exchange, symbol, order, (direction, lots, quote), made, is_maker)
+            leg = Leg(direction, lots, quote, made, is_maker)
+            fill = _one_side(exchange, symbol, order, leg)
             if fill is not None:
                 _apply(exchange, symbol, fill)
                 if not is_maker:
@@ -162,31 +173,22 @@ def _pieces(exchange: "Exchange", match: Match, taker: Order | None) -> list[int
     return [size + (at < rest) for at in range(count)]
 
 
-def _one_side(
-    exchange: "Exchange",
-    symbol: Symbol,
-    order: Order | None,
-    trade: tuple[int, int, int],
-    made: Print,
-    is_maker: bool,
-) -> Fill | None:
-    """Pay and receive for one side of a trade (side, lots, quote); the house has no fill."""
-    side, lots, quote = trade
+def _one_side(exchange: "Exchange", symbol: Symbol, order: Order | None, leg: Leg) -> Fill | None:
+    """Pay and receive for one side of a trade; the house has no fill."""
     ledger, spec = exchange.ledger, symbol.spec
-    base = lots * symbol.lot_minor
     account = None if order is None else ledger.accounts[order.account]
-    gives, gets = ((spec.quote, quote), (spec.base, base))
-    if side < 0:
+    gives, gets = (spec.quote, leg.quote), (spec.base, leg.lots * symbol.lot_minor)
+    if leg.side < 0:
         gives, gets = gets, gives
     ledger.pay(account, *gives)
     ledger.receive(account, *gets)
     if order is None or account is None:
         return None
     order.locked -= gives[1]
-    fill = Fill(order, made.price_tick, lots, quote)
-    charged = ledger.charge(account, gets[0], gets[1], quote, maker=is_maker)
-    fill.maker, fill.fee, fill.fee_asset = is_maker, charged.amount, charged.asset
-    fill.trade_id, fill.ts_ms = made.trade_id, made.ms
+    fill = Fill(order, leg.made.price_tick, leg.lots, leg.quote)
+    charged = ledger.charge(account, gets[0], gets[1], leg.quote, maker=leg.maker)
+    fill.maker, fill.fee, fill.fee_asset = leg.maker, charged.amount, charged.asset
+    fill.trade_id, fill.ts_ms = leg.made.trade_id, leg.made.ms
     return fill
 
 
@@ -217,8 +219,8 @@ def secret_fill(
     """
     made = symbol.trades.add(exchange.now_ms, order.price_tick, lots, -order.side, same_taker=False)
     quote = symbol.value(order.price_tick, lots)
-    _one_side(exchange, symbol, None, (-order.side, lots, quote), made, False)
-    fill = _one_side(exchange, symbol, order, (order.side, lots, quote), made, True)
+    _one_side(exchange, symbol, None, Leg(-order.side, lots, quote, made, False))
+    fill = _one_side(exchange, symbol, order, Leg(order.side, lots, quote, made, True))
     assert fill is not None
     return order, fill, made
 

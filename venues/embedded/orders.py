@@ -10,8 +10,8 @@ class Order:
     """One account's order. Prices in ticks, sizes in lots, money in minor units (1e-8)."""
 
     __slots__ = (
-        "account", "client_id", "created_ms", "filled_lot", "kind", "locked", "order_id", "placed_ns",
-        "prevented", "price_tick", "qty_lot", "quote_filled", "quote_qty", "side", "status", "stp",
+        "account", "client_id", "created_ms", "filled_lot", "kind", "locked", "order_id",
+        "placed_ns", "prevented", "price_tick", "qty_lot", "quote_filled", "quote_qty", "side", "status", "stp",
         "symbol", "tif", "updated_ms",
     )  # fmt: skip
 

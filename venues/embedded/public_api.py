@@ -1,4 +1,4 @@
-"""The public endpoints, shared by REST and the WebSocket API: parameters in, JSON-able values out."""
+"""The public endpoints, for REST and the WebSocket API: parameters in, JSON-able values out."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The exchange's refusals: Binance's numbered errors as one exception type with its common cases."""
+"""The exchange's refusals: Binance's numbered errors as one exception with its common cases."""
 
 NO_SUCH_ORDER = -2013
 

@@ -1,4 +1,4 @@
-"""The trades of one symbol: a bounded table with ids, and the one-minute candles over all of them."""
+"""The trades of one symbol: a bounded table with ids, and the minute candles over all of them."""
 
 from typing import NamedTuple
 

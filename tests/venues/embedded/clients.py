@@ -108,9 +108,7 @@ def user_socket(exchange: RunningExchange) -> AbstractAsyncContextManager[Client
     return connect(exchange.ws_api_url, open_timeout=5, close_timeout=1, ping_interval=None)
 
 
-def request(
-    method: str, number: int, account: AccountSpec | None = None, **params: Any
-) -> str:
+def request(method: str, number: int, account: AccountSpec | None = None, **params: Any) -> str:
     """Return a request for the WebSocket API, signed if an account is given."""
     if account is not None:
         params = {"apiKey": account.api_key, "timestamp": int(time.time() * 1000), **params}

@@ -24,16 +24,14 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[RunningExchange]:
-    exchange = start_exchange(
-        accounts=(ALICE, BOB), options=OPTIONS, stderr=subprocess.DEVNULL
-    )
+    exchange = start_exchange(accounts=(ALICE, BOB), options=OPTIONS, stderr=subprocess.DEVNULL)
     yield exchange
     assert exchange.stop() == 0
 
 
 @pytest.fixture
 def exchange(running: RunningExchange) -> Iterator[RunningExchange]:
-    """The exchange with its market running and no fault set."""
+    """Give the exchange with its market running and no fault set."""
     yield running
     running.control("DELETE", "/faults")
     running.control("POST", "/clock", {"offset_ms": 0})
@@ -45,6 +43,6 @@ def exchange(running: RunningExchange) -> Iterator[RunningExchange]:
 
 @pytest.fixture
 def still(exchange: RunningExchange) -> RunningExchange:
-    """The exchange with its market stopped: nothing moves but what the test does."""
+    """Stop the market: nothing moves but what the test does."""
     exchange.control("POST", "/speed", {"speed": 0.0})
     return exchange

@@ -87,8 +87,9 @@ def test_orders_fills_and_balances_to_the_last_unit(
         "BTC/USDT", "limit", "buy", 0.01, bid - 100, {"newClientOrderId": "ccxtrest1"}
     )
     assert resting["status"] == "open"
-    assert client.fetch_order(None, "BTC/USDT", {"clientOrderId": "ccxtrest1"})["id"] == (
-        resting["id"]
+    assert (
+        client.fetch_order(None, "BTC/USDT", {"clientOrderId": "ccxtrest1"})["id"]
+        == (resting["id"])
     )
     assert [o["id"] for o in client.fetch_open_orders("BTC/USDT")] == [resting["id"]]
     taken = client.create_order("BTC/USDT", "market", "buy", 0.02)

@@ -1,4 +1,4 @@
-"""Whatever accounts and house do: no money is made or lost, no book is crossed, first comes first."""
+"""Whatever accounts and house do: money is conserved, no book is crossed, first comes first."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -6,7 +6,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.venues.embedded.world import World
 from venues.embedded.market import SymbolSpec
-from venues.embedded.orders import Order
 from venues.embedded.refusals import Refused
 
 TICKS = st.integers(95, 105)
@@ -107,9 +106,7 @@ class Trading(RuleBasedStateMachine):
             opened = [o for o in self.exchange.open_orders.values() if o.account == account.index]
             for asset in self.assets:
                 assert account.free.get(asset, 0) >= 0
-                held = sum(
-                    o.locked for o in opened if asset == ("USDT" if o.side > 0 else "XYZ")
-                )
+                held = sum(o.locked for o in opened if asset == ("USDT" if o.side > 0 else "XYZ"))
                 assert account.locked.get(asset, 0) == held
 
     @invariant()

@@ -1,4 +1,4 @@
-"""The market streams over real sockets: decoded by the engine's decoder, rebuilt by its book sync."""
+"""The market streams over real sockets, read by the engine's own decoder and book sync."""
 
 import asyncio
 import json

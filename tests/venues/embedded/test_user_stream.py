@@ -32,7 +32,8 @@ async def test_orders_over_the_socket_and_their_events(still: RunningExchange) -
         assert (report["x"], report["X"], report["c"]) == ("NEW", "NEW", "wsorder1")
         assert [one["a"] for one in position["B"]] == ["USDT"]
         status = await ask(
-            orders, request("order.status", 3, ALICE, symbol="BTCUSDT", origClientOrderId="wsorder1")
+            orders,
+            request("order.status", 3, ALICE, symbol="BTCUSDT", origClientOrderId="wsorder1"),
         )
         assert status["result"]["orderId"] == placed["result"]["orderId"]
         opened = await ask(orders, request("openOrders.status", 4, ALICE))
@@ -59,7 +60,9 @@ async def test_orders_over_the_socket_and_their_events(still: RunningExchange) -
         assert {one["a"] for one in position["B"]} == {"BTC", "USDT"}
         account = await ask(orders, request("account.status", 7, ALICE))
         free = {one["asset"]: one["free"] for one in account["result"]["balances"]}
-        assert {one["a"]: one["f"] for one in position["B"]} == {a: free[a] for a in ("BTC", "USDT")}
+        assert {one["a"]: one["f"] for one in position["B"]} == {
+            a: free[a] for a in ("BTC", "USDT")
+        }
 
 
 async def test_events_go_to_their_account_only(still: RunningExchange) -> None:

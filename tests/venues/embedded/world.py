@@ -32,9 +32,7 @@ class Told:
 
     def on_report(self, account: Account, report: Report) -> None:
         order, lots = report.order, report.fill.lots if report.fill else 0
-        self.reports.append(
-            (account.spec.name, order.order_id, report.kind, order.status, lots)
-        )
+        self.reports.append((account.spec.name, order.order_id, report.kind, order.status, lots))
 
     def on_balances(self, account: Account, assets: list[str]) -> None:
         self.balances.append((account.spec.name, assets))
