@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.account_state import AccountOrder, AccountState, Market, market_key
-from engine.client_ids import client_id, run_tag
+from engine.client_ids import run_tag
 from engine.errors import DataError
 from engine.events import RejectReason
 from engine.instruments import Instrument
 from engine.journal import SEGMENT_RECORDS, Journal, named
-from engine.journal_layout import NAME_BYTES, Doubt, Kind, Name, Note, text_bytes
+from engine.journal_layout import NAME_BYTES, Doubt, Kind, Name, Note, text_bytes, unpack
 from engine.venue_events import (
     Acked,
     Canceled,
@@ -54,7 +54,9 @@ class Account:
         boot: str = "",
         segment_records: int = SEGMENT_RECORDS,
     ) -> None:
-        self.state = AccountState()
+        self._state = AccountState()
+        self._unfolded: list[bytes] = []  # intents that left before they were folded
+        self._last_ordinal = -1
         self.journal = Journal(folder, self._fold, policy, segment_records)
         self.tag = ""
         self.tell = emit
@@ -62,6 +64,15 @@ class Account:
         self._boot = boot[:32]
         if self.journal.cut:
             self.note(Note.TAIL_CUT, f"{self.journal.cut} bytes of a torn record were cut")
+
+    @property
+    def state(self) -> AccountState:
+        """What the journal adds up to now."""
+        if self._unfolded:
+            waiting, self._unfolded = self._unfolded, []
+            for raw in waiting:
+                self._state.apply(unpack(raw))
+        return self._state
 
     def start_run(self, chance: int) -> str:
         """Reserve a run tag on the disk and judge what an earlier run left; return the tag.
@@ -112,7 +123,8 @@ class Account:
         Raises:
             JournalError: it cannot be kept: the order must not leave.
         """
-        assert client_id(order.tag, order.ordinal) not in self.state.orders, "a client id twice"
+        assert order.tag == self.tag
+        assert order.ordinal > self._last_ordinal, "client ids are used once, in order"
         self.journal.check_room()
         purpose, price_tick, low, high, intent_id, model = words
         numbers = (order.qty_lot, price_tick, order.wire_tick, low, high, intent_id)
@@ -126,15 +138,21 @@ class Account:
             side=order.side,
             order_type=order.order_type,
             code=purpose,
-            numbers=(*numbers, *order.hash_words(), 0),
+            numbers=(*numbers, 0, 0, 0),
         )
-        self.state.apply(self.journal.last())
+        self._last_ordinal = order.ordinal
+        self._unfolded.append(self.journal.last_bytes())
         return seq
 
-    def sent(self, client: str) -> int:
-        """Store that the call which sends comes next; return the record's number."""
+    def sent(self, client: str, words: tuple[int, int]) -> int:
+        """Store that the call which sends comes next; return the record's number.
+
+        Args:
+            client: the order's id.
+            words: the hash of what may go out (`WireOrder.hash_words`).
+        """
         order = self.state.orders[client]
-        return self._order(_SENT, order)
+        return self._order(_SENT, order, numbers=(*words, 0, 0, 0, 0, 0, 0, 0))
 
     def acked(self, client: str, venue_id: str, ts_event: int = 0) -> None:
         """Store that the venue has the order."""
@@ -236,12 +254,12 @@ class Account:
     def put(self, kind: int, **fields: object) -> int:
         """Append a record and fold it; return its number. See journal_layout.py for the fields."""
         seq = self.journal.append(kind, self._now(), **fields)  # type: ignore[arg-type]
-        self.state.apply(self.journal.last())
+        self.state.apply(unpack(self.journal.last_bytes()))
         return seq
 
     def _fold(self, record: object) -> None:
         try:
-            self.state.apply(record)  # type: ignore[arg-type]
+            self._state.apply(record)  # type: ignore[arg-type]
         except (AssertionError, KeyError, ValueError) as error:
             raise DataError(f"the journal contradicts itself ({error})") from None
 

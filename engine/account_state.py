@@ -55,7 +55,7 @@ class AccountOrder:
         self.order_type = record.order_type
         self.purpose = record.code
         self.qty_lot, self.price_tick, self.wire_tick = numbers[:3]
-        self.hash0, self.hash1 = numbers[6:8]
+        self.hash0 = self.hash1 = 0  # of what may go out; 0 before it is sent
         self.intent_ts = record.ts
         self.state = int(S.APPROVED)
         self.filled_lot = 0
@@ -149,6 +149,7 @@ class AccountState:
                 order.state = S.PENDING_CANCEL if order.asked_cancel else _working(order)
         elif kind == Kind.SENT:
             order.sent = True
+            order.hash0, order.hash1 = record.numbers[:2]
             if order.state == S.APPROVED:
                 order.state = S.SENT
         elif kind == Kind.CANCEL_ASKED:

@@ -26,7 +26,6 @@ from engine.journal_layout import (
     Record,
     put_check,
     text_bytes,
-    unpack,
 )
 from engine.journal_segment import (
     AHEAD,
@@ -214,9 +213,9 @@ class Journal:
             raw = self._segment.map[(at + 1) * RECORD_BYTES : (at + 2) * RECORD_BYTES]
             self._link(seq, raw)
 
-    def last(self) -> Record:
+    def last_bytes(self) -> bytes:
         """Return the record that was stored last."""
-        return unpack(memoryview(self._record))
+        return bytes(self._record)
 
     def allocate_ahead(self) -> None:
         """Allocate the next segment, if there is none. May take milliseconds: call off the loop.

@@ -24,9 +24,9 @@ most 40 bytes and four int64. `seq` counts from 0 over the whole life of the acc
 |--------------|-----------------------------------------------------------------------------|
 | RUN          | text boot id (32 hex digits): reserves `tag`; `code` policy                 |
 | NAME         | `code` Name, `ordinal` part * 256 + parts; text of <= 72 bytes; number `ref` |
-| INTENT       | qty_lot, price_tick, wire_tick, collar_low, collar_high, intent_id, hash of the |
-|              | fields on the wire (2 numbers); `code` Purpose, `ref` instrument, `ref2` model |
-| SENT         | nothing: the call that sends comes after this record                        |
+| INTENT       | qty_lot, price_tick, wire_tick, collar_low, collar_high, intent_id; `code`  |
+|              | Purpose, `ref` instrument, `ref2` model                                     |
+| SENT         | hash of what may go out (2 numbers); the call that sends comes after it     |
 | ACK          | text venue order id; ts_event                                               |
 | REJECT       | `code` RejectReason; text the venue's code; ts_event                        |
 | CANCEL_ASKED |                                                                             |

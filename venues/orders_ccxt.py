@@ -115,7 +115,7 @@ class CcxtOrders:
         """Send an order and book what its answer proves."""
         account = self._account
         try:
-            await self._commit.durable(account.sent(client))
+            await self._commit.durable(account.sent(client, wire.hash_words()))
         except JournalError as error:
             account.ended(client, Record.NOT_SENT, RejectReason.JOURNAL)
             self._halt("journal.failed", str(error), client)

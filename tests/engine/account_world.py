@@ -38,7 +38,7 @@ class World:
 
     def sent(self, ordinal: int, **order) -> str:
         client = self.intent(ordinal, **order)
-        self.account.sent(client)
+        self.account.sent(client, (ordinal, 1))
         return client
 
     def trade(self, client: str, trade_id: str, qty: int, **other) -> TradeReport:

@@ -259,7 +259,7 @@ async def test_waiters_share_a_sync_and_learn_when_the_disk_refuses(tmp_path, mo
     seqs = []
     for ordinal in range(20):
         client = world.intent(ordinal)
-        seqs.append(world.account.sent(client))
+        seqs.append(world.account.sent(client, (1, 2)))
     await asyncio.gather(*(commit.durable(seq) for seq in seqs))
     assert journal.promised == journal.head
     assert len(calls) == 1
@@ -270,7 +270,7 @@ async def test_waiters_share_a_sync_and_learn_when_the_disk_refuses(tmp_path, mo
     monkeypatch.setattr(os, "fdatasync", refuses)
     client = world.intent(50)
     with pytest.raises(JournalError, match="the disk refused"):
-        await commit.durable(world.account.sent(client))
+        await commit.durable(world.account.sent(client, (1, 2)))
     monkeypatch.setattr(os, "fdatasync", real)
     with pytest.raises(JournalError, match="the disk refused"):
         world.intent(51)
@@ -289,7 +289,7 @@ async def main():
     commit = GroupCommit(world.account.journal)
     for ordinal in range(1_000_000):
         client = world.intent(ordinal)
-        seq = world.account.sent(client)
+        seq = world.account.sent(client, (1, 2))
         await commit.durable(seq)
         os.write(1, f"{seq} {client} S\\n".encode())
         world.account.acked(client, str(ordinal))
