@@ -145,7 +145,8 @@ class AccountState:
                 order.venue_id = record.text
                 symbol = self.markets[order.ref].instrument.symbol
                 self.by_venue_id[symbol, record.text] = order.client_id
-            if order.state in _BEFORE_ACK:
+            if order.state in _BEFORE_ACK:  # REJECTED too: the venue's word counts
+                self.live[order.client_id] = order
                 order.state = S.PENDING_CANCEL if order.asked_cancel else _working(order)
         elif kind == Kind.SENT:
             order.sent = True
@@ -240,7 +241,7 @@ class AccountState:
 
 
 MAX_NOTES = 1000  # the latest are kept in memory; all of them are in the file
-_BEFORE_ACK = frozenset({S.APPROVED, S.SENT, S.UNKNOWN})
+_BEFORE_ACK = frozenset({S.APPROVED, S.SENT, S.UNKNOWN, S.REJECTED})
 _KEEPS = frozenset({S.PENDING_CANCEL, S.CANCELED, S.EXPIRED})  # a part filled changes them not
 _ENDS: dict[int, S] = {
     Kind.REJECT: S.REJECTED,

@@ -141,3 +141,16 @@ def test_a_fill_of_a_foreign_order_is_left_alone(tmp_path):
     assert not world.account.filled(world.trade("zzzzzzzz1", "t", 10))
     assert not world.events
     world.account.journal.close()
+
+
+def test_an_order_called_never_arrived_that_shows_itself_is_followed_again(tmp_path):
+    world = World(tmp_path / "a", segment_records=64)
+    client = world.sent(0)
+    world.account.ended(client, Kind.REJECT, RejectReason.NEVER_ARRIVED)
+    world.account.acked(client, "9")
+    assert world.account.state.orders[client].state == OrderState.ACKED
+    assert client in world.account.state.live
+    assert world.events[-1].code == "orders.ack_after_end"
+    world.account.filled(world.trade(client, "t", 100))
+    assert world.account.state.orders[client].state == OrderState.FILLED
+    world.account.journal.close()

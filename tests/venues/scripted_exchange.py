@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
@@ -32,7 +33,7 @@ class ScriptedExchange:
         self.balances = {"BTC": Decimal(10), "USDT": Decimal(1_000_000), "BNB": Decimal(5)}
         self.offset_ms = 0
         self.sockets: list[web.WebSocketResponse] = []
-        self.mute_stream = False
+        self.witness: Callable[[str], None] = lambda client: None  # sees each order as it comes
         self._runner: web.AppRunner | None = None
         self._hung: list[asyncio.Event] = []
         self.url = self.stream_url = ""
@@ -62,7 +63,7 @@ class ScriptedExchange:
         return [p for m, n, p in self.requests if m == method and n == name]
 
     def fill(self, client: str, qty: str, price: str = "", fee: str = "0.00001", **extra) -> dict:
-        """Fill an order; the fee is in BNB. Tells the stream unless it is mute."""
+        """Fill an order; the fee is in BNB. The stream is told by `push`."""
         order = self.orders[client]
         order["executedQty"] = str(Decimal(order["executedQty"]) + Decimal(qty))
         whole = Decimal(order["executedQty"]) >= Decimal(order["origQty"])
@@ -208,6 +209,7 @@ class ScriptedExchange:
     async def _post_order(self, request, params):
         word = self.script.pop(0) if self.script else "rest"
         client = params["newClientOrderId"]
+        self.witness(client)
         if word.startswith("error "):
             _, code, text = word.split(" ", 2)
             return error(int(code), text)

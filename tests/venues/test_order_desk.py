@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import sys
 from decimal import Decimal
 
 import pytest
@@ -121,3 +122,56 @@ async def test_fault_P04_without_room_in_the_journal_no_order_leaves(
         world.desk.orders.cancel_client(resting)
         await world.settled(resting, S.CANCELED)
         assert len(exchange.sent("POST", "order")) == sent
+
+
+@pytest.mark.parametrize("policy", ["written", "synced"])
+async def test_I1_the_intent_is_in_the_file_before_the_first_byte_is_out(
+    tmp_path, exchange, monkeypatch, policy
+):
+    synced = []
+    real = os.fdatasync
+
+    def watched(descriptor):
+        real(descriptor)
+        synced.append(fold(tmp_path / "a"))
+
+    seen = []
+    async with desk_world(tmp_path / "a", exchange, policy=policy) as world:
+        monkeypatch.setattr(os, "fdatasync", watched)
+        exchange.witness = lambda client: seen.append(
+            (client, fold(tmp_path / "a").orders[client].sent, bool(synced))
+        )
+        client = world.submit()
+        await world.settled(client, S.ACKED)
+    assert seen == [(client, True, policy == "synced")]
+    if synced:
+        assert synced[0].orders[client].sent
+
+
+async def test_fault_P06_a_disk_that_refuses_to_sync_stops_orders(tmp_path, exchange, monkeypatch):
+    async with desk_world(tmp_path / "a", exchange, policy="synced") as world:
+
+        def refuses(descriptor):
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", refuses)
+            first = world.submit()
+            await world.settled(first, S.REJECTED)
+        assert world.of(NotSent)[0].reason == RejectReason.JOURNAL
+        world.submit()
+        assert world.of(NotSent)[1].reason == RejectReason.JOURNAL
+        assert world.troubles().count("journal.failed") == 2
+        assert not exchange.sent("POST", "order")
+
+
+async def test_nothing_heavy_is_imported_before_a_client_is_opened():
+    code = (
+        "import sys, venues.order_desk, venues.orders_ccxt, app.live_permission\n"
+        "print({'ccxt', 'aiohttp', 'websockets'} & set(sys.modules))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert said.decode().strip() == "set()"
