@@ -1,5 +1,6 @@
 """`python -m venues.embedded`: the embedded exchange alone, with the market that it is given."""
 
+import argparse
 import os
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from app.command_line import DONE, Parser
 from engine.errors import UsageError
 from venues.embedded.ledger import AccountSpec
 from venues.embedded.limits import RateLimits
+from venues.embedded.market import Market
 from venues.embedded.serving import ServingSettings, serve
 
 DESCRIPTION = """\
@@ -56,9 +58,11 @@ def main() -> int:
     """Parse the command line, make the market, serve."""
     args = parser().parse_args()
     from app import log
-    from app.exchange_market import recorded_market, synthetic_market
 
     log.configure_from(args)
+    kind, _, path = args.market.partition(":")
+    if (kind, bool(path)) not in (("synth", False), ("tape", True)):
+        raise UsageError(f"exchange: --market {args.market}: allowed is synth or tape:PATH")
     accounts = read_accounts(args.accounts, args.accounts_env)
     settings = ServingSettings(
         port=args.port,
@@ -75,22 +79,25 @@ def main() -> int:
         ban_s=args.ban_s,
         market_requests_per_s=args.market_requests_per_s,
     )
-    kind, _, path = args.market.partition(":")
-    if kind == "synth" and not path:
-        market = synthetic_market(
-            symbols=args.symbols,
-            seed=args.seed,
-            predictability=args.predictability,
-            rows_per_s=args.rows_per_s,
-            history_hours=args.history_hours,
-        )
-    elif kind == "tape" and path:
-        cache = Path("runs/cache")
-        market = recorded_market([Path(path)], cache_dir=cache, history_hours=args.history_hours)
-    else:
-        raise UsageError(f"exchange: --market {args.market}: allowed is synth or tape:PATH")
+    market = market_of(args, path)
     serve(market, accounts, limits, settings, lambda line: print(line, flush=True))
     return DONE
+
+
+def market_of(args: argparse.Namespace, path: str) -> Market:
+    """Return the recorded market of a path, or the synthetic one of the other options."""
+    from app.exchange_market import recorded_market, synthetic_market
+
+    if path:
+        cache = Path("runs/cache")
+        return recorded_market([Path(path)], cache_dir=cache, history_hours=args.history_hours)
+    return synthetic_market(
+        symbols=args.symbols,
+        seed=args.seed,
+        predictability=args.predictability,
+        rows_per_s=args.rows_per_s,
+        history_hours=args.history_hours,
+    )
 
 
 def _positive(option: str, value: float) -> float:

@@ -7,11 +7,10 @@ already goes no further. Events reach the listener in the order in which they we
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.account_state import AccountOrder, AccountState, Market, market_key
+from engine.account_state import AccountOrder, AccountState, Market
 from engine.client_ids import run_tag
 from engine.errors import DataError
 from engine.events import RejectReason
-from engine.instruments import Instrument
 from engine.journal import SEGMENT_RECORDS, Journal, named
 from engine.journal_layout import NAME_BYTES, Doubt, Kind, Name, Note, text_bytes, unpack
 from engine.venue_events import (
@@ -95,10 +94,6 @@ class Account:
             elif order.state in (1, 2):
                 self.unknown(order.client_id, Doubt.RESTART)
         return tag
-
-    def market(self, instrument: Instrument) -> Market:
-        """Return the account's entry of an instrument, journalled at its first use."""
-        return self.state.markets[self.name(Name.INSTRUMENT, market_key(instrument))]
 
     def name(self, what: Name, text: str) -> int:
         """Return the number by which records refer to a text, journalled at its first use."""

@@ -1,14 +1,21 @@
-"""What stands in an account besides orders: latches, counters, balances, an operator's word."""
+"""What stands in an account besides orders: markets, latches, counters, an operator's word."""
 
 from decimal import Decimal
 
 from engine.account import Account
+from engine.account_state import Market, market_key
 from engine.events import RejectReason
+from engine.instruments import Instrument
 from engine.journal import named
 from engine.journal_layout import Kind, Latch, Name, Note
 from engine.journal_sync import GroupCommit
 
 MAX_NUMBERS = 9
+
+
+def market_of(account: Account, instrument: Instrument) -> Market:
+    """Return the account's entry of an instrument, journalled at its first use."""
+    return account.state.markets[account.name(Name.INSTRUMENT, market_key(instrument))]
 
 
 async def latch(account: Account, commit: GroupCommit, which: Latch, why: str) -> None:

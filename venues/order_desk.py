@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 import msgspec
 
 from engine.account import Account
+from engine.account_marks import market_of
 from engine.errors import JournalError, UsageError, VenueError
 from engine.instruments import Instrument
 from engine.journal_sync import GroupCommit
@@ -137,7 +138,7 @@ class OrderDesk:
                     f"{instrument.name}: {name} step {ours} does not fit the venue's "
                     f"{theirs or 'unknown step'}"
                 )
-        return Traded(self.account.market(instrument), symbol, str(market["id"]))
+        return Traded(market_of(self.account, instrument), symbol, str(market["id"]))
 
     async def _housekeeping(self) -> None:
         """Hash, allocate, look after the journal's file, the clock and the holds."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from engine.account import Account
+from engine.account_marks import market_of
 from engine.account_state import AccountState, Market
 from engine.instruments import Instrument
 from engine.venue_events import TradeReport
@@ -25,7 +26,7 @@ class World:
         self.ts = START_NS
         self.account = Account(folder, self.events.append, self.now, boot=boot, **settings)
         self.tag = self.account.start_run(7)
-        self.market: Market = self.account.market(BTC)
+        self.market: Market = market_of(self.account, BTC)
 
     def now(self) -> int:
         self.ts += 1_000_000

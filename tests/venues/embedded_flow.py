@@ -42,7 +42,7 @@ async def open_desk(folder: Path, rest: str, stream: str) -> tuple[OrderDesk, li
     )  # fmt: skip
     desk = OrderDesk(
         client, account, [btc],
-        stream=StreamSettings(url=stream, keys=Keys(key, secret)),
+        stream=StreamSettings(url=stream, keys=Keys(key, secret)) if stream else None,
         budget=RateBudget(orders=(500, 10.0), cancels=(500, 10.0), queries=(500, 10.0)),
         poll_s=0.5,
     )  # fmt: skip

@@ -33,9 +33,10 @@ def exchange(monkeypatch):
         yield running
 
 
-def flow(folder, exchange, orders: int, seed: int) -> subprocess.Popen:
+def flow(folder, exchange, orders: int, seed: int, *, polls: bool = False) -> subprocess.Popen:
     command = [sys.executable, "-m", "tests.venues.embedded_flow", str(folder)]
-    command += [exchange.rest_url, exchange.ws_api_url, str(orders), str(seed)]
+    stream = "" if polls else exchange.ws_api_url
+    command += [exchange.rest_url, stream, str(orders), str(seed)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -87,6 +88,16 @@ def test_our_ledger_is_the_exchanges_through_every_fault(tmp_path, exchange):
     assert not {"orders.quarantine", "orders.fills_missing"} & set(found["troubles"]), found
     agree(exchange, found)
     assert verify(tmp_path / "a").orders == 120
+
+
+def test_polls_alone_see_everything_too(tmp_path, exchange):
+    process = flow(tmp_path / "a", exchange, 40, 4, polls=True)
+    said = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 0, said
+    found = json.loads(said[-1])
+    assert found["fills"] > 0
+    assert not found["troubles"]
+    agree(exchange, found)
 
 
 @pytest.mark.asyncio

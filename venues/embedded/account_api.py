@@ -36,11 +36,8 @@ class AccountApi:
         """Place an order."""
         symbol = self.public.symbol(params)
         request = read_order(symbol, params, self._made_id())
-        now = self.exchange.now_ms
-        self.meter.order(account.index, now)
+        self.meter.order(account.index, self.exchange.now_ms)
         order, fills = self.exchange.place(account, symbol, request)
-        if fills:
-            self.meter.filled(account.index, now)
         return order_messages.new_order(symbol, order, fills, request.response)
 
     def test_order(self, account: Account, params: Params) -> Any:

@@ -6,7 +6,6 @@ operation ends by telling the listeners which books changed and whose balances.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from venues.embedded import matching
 from venues.embedded.ledger import Account, AccountSpec, Ledger
@@ -21,8 +20,8 @@ MAX_KEPT_ORDERS = 200_000  # ended orders that can still be asked for; the oldes
 MAX_KEPT_FILLS = 500_000  # of one account
 
 
-class Listener(Protocol):
-    """Who is told what happened; implemented by streams.py and user_streams.py."""
+class Listener:
+    """Who is told what happened; a subclass takes what it needs, the rest passes by."""
 
     def on_prints(self, symbol: Symbol, prints: list[Print]) -> None:
         """Take the trades of one operation."""

@@ -1,7 +1,12 @@
 """Request weights and order counts in fixed windows of the clock, with 429 and the ban after it."""
 
+from collections.abc import Callable
+
 import msgspec
 
+from venues.embedded.exchange import Listener
+from venues.embedded.ledger import Account
+from venues.embedded.orders import Report
 from venues.embedded.refusals import Refused
 
 MINUTE_MS, TEN_S_MS, DAY_MS = 60_000, 10_000, 86_400_000
@@ -18,11 +23,12 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     market_requests_per_s: int = 5  # client frames on a market stream; 0 is no limit
 
 
-class Meter:
-    """Counts what was used."""
+class Meter(Listener):
+    """Counts what was used; an order's first fill gives its count back."""
 
-    def __init__(self, limits: RateLimits) -> None:
+    def __init__(self, limits: RateLimits, now_ms: Callable[[], int]) -> None:
         self.limits = limits
+        self.now_ms = now_ms
         self.weight = 0
         self.banned_until_ms = 0
         self._minute = -1
@@ -77,11 +83,13 @@ class Meter:
         counts[1] += 1
         counts[3] += 1
 
-    def filled(self, account: int, now_ms: int) -> None:
-        """Give a count back: an order got its first fill."""
-        counts = self._counts(account, now_ms)
-        counts[1] = max(0, counts[1] - 1)
-        counts[3] = max(0, counts[3] - 1)
+    def on_report(self, account: Account, report: Report) -> None:
+        """Give a count back at an order's first fill."""
+        fill = report.fill
+        if fill is not None and report.order.filled_lot == fill.lots:
+            counts = self._counts(account.index, self.now_ms())
+            counts[1] = max(0, counts[1] - 1)
+            counts[3] = max(0, counts[3] - 1)
 
     def order_counts(self, account: int, now_ms: int) -> tuple[int, int]:
         """Return the orders counted in these 10 seconds and on this day."""

@@ -11,8 +11,8 @@ class Order:
 
     __slots__ = (
         "account", "client_id", "created_ms", "filled_lot", "kind", "locked", "order_id",
-        "placed_ns", "prevented", "price_tick", "qty_lot", "quote_filled", "quote_qty", "side", "status", "stp",
-        "symbol", "tif", "updated_ms",
+        "placed_ns", "prevented", "price_tick", "qty_lot", "quote_filled", "quote_qty", "side",
+        "status", "stp", "symbol", "tif", "updated_ms",
     )  # fmt: skip
 
     def __init__(self, order_id: int, account: int, symbol: str, request: "Request") -> None:

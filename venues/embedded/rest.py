@@ -73,8 +73,8 @@ class RestApi:
         now = self.exchange.now_ms
         account: Account | None = None
         response = web.Response(content_type="application/json")
+        endpoint = self.table.get((request.method, request.path))
         try:
-            endpoint = self.table.get((request.method, request.path))
             if endpoint is None:
                 raise _not_found(request, self.table)
             params = _params(query, body)
@@ -85,6 +85,8 @@ class RestApi:
             account, value = call(endpoint, (self.gatekeeper, api_key, payload, now), params)
             answer = value if isinstance(value, bytes) else msgspec.json.encode(value)
         except Refused as refused:
+            if endpoint is not None and endpoint.free:
+                self.meter.weight += 1  # orders and cancels are free when they succeed
             response.set_status(refused.status)
             if refused.retry_after_s:
                 response.headers["Retry-After"] = str(refused.retry_after_s)

@@ -1,6 +1,7 @@
 """The exchange as a server: market, sockets, REST and their tasks, from start to clean end."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -55,7 +56,8 @@ class ExchangeServer:
         opened = self._wall_ns - self._wall_ns % MINUTE_NS
         shift_ms = (opened - market.live_ns) // 1_000_000
         self.exchange = Exchange(market, accounts, self.now_ns, shift_ms)
-        self.meter = Meter(limits)
+        self.meter = Meter(limits, lambda: self.exchange.now_ms)
+        self.exchange.listeners.append(self.meter)
         self.faults = FaultBook()
         for symbol, one in zip(self.exchange.symbols.values(), market.symbols):
             apply_event(self.exchange, symbol, (0, QUOTE_EVENT, *one.touch))
@@ -73,7 +75,7 @@ class ExchangeServer:
         self.port = 0
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._site: web.SockSite | None = None
 
     def wall_ns(self) -> int:
         """Return this machine's time at the start plus what has passed since: it never steps."""
@@ -119,8 +121,7 @@ class ExchangeServer:
         """
         assert self._runner is not None
         if wanted and self._site is None:
-            self._site = web.TCPSite(self._runner, HOST, self.port)
-            self.port = await open_site(self._site, self.port)
+            self._site, self.port = await open_site(self._runner, self.port)
         elif not wanted and self._site is not None:
             await self._site.stop()
             self._site = None
@@ -214,19 +215,19 @@ def runner_of(app: web.Application) -> web.AppRunner:
     return web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handle_signals=False)
 
 
-async def open_site(site: web.TCPSite, port: int) -> int:
-    """Start listening. Returns the port.
+async def open_site(runner: web.AppRunner, port: int) -> tuple[web.SockSite, int]:
+    """Listen on this machine. Returns the site and its port.
 
     Raises:
-        RunError: it cannot be had.
+        RunError: the port cannot be had.
     """
     try:
-        await site.start()
+        listener = socket.create_server((HOST, port), backlog=512)
     except OSError as error:
         raise RunError(f"exchange: port {port} cannot be opened ({error.strerror})") from None
-    server = site._server
-    assert isinstance(server, asyncio.Server) or hasattr(server, "sockets")
-    return int(server.sockets[0].getsockname()[1])  # type: ignore[union-attr]
+    site = web.SockSite(runner, listener)
+    await site.start()
+    return site, int(listener.getsockname()[1])
 
 
 def encode_line(value: dict[str, Any]) -> str:

@@ -90,8 +90,7 @@ async def _serve(
         if settings.control_token:
             control = runner_of(Control(server, settings.control_token).application())
             await control.setup()
-            site = web.TCPSite(control, HOST, settings.control_port)
-            line["control_port"] = await open_site(site, settings.control_port)
+            line["control_port"] = (await open_site(control, settings.control_port))[1]
         announce(encode_line(line))
         await server.run()
     finally:

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from venues.embedded import messages
 from venues.embedded.candles import INTERVALS_MS, candles_of
 from venues.embedded.connection import Connection
-from venues.embedded.exchange import Exchange
+from venues.embedded.exchange import Exchange, Listener
 from venues.embedded.frames import frame
-from venues.embedded.ledger import Account
-from venues.embedded.orders import Report
 from venues.embedded.symbols import Symbol
 from venues.embedded.trades import Print
 
@@ -16,7 +14,7 @@ FAST_TICKS, SLOW_TICKS = 1, 10  # depth messages each 100 ms and each second
 PARTIAL_LEVELS = (5, 10, 20)
 
 
-class MarketStreams:
+class MarketStreams(Listener):
     """Listener of the exchange that feeds the subscribers."""
 
     def __init__(self, exchange: Exchange) -> None:
@@ -91,12 +89,6 @@ class MarketStreams:
         if touch != self._touch[symbol.name]:
             self._touch[symbol.name] = touch
             self.publish(symbol.lower + "@bookTicker", messages.book_ticker(symbol, touch))
-
-    def on_report(self, account: Account, report: Report) -> None:
-        """Orders are no one else's business."""
-
-    def on_balances(self, account: Account, assets: list[str]) -> None:
-        """Balances neither."""
 
     def tick(self) -> None:
         """Send what is sent on a clock; to be called each 100 ms."""

@@ -10,7 +10,7 @@ from venues.embedded import order_messages
 from venues.embedded.auth import Gatekeeper, socket_payload
 from venues.embedded.connection import Connection
 from venues.embedded.endpoints import Endpoint
-from venues.embedded.exchange import Exchange
+from venues.embedded.exchange import Exchange, Listener
 from venues.embedded.faults import Fault, FaultBook
 from venues.embedded.frames import frame
 from venues.embedded.ledger import Account
@@ -19,8 +19,6 @@ from venues.embedded.market_sockets import spoiled_handshake
 from venues.embedded.orders import Report
 from venues.embedded.refusals import Refused
 from venues.embedded.rest import call
-from venues.embedded.symbols import Symbol
-from venues.embedded.trades import Print
 
 CONNECT_WEIGHT = 2
 MAX_SUBSCRIPTIONS = 100  # of one connection
@@ -35,7 +33,7 @@ class _Request(msgspec.Struct):
     params: dict[str, Any] = {}
 
 
-class UserSockets:
+class UserSockets(Listener):
     """Serves /ws-api/v3; listener of the exchange for those who subscribed to their account."""
 
     def __init__(
@@ -127,8 +125,8 @@ class UserSockets:
         now = self.exchange.now_ms
         params = {name: _text(value) for name, value in asked.params.items()}
         reply: dict[str, Any] = {"id": asked.id, "status": 200}
+        endpoint = self.table.get(asked.method)
         try:
-            endpoint = self.table.get(asked.method)
             if endpoint is not None:
                 self.meter.use(0 if endpoint.free else endpoint.weight(params), now)
                 who = self.gatekeeper, params.get("apiKey", ""), socket_payload(params), now
@@ -137,6 +135,8 @@ class UserSockets:
                 self.meter.use(USER_STREAM_WEIGHT, now)
                 reply["result"] = self._stream_request(connection, asked.method, params)
         except Refused as refused:
+            if endpoint is not None and endpoint.free:
+                self.meter.weight += 1  # orders and cancels are free when they succeed
             error: dict[str, Any] = {"code": refused.code, "msg": refused.msg}
             if refused.retry_after_s:
                 error["data"] = {
@@ -203,12 +203,6 @@ class UserSockets:
         """Send outboundAccountPosition."""
         event = order_messages.account_position(account, assets, self.exchange.now_ms)
         self.publish(account, "outboundAccountPosition", event)
-
-    def on_prints(self, symbol: Symbol, prints: list[Print]) -> None:
-        """Trades are told on the market streams."""
-
-    def on_book(self, symbol: Symbol) -> None:
-        """Books too."""
 
 
 def _text(value: Any) -> str:

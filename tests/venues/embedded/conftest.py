@@ -11,7 +11,7 @@ from tests.venues.embedded.clients import ALICE, BOB
 from venues.embedded.launcher import RunningExchange, start_exchange
 
 OPTIONS = (
-    "--seed", "7", "--rows-per-s", "60", "--history-hours", "6", "--orders-per-10s", "5000",
+    "--seed", "7", "--rows-per-s", "150", "--history-hours", "6", "--orders-per-10s", "5000",
     "--weight-per-minute", "100000",
 )  # fmt: skip
 

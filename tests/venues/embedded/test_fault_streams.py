@@ -77,9 +77,9 @@ async def test_fault_F05_one_symbol_stalls(exchange: RunningExchange) -> None:
     async with market_socket(exchange, "/stream?streams=btcusdt@trade/ethusdt@trade") as socket:
         await receive(socket, 2)
         exchange.fault("market", "drop", "btcusdt@*")
-        await asyncio.sleep(0.1)
-        await receive(socket, 4)  # what was under way
-        assert {m["stream"] for m in await receive(socket, 12)} == {"ethusdt@trade"}
+        under_way = exchange.control("GET", "/state")["serverTime"]
+        later = [m for m in await receive(socket, 30) if m["data"]["T"] > under_way]
+        assert {m["stream"] for m in later} == {"ethusdt@trade"}
 
 
 async def test_fault_F06_gap(exchange: RunningExchange) -> None:
@@ -138,12 +138,14 @@ async def test_fault_F11_crossed_book_and_its_end(exchange: RunningExchange) -> 
         assert not seen[-1]
 
 
-@pytest.mark.parametrize("price", ["0", "-1", "NaN", "1e400", 5])
-async def test_fault_F12_bad_prices(exchange: RunningExchange, price: object) -> None:
+async def test_fault_F12_bad_prices(exchange: RunningExchange) -> None:
+    bad = ["0", "-1", "NaN", "1e400", 5]
     async with market_socket(exchange, "/ws/btcusdt@trade") as socket:
-        body = {"stream": "btcusdt@trade", "changes": {"p": price}}
-        exchange.control("POST", "/send", body)
-        assert price in [m["p"] for m in await receive(socket, 10)]
+        for price in bad:
+            body = {"stream": "btcusdt@trade", "changes": {"p": price}}
+            exchange.control("POST", "/send", body)
+        told = [m["p"] for m in await receive(socket, 25)]
+        assert [price for price in told if price in bad] == bad
 
 
 async def test_fault_F13_jump(exchange: RunningExchange) -> None:

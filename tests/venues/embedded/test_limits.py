@@ -93,7 +93,7 @@ def test_orders_against_the_filters(changes: dict[str, str], code: int, words: s
 
 
 def test_meter_limits_then_bans() -> None:
-    meter = Meter(RateLimits(weight_per_minute=10, ban_s=120))
+    meter = Meter(RateLimits(weight_per_minute=10, ban_s=120), lambda: 0)
     meter.use(10, 60_000)
     for _ in range(STUBBORN):
         with pytest.raises(Refused) as refused:
@@ -109,7 +109,9 @@ def test_meter_limits_then_bans() -> None:
 
 
 def test_order_counts_are_given_back_by_fills() -> None:
-    meter = Meter(RateLimits(orders_per_10s=2, orders_per_day=3))
+    meter = Meter(RateLimits(orders_per_10s=2, orders_per_day=3), lambda: 12_000)
+    world = World()
+    world.exchange.listeners.append(meter)
     meter.order(0, 10_000)
     meter.order(0, 11_000)
     meter.order(1, 11_000)  # another account has its own
@@ -118,7 +120,10 @@ def test_order_counts_are_given_back_by_fills() -> None:
     assert (refused.value.code, refused.value.status, refused.value.retry_after_s) == (
         -1015, 429, 8,
     )  # fmt: skip
-    meter.filled(0, 12_000)
+    world.house((-1, 100_000, 5))
+    order, _ = world.place(world.a, 1, 100_000, 10)  # its first fill gives one back
+    world.exchange.house_trade(world.symbol, -1, 100_000, 5)  # its second does not
+    assert order.status == "FILLED"
     meter.order(0, 12_000)
     meter.order(0, 20_000)
     with pytest.raises(Refused, match="3 orders per 1 DAY"):

@@ -139,7 +139,7 @@ async def test_rebuilt_book_equals_rest_when_the_market_stands(exchange: Running
 async def test_klines_grow_and_equal_the_trades(exchange: RunningExchange) -> None:
     names = "/".join(f"btcusdt@{n}" for n in ("trade", "kline_1s", "kline_1m"))
     async with market_socket(exchange, f"/stream?streams={names}") as socket:
-        messages = [json.loads(m) for m in await gather(socket, 3.3)]
+        messages = [json.loads(m) for m in await gather(socket, 2.4)]
     trades = [m["data"] for m in messages if m["stream"].endswith("@trade")]
     assert [t["t"] for t in trades] == list(range(trades[0]["t"], trades[-1]["t"] + 1))
     seconds = {
@@ -178,6 +178,21 @@ async def test_requests_of_a_market_socket(exchange: RunningExchange) -> None:
         assert (await ask('{"method":"SUBSCRIBE","params":"x","id":3}'))["error"]["code"] == 2
         await ask(json.dumps({"method": "UNSUBSCRIBE", "params": [name], "id": 4}))
         assert (await gather(socket, 0.3)) == []
+
+
+async def test_partial_books_and_slow_differences(exchange: RunningExchange) -> None:
+    names = "/".join(f"ethusdt@{n}" for n in ("depth5@100ms", "depth20", "depth"))
+    async with market_socket(exchange, f"/stream?streams={names}") as socket:
+        messages = [json.loads(m) for m in await gather(socket, 2.3)]
+    told = defaultdict(list)
+    for message in messages:
+        told[message["stream"].partition("@")[2]].append(message["data"])
+    assert len(told["depth5@100ms"]) > 10
+    assert all(len(m["bids"]) == len(m["asks"]) == 5 for m in told["depth5@100ms"])
+    assert len(told["depth20"]) >= 2
+    slow = told["depth"]
+    assert len(slow) >= 2
+    assert slow[0]["u"] + 1 == slow[1]["U"]
 
 
 async def test_too_many_client_messages_end_the_connection(exchange: RunningExchange) -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from app.exchange import main
+from app.exchange import main, read_accounts
 from engine.errors import RunError, UsageError
 from tests.venues.embedded.clients import ALICE, Rest
 from venues.embedded.launcher import ROOT, start_exchange
+from venues.embedded.lifeline import watch_pipe, watch_process
 
 QUICK = ("--history-hours", "0.1", "--symbols", "1")
-TOKEN = "a-control-token-of-some-length"
+TWIN = {"name": "a", "api_key": "k", "api_secret": "s", "balances": {}}
 
 
 def command(*options: str) -> list[str]:
@@ -36,15 +37,6 @@ def gone(pid: int, within_s: float) -> bool:
             return True
         time.sleep(0.02)
     return False
-
-
-def test_stop_closes_everything_and_gives_0() -> None:
-    with start_exchange(options=QUICK) as exchange:
-        assert Rest(exchange).call("GET", "ping") == (200, {})
-        assert exchange.control("GET", "/state")["symbols"].keys() == {"BTCUSDT"}
-    assert exchange.process.returncode == 0
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", exchange.port), timeout=1)
 
 
 def test_control_port_ends_it_and_wants_its_token() -> None:
@@ -139,14 +131,14 @@ def test_bad_usage(options: tuple[str, ...], words: str, monkeypatch: pytest.Mon
 
 
 def test_bad_usage_is_one_line_and_exit_code_2() -> None:
-    options = ("--parent-pid", "4194303")
+    options = ("--market", "moon")
     done = subprocess.run(command(*options), cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--parent-pid 4194303" in done.stderr
+    assert "--market moon" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_taken_port_and_bad_accounts(tmp_path: Path) -> None:
+def test_taken_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = subprocess.run(
@@ -154,17 +146,34 @@ def test_taken_port_and_bad_accounts(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert f"port {port} cannot be opened" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [
+        ("[]", 0o644, "chmod 600"),
+        ("[", 0o600, "truncated"),
+        ('[{"name":"a","api_key":"k","api_secret":"s","balances":{},"pin":1}]', 0o600, "pin"),
+        (json.dumps([TWIN, TWIN]), 0o600, "the same name"),
+    ],
+)
+def test_bad_accounts(tmp_path: Path, text: str, mode: int, words: str) -> None:
     accounts = tmp_path / "accounts.json"
-    accounts.write_text("[]")
-    accounts.chmod(0o644)
-    done = subprocess.run(
-        command("--accounts", str(accounts)), cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert "chmod 600" in done.stderr
+    accounts.write_text(text)
+    accounts.chmod(mode)
+    with pytest.raises(UsageError, match=words):
+        read_accounts(accounts, "")
 
 
-def test_no_secret_on_command_line_in_log_or_answer(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_parent_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="--parent-pid 4194303"):
+        watch_process(4194303, lambda: None)
+    with pytest.raises(UsageError, match="--lifeline-fd 999"):
+        watch_pipe(999, lambda: None)
+
+
+def test_no_secret_on_command_line_in_log_or_answer_and_a_clean_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as stderr:
         options = (*QUICK, "--verbose")
@@ -179,6 +188,9 @@ def test_no_secret_on_command_line_in_log_or_answer(tmp_path: Path) -> None:
             ])  # fmt: skip
             shown = repr(exchange) + repr(ALICE)
             secrets = (ALICE.api_secret, ALICE.api_key, exchange._token)
+    assert exchange.process.returncode == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", exchange.port), timeout=1)
     for secret in secrets:
         assert secret.encode() not in words
         assert secret.encode() not in log.read_bytes()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from venues.embedded.exchange import Exchange
+from venues.embedded.exchange import Exchange, Listener
 from venues.embedded.ledger import Account, AccountSpec
 from venues.embedded.market import TRADES, Market, SymbolMarket, SymbolSpec
 from venues.embedded.orders import Fill, Order, Report, Request
@@ -15,7 +15,7 @@ SPEC = SymbolSpec(
 START_NS = 1_736_121_600_000_000_000
 
 
-class Told:
+class Told(Listener):
     """A listener that remembers."""
 
     def __init__(self) -> None:
