@@ -115,6 +115,7 @@ class Journal:
         self._hashed = 0  # records that the chain's open hash has seen
         self._record = bytearray(RECORD_BYTES)
         self.head = 0  # records stored; the number of the next one
+        self._closed = False
         self._at = 0  # records in the open segment
         self._check = 0  # of the last record
         self._lock = AccountLock(folder)
@@ -262,7 +263,10 @@ class Journal:
         self.synced = max(self.synced, head)
 
     def close(self) -> None:
-        """Sync if the policy says so, unmap, let go of the account."""
+        """Sync if the policy says so, unmap, let go of the account. Once is enough."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             if self.policy == "synced" and not self.failed:
                 self.sync()

@@ -83,7 +83,7 @@ class OrderDesk:
         Returns:
             The steps of the reconciliation; those that ask for a halt have been told as Trouble.
         Raises:
-            VenueError, UsageError, JournalError: no trading; nothing was sent.
+            VenueError, UsageError, JournalError: no trading; nothing was sent. Close it then too.
         """
         await self.client.load()
         self.account.start_run(chance)
@@ -104,7 +104,6 @@ class OrderDesk:
             try:
                 await asyncio.wait_for(self.stream.live.wait(), 15.0)
             except TimeoutError:
-                await self.close()
                 raise VenueError(f"{self.client.name}: the order stream cannot be had") from None
         self._run(PollingFollower(self.queries, self._poll_s).run(), "order-polls")
         self._run(Resolver(self.queries, self._clock).run(), "order-resolver")

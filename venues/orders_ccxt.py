@@ -21,6 +21,7 @@ from venues.outcome import Kind, judge
 from venues.rate_budget import Errand
 
 CANCEL_TRIES = 6
+CLOSE_S = 10.0
 MAX_IN_FLIGHT = 256  # requests at once; more orders than this stand open at no time
 
 
@@ -106,9 +107,16 @@ class CcxtOrders:
         return sum(self.cancel_client(client) for client in list(self._account.state.live))
 
     async def close(self) -> None:
-        """Send nothing more; wait for what is under way (each call has its time-out)."""
+        """Send nothing more; wait for what is under way, but not for a venue's pause.
+
+        What has no answer by then is UNKNOWN in the journal; the next start asks about it.
+        """
         self.stopped = True
-        while pending := [*self._sends.values(), *self._tasks]:
+        pending = [*self._sends.values(), *self._tasks]
+        if pending:
+            _, late = await asyncio.wait(pending, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
     async def _send(self, client: str, wire: WireOrder, traded: Traded) -> None:

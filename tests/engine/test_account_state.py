@@ -7,14 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.account_marks import market_of
 from engine.client_ids import client_id, parse_client_id, run_tag
 from engine.errors import UsageError
 from engine.events import OrderState, RejectReason
 from engine.journal_layout import Doubt, Kind
 from engine.journal_reader import fold
 from engine.venue_events import Filled, NotSent, Trouble
-from engine.wire_order import count_of, decimal_text
-from tests.engine.account_world import World, picture
+from engine.wire_order import WireOrder, count_of, decimal_text
+from tests.engine.account_world import ETH, World, picture
 
 MESSAGES = st.lists(
     st.tuples(st.sampled_from(["ack", "fill", "cancel", "expire", "unknown", "asked"]),
@@ -153,4 +154,18 @@ def test_an_order_called_never_arrived_that_shows_itself_is_followed_again(tmp_p
     assert world.events[-1].code == "orders.ack_after_end"
     world.account.filled(world.trade(client, "t", 100))
     assert world.account.state.orders[client].state == OrderState.FILLED
+    world.account.journal.close()
+
+
+def test_fault_V15_trade_ids_may_be_the_same_on_two_symbols(tmp_path):
+    world = World(tmp_path / "a", segment_records=64)
+    eth = market_of(world.account, ETH)
+    client = world.sent(0)
+    order = WireOrder(world.tag, 1, "ETHUSDT", 1, 1, 100, 6_000_000)
+    world.account.intent(order, eth, (0, 6_000_000, 0, 0, 1, 0))
+    other = client_id(world.tag, 1)
+    assert world.account.filled(world.trade(client, "7", 10))
+    assert world.account.filled(world.trade(other, "7", 20, symbol="ETHUSDT"))
+    assert not world.account.filled(world.trade(other, "7", 20, symbol="ETHUSDT"))
+    assert sorted(world.account.state.positions.values()) == [10, 20]
     world.account.journal.close()

@@ -175,3 +175,18 @@ async def test_nothing_heavy_is_imported_before_a_client_is_opened():
     )
     said, _ = await process.communicate()
     assert said.decode().strip() == "set()"
+
+
+async def test_a_close_does_not_wait_for_a_ban_and_loses_no_doubt(tmp_path, exchange, monkeypatch):
+    monkeypatch.setattr("venues.orders_ccxt.CLOSE_S", 0.2)
+    async with desk_world(tmp_path / "a", exchange, timeout_s=5.0) as world:
+        resting = world.submit()
+        await world.settled(resting, S.ACKED)
+        exchange.script = ["hang", "ban 418 3600"]
+        hanging = world.submit()
+        banned = world.submit()
+        await world.settled(banned, S.REJECTED)
+        world.desk.orders.cancel_client(resting)  # must wait an hour
+    state = fold(tmp_path / "a")
+    assert state.orders[hanging].state == S.UNKNOWN
+    assert state.orders[resting].state == S.PENDING_CANCEL
