@@ -45,10 +45,10 @@ async def test_an_order_goes_out_as_approved_and_comes_back_as_events(tmp_path, 
 
 async def test_the_kinds_of_order_on_the_wire(tmp_path, exchange):
     async with desk_world(tmp_path / "a", exchange) as world:
-        for kind in (0, 2, 3):
-            world.submit(kind=kind, side=-1)
+        clients = [world.submit(kind=kind, side=-1) for kind in (0, 2, 3)]
         await world.until(lambda: len(exchange.sent("POST", "order")) == 3)
-        market, ioc, post = exchange.sent("POST", "order")
+        sent = {request["newClientOrderId"]: request for request in exchange.sent("POST", "order")}
+        market, ioc, post = (sent[client] for client in clients)
         assert (market["type"], market["timeInForce"], market["price"]) == (
             "LIMIT", "IOC", "59999.95",
         )  # fmt: skip
