@@ -76,7 +76,7 @@ def agree(exchange, found: dict) -> None:
 
 def test_our_ledger_is_the_exchanges_through_every_fault(tmp_path, exchange):
     faults(exchange)
-    process = flow(tmp_path / "a", exchange, 120, 3)
+    process = flow(tmp_path / "a", exchange, 80, 3)
     said = process.communicate(timeout=120)[0].splitlines()
     assert process.returncode == 0, said
     found = json.loads(said[-1])
@@ -87,7 +87,7 @@ def test_our_ledger_is_the_exchanges_through_every_fault(tmp_path, exchange):
     assert found["partial"] > 0
     assert not {"orders.quarantine", "orders.fills_missing"} & set(found["troubles"]), found
     agree(exchange, found)
-    assert verify(tmp_path / "a").orders == 120
+    assert verify(tmp_path / "a").orders == 80
 
 
 def test_polls_alone_see_everything_too(tmp_path, exchange):
