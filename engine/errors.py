@@ -6,6 +6,8 @@
     |  `- DataError                   a data file, tape or run that cannot be used
     |- ModelError                     a model artifact that is missing or refused
     `- RunError                       a run that could not go on: exit code 1
+       |- JournalError                the account's journal takes no more: no order may leave
+       `- VenueError                  a venue that cannot be used as it is
 
 Programmer errors are asserts. Refusals (risk, warm-up, stale data) are values, see events.py.
 """
@@ -33,3 +35,11 @@ class ModelError(TickgateError):
 
 class RunError(TickgateError):
     """The run cannot go on."""
+
+
+class JournalError(RunError):
+    """The account's journal cannot take a record, or cannot promise that it is kept."""
+
+
+class VenueError(RunError):
+    """A venue refused, or could not be reached. The message holds no text of the venue's."""

@@ -114,6 +114,17 @@ class RejectReason(IntEnum):
     RUN_ENDED = 10
     COLLAR = 11  # the rest of a market order would have filled outside its collar
     OPEN_ORDERS = 12
+    VENUE = 13  # the venue refused it by a code of its own
+    RATE_LIMIT = 14  # the venue counts too many requests or orders
+    CLOCK = 15  # the venue's clock and ours are too far apart
+    ACCESS = 16  # key, signature or permission
+    NOT_REACHED = 17  # no connection: not one byte of it left
+    JOURNAL = 18  # its intent could not be kept
+    PAUSED = 19  # the venue asked us to wait, or orders are held
+    NEVER_ARRIVED = 20  # the venue does not know it, and can no longer accept it
+    WIRE = 21  # the request differed from what the gate approved
+    LIBRARY = 22  # the client library would not make a request of it
+    ENDED_BY_VENUE = 23  # self-trade prevention, a price rule, maintenance
 
 
 class Command(IntEnum):

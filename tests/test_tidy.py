@@ -28,7 +28,7 @@ OFFLINE = set(
 LAZY = {"ccxt", "matplotlib", "onnxruntime"}  # heavy: imported where they are used, not at the top
 OUR_HALF = re.compile(
     r"features/(?!fuse\.py)|strategies/|risk/(?!killswitch)|engine/(kernel/|pipeline|orders|portfolio"
-    r"|events)|venues/\w+/(decode|sync|encode)"
+    r"|events|account_state|client_ids|reconcile|venue_events|wire_order)|venues/\w+/(decode|sync|encode)"
 )
 IMPURE = set(
     "time random socket threading asyncio subprocess secrets select queue tempfile".split()
