@@ -43,7 +43,7 @@ from config.settings import (
 from engine.audit_layout import AUDIT, Record
 from engine.kernel.layout import NEVER, WORD, Cadence, Reason
 from engine.kernel.state import KernelState
-from engine.run_files import AUDIT_RECORDS
+from engine.run_files import AUDIT_RECORDS, Summary
 from engine.tape import Tape
 from features.spec import FeatureSpec
 
@@ -115,6 +115,7 @@ def replay_once(
     mode: str,
     folder: Path,
     batch: int,
+    *,
     block: int = 65_536,
     progress: Callable[[int, int, int], None] | None = None,
     taken: list[int] | None = None,
@@ -160,9 +161,13 @@ def replay_once(
         module._run = inner
         gc.unfreeze()
         shutil.rmtree(runs_dir, ignore_errors=True)
+    return {**timed, **_result(summary, records)}
+
+
+def _result(summary: Summary, records: np.ndarray) -> dict[str, Any]:
+    """Return what a replay did, by which its work is checked."""
     decided = records[records["kind"] == int(Record.DECISION)]
     return {
-        **timed,
         "events": summary.events,
         "checksum": float(decided["f2"].sum()),
         "inferences": len(decided),

@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.errors import UsageError
 from engine.instruments import Instrument
+from engine.kernel.layout import BarMode
 from engine.kernel.state import KernelState
 from engine.rows import LAST, NS_PER_S, ROW, ROW_BYTES, Kind, bar_flags
 from features.feed_module import KERNEL_FOLDER, PLACE, REQUEST, feed_state, load_feed
@@ -67,8 +68,13 @@ def batch_features(
 def run_feed(
     module: ModuleType, state: KernelState, rows: np.ndarray, wanted: int, room: int = CHUNK
 ) -> FeatureBlock:
-    """Apply rows to a state and collect features after what is `wanted` (bits of AFTER)."""
+    """Apply rows to a state and collect features after what is `wanted` (bits of AFTER).
+
+    Where neither a feature nor `wanted` looks at bars, none are made.
+    """
     assert rows.dtype == ROW, "rows must have the dtype ROW; join arrays of them with merge_rows"
+    if not module.READS_BARS and not wanted & AFTER["bar"]:
+        state.bars["mode"] = int(BarMode.NONE)
     rows = np.ascontiguousarray(rows)
     n_features = module.SPECS[0]
     xs, at = [], []

@@ -43,7 +43,7 @@ def fused_source(specs: Sequence[FeatureSpec], *, cache: bool = False) -> str:
     """Write the module that advances and reads every feature of these specs.
 
     The module has `FEATURES` (dtype of one record), `SPECS` (feature counts), `READS_LEVELS`,
-    `PARTS` (hash of the parts), and njit functions `init(fs)`, `on_quote(fs, m)`,
+    `READS_BARS`, `PARTS` (hash of the parts), and njit functions `init(fs)`, `on_quote(fs, m)`,
     `on_trade(fs, m)`, `on_bar(fs, m)`, `on_depth(fs, m)`, `read_<k>(fs, m, out)` and
     `read(spec, fs, m, out)`: `fs` is a FEATURES record, `m` a MARKET record, `out` float32[n] or
     longer; a read returns 1 when every value written is finite, else 0 (NaN: not warm or absent;
@@ -64,6 +64,7 @@ def fused_source(specs: Sequence[FeatureSpec], *, cache: bool = False) -> str:
     out = [_HEAD, *_imports([entry for row in rows for entry in row]), ""]
     out += [f"PARTS = {parts_sha256(specs)!r}"]
     out += [f"READS_LEVELS = {reads_levels(specs)}"]
+    out += [f"READS_BARS = {any('on_bar' in e.feature.steps for row in rows for e in row)}"]
     out += [f"SPECS = {tuple(len(spec) for spec in specs)!r}", ""]
     out += _layout(fields)
     out += ["", "", jit, "def init(fs):", '    """Set every state record to its start."""']
