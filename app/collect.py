@@ -85,7 +85,7 @@ def collect_rows(
     root["ahead"] = 1
     root["ahead_all"] = int(Collected.READ)
     root["sample_ns"] = NEVER // 4
-    kernel.reset_features(state.address)
+    kernel.start(state.address)
     chunks = []
     for chunk in _chunks(tape, state, kernel.advance):
         chunks.append(chunk)

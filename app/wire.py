@@ -197,7 +197,7 @@ def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelSta
     )
     state.root["needs_levels"] = parts.kernel.needs_levels
     set_slots(state, parts.plans, settings.engine.bar_interval_s)
-    parts.kernel.reset_features(state.address)
+    parts.kernel.start(state.address)
     return state
 
 

@@ -206,7 +206,7 @@ class Collector:
         state.root["ahead"] = 1
         state.root["next_sample"] = NEVER
         state.root["sample_ns"] = NEVER // 4
-        self.kernel.reset_features(state.address)
+        self.kernel.start(state.address)
         return state
 
     def run(self, columns: tuple[int, ...] = ()) -> dict[str, Any]:

@@ -124,9 +124,7 @@ def bound_source(module: str, together: Sequence[str]) -> str:
         if not own and not text and not isinstance(node, ast.ClassDef):
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
             kept.append("\n".join(source.splitlines()[first - 1 : node.end_lineno]))
-    body = re.sub(
-        r"\bfused\.(init|on_\w+|read|settle_out|features_at)\(", r"\1(", "\n\n".join(kept)
-    )
+    body = re.sub(r"\bfused\.(init|on_\w+|read|features_at)\(", r"\1(", "\n\n".join(kept))
     return f"\n# {module}\n{body}\n"
 
 

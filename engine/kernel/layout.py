@@ -87,6 +87,10 @@ ROOT = np.dtype(
         ("n_instruments", "i8"),
         ("n_slots", "i8"),
         ("n_models", "i8"),
+        ("state", "i8"),  # address of this record
+        ("rare_arrivals", "i8"),  # addresses of parts that are compiled apart, app/desk_module.py
+        ("rare_follow", "i8"),
+        ("rare_settle", "i8"),
         ("markets", "i8"),
         ("features", "i8"),
         ("matching", "i8"),

@@ -1,4 +1,4 @@
-"""Calling a model's runtime from jitted code: one C function whose arguments are fixed at load."""
+"""Calling what is compiled elsewhere from jitted code: a model's runtime, parts of the kernel."""
 
 from typing import Any
 
@@ -20,5 +20,19 @@ def call_run(typingctx: Any, function: Any, arguments: Any) -> Any:
         given = [builder.load(builder.gep(at, [ir.Constant(word, k)])) for k in range(ARGUMENTS)]
         kind = ir.FunctionType(word, [word] * ARGUMENTS)
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), given)
+
+    return signature, codegen
+
+
+@intrinsic
+def call_part(typingctx: Any, function: Any, state: Any, what: Any) -> Any:
+    """Call a part of the kernel that is compiled apart: int64 f(state, what) at an address."""
+    signature = types.int64(function, state, what)
+
+    def codegen(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word, word])
+        at = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(at, [args[1], args[2]])
 
     return signature, codegen

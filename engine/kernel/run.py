@@ -7,6 +7,7 @@ functions of the run's own features: numba can keep such a module on disk, but n
 functions as arguments.
 """
 
+import numpy as np
 from numba import njit
 
 from engine.kernel.apply import (
@@ -23,11 +24,11 @@ from engine.kernel.apply import (
 )
 from engine.kernel.bars import close_bar, next_close
 from engine.kernel.decide import BY_N, GO_ON, counted, decide_due, mark_due
+from engine.kernel.follow import CHANGED_SHIFT, FLAGS_SHIFT
 from engine.kernel.layout import NEVER, Cadence, Reason
-from engine.kernel.match import match_bar, match_open, match_touch, match_trade, process_arrivals
+from engine.kernel.native import call_part
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
-from engine.kernel.triggers import triggers_on_bar, triggers_on_touch
-from engine.rows import ASSUMED, BAR_OPEN, HISTORY, LAST, Kind
+from engine.rows import HISTORY, LAST, Kind
 
 QUOTE_ROW, TRADE_ROW, DEPTH_ROW, BAR_ROW = (
     int(Kind.QUOTE),
@@ -104,28 +105,6 @@ def begin(root, ts):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def follow_market(root, instrument, changed, row):  # type: ignore[no-untyped-def]
-    """Match our orders and look at our triggers after a market row moved an instrument."""
-    x = matching_at(root, instrument)
-    if changed & TOUCH != 0:
-        if row["flags"] & BAR_OPEN != 0 and root["waiting_open"] > 0:
-            match_open(root, instrument)
-        if x["resting"] > 0:
-            match_touch(root, instrument)
-        if x["triggers"] > 0:
-            if row["flags"] & ASSUMED != 0 or x["watching"] == 1:
-                x["watching"] = 1
-            triggers_on_touch(root, instrument)
-    if changed & TRADE != 0 and x["resting"] > 0 and x["trusted"] == 1:
-        match_trade(root, instrument)
-    if changed & BAR != 0:
-        if x["resting"] > 0:
-            match_bar(root, instrument)
-        if x["triggers"] > 0:
-            triggers_on_bar(root, instrument)
-
-
-@njit(forceinline=True)
 def mark_market(root, instrument, changed, last):  # type: ignore[no-untyped-def]
     """Mark the decisions that a market row makes due, in one look at the instrument's slots."""
     x = matching_at(root, instrument)
@@ -141,6 +120,13 @@ def mark_market(root, instrument, changed, last):  # type: ignore[no-untyped-def
         ) and slot["due"] == 0:
             slot["due"] = 1
             root["due_count"] += 1
+
+
+@njit(forceinline=True)
+def happened(instrument, changed, row):  # type: ignore[no-untyped-def]
+    """Put into one word what a market row did; see engine/kernel/follow.py."""
+    flags = np.int64(row["flags"])
+    return np.int64(instrument) | (changed << CHANGED_SHIFT) | (flags << FLAGS_SHIFT)
 
 
 @njit(forceinline=True)
@@ -166,9 +152,9 @@ def apply_market(root, fused, row):  # type: ignore[no-untyped-def]
     if x["slot_from"] < x["slot_to"]:
         mark_market(root, instrument, changed, kind != DEPTH_ROW or row["flags"] & LAST != 0)
     if root["ahead"] == 0 and changed & ~DEPTH != 0 and x["resting"] + x["triggers"] > 0:
-        follow_market(root, instrument, changed, row)
+        call_part(root["rare_follow"], root["state"], happened(instrument, changed, row))
     elif root["waiting_open"] > 0 and changed & TOUCH != 0:
-        follow_market(root, instrument, changed, row)
+        call_part(root["rare_follow"], root["state"], happened(instrument, changed, row))
 
 
 @njit(forceinline=True)
@@ -198,11 +184,17 @@ def apply_status(root, fused, row):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def settles(root):  # type: ignore[no-untyped-def]
+    """Work through the venue's answers; True when Python must go on with one of them."""
+    return call_part(root["rare_settle"], root["state"], 0) == 1
+
+
+@njit(forceinline=True)
 def before_row(root, fused, ts):  # type: ignore[no-untyped-def]
     """Do what time brings before a row of time `ts` is applied; return a reason to stop, or 0."""
     while root["next_arrival"] <= ts:
-        process_arrivals(root, ts)
-        if root["out_count"] > 0 and fused.settle_out(root) == 1:
+        call_part(root["rare_arrivals"], root["state"], ts)
+        if root["out_count"] > 0 and settles(root):
             return VENUE
     if root["implied_wakes"] == 1 and root["next_timer"] <= ts:
         run_timers(root, fused, root["next_timer"], ts)
@@ -232,7 +224,7 @@ def take_row(root, fused, row, number):  # type: ignore[no-untyped-def]
     if wake and root["due_count"] > 0:
         root["deciding"] = 1
         root["due_slot"] = 0
-    if root["out_count"] > 0 and fused.settle_out(root) == 1:
+    if root["out_count"] > 0 and settles(root):
         stop |= VENUE
     if root["now"] >= root["next_sample"]:
         root["next_sample"] = (root["now"] // root["sample_ns"] + 1) * root["sample_ns"]

@@ -36,7 +36,7 @@ class Run:
         )  # fmt: skip
         self.kernel = kernel
         self.state = KernelState([instrument], 1, kernel.features, self.rules)
-        kernel.reset_features(self.state.address)
+        kernel.start(self.state.address)
         self.x = np.zeros((1, len(FEATURES)), np.float32)
         y = np.array([[0.0, 1.0, 0.0]], np.float32)
         values = {"cadence": int(Cadence.BAR), "sell_at": 0, "hold_at": 1, "buy_at": 2}

@@ -79,7 +79,7 @@ def test_a_torn_cache_is_dropped_and_compiled_again(tmp_path) -> None:  # type: 
 def test_embedding_binds_the_calls_of_features() -> None:
     source = bound_source("engine.kernel.apply", ("engine.kernel.apply",))
     assert "fused.on_" not in source
-    assert "on_quote(k.features[instrument], m)" in source
+    assert "on_quote(features_at(root, instrument), m)" in source
 
 
 @pytest.mark.parametrize("value", [1e39, -1e39, np.nan])

@@ -31,7 +31,7 @@ def new_state(kernel: KernelModule) -> KernelState:
     """Return the state of one instrument with everything the feed brings, without slots."""
     rules = Run(kernel).rules
     state = KernelState([instrument("BTCUSDT")], 0, kernel.features, rules)
-    kernel.reset_features(state.address)
+    kernel.start(state.address)
     return state
 
 

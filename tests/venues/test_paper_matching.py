@@ -54,7 +54,7 @@ class KernelVenue:
         )  # fmt: skip
         self.kernel = kernel
         self.state = KernelState([instrument], 0, kernel.features, rules)
-        kernel.reset_features(self.state.address)
+        kernel.start(self.state.address)
         self.events: list[tuple[int, ...]] = []
         self.rows = np.zeros(4096, ROW)
         self.count = 0
