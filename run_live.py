@@ -1,4 +1,4 @@
-"""Run the engine: `--replay PATH…` today; flags -> settings -> app, nothing else."""
+"""Run the engine, `--paper` or `--replay PATH…`: flags -> settings -> app, nothing else."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 from app.command_line import Parser, run
 
 DESCRIPTION = """\
-Replay recorded markets through the trading pipeline: features, models, risk,
-paper venue, audit.
+Trade on paper over live wires, or replay recorded markets, through one pipeline:
+features, models, risk, paper venue, audit.
 
+  python run_live.py --paper                         an exchange of our own, no keys
   python run_live.py --replay data/sample
   python run_live.py --replay runs/<id>              the same decisions again
   python run_live.py --replay day.parquet --config my.yaml --json
@@ -20,16 +21,21 @@ def parser() -> Parser:
     from app import log
 
     made = Parser(prog="run_live.py", description=DESCRIPTION)
-    made.add_argument(
+    mode = made.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--paper", action="store_true", help="live data, fills on paper")
+    mode.add_argument(
         "--replay",
         nargs="+",
         metavar="PATH",
-        required=True,
         help="tape, run folder, data folder, Parquet, CSV(.gz) or wire captures",
     )
     made.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML; default config/default.yaml"
     )
+    made.add_argument(
+        "--venue", default="embedded", help="of --paper: embedded (our own), or binance"
+    )
+    made.add_argument("--duration", default="", help="end --paper after 60s, 10m or 2h")
     made.add_argument("--symbols", default="", help="only these, for example BTC/USDT,ETH/USDT")
     made.add_argument(
         "--model",

@@ -108,6 +108,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
 class Timing(msgspec.Struct):
     """How long a run took, and how it ended."""
 
+    mode: str
     exit_reason: str
     wall_s: float
     digest: str
@@ -125,7 +126,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
     summary = Summary(
         run_id=run_dir.name,
         run_dir=str(run_dir),
-        mode="replay",
+        mode=timing.mode,
         exit_reason=timing.exit_reason,
         instruments=tuple(instrument.name for instrument in parts.instruments),
         events=int(root["events"]),

@@ -1,8 +1,6 @@
 """Replay: the pipeline over a tape, as fast as it goes or at a multiple of market time."""
 
-import datetime
 import functools
-import hashlib
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -14,20 +12,17 @@ import msgspec
 import numpy as np
 
 from app.kernel import is_compiled
-from app.outcome import Timing, new_run_dir, summarise, write_opening
+from app.outcome import new_run_dir
+from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.wire import Parts, build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
-from engine.audit_layout import AUDIT_LAYOUT_VERSION
 from engine.bus import Bus
 from engine.kernel.layout import WORD
 from engine.run_files import (
-    TAPE_EVENT,
     TAPE_REF,
-    RunConfigFile,
     Summary,
     TapeRef,
-    hash_words,
     tape_hash,
     write_json,
 )
@@ -103,48 +98,19 @@ def replay(job: Replay) -> Summary:
     hash_of = functools.lru_cache(maxsize=2)(lambda count: tape_hash(blocks[:count]))
     audit = AuditWriter(run_dir, lambda row: hash_of(row // BLOCK_ROWS))
     build(parts, audit, job.tape.info.wakes == "implied")
-    inputs = _inputs_sha256(parts)
-    config = RunConfigFile(
-        run_id=run_id,
-        mode="replay",
-        settings=msgspec.to_builtins(job.settings),
-        version=VERSION,
-        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=tuple(job.command),
-        inputs_sha256=inputs,
-        inputs=tuple(job.inputs),
-        model_overrides=tuple(job.named),
-    )
-    write_opening(parts, run_dir, config)
+    asked = Asked("replay", job.settings, job.named, job.inputs, job.command)
     info = job.tape.info
     ref = TapeRef(
         path=str(job.tape.folder.resolve()), sha256=info.sha256, rows=info.rows, wakes=info.wakes
     )
+    open_run(parts, run_dir, run_id, asked)
     write_json(run_dir / TAPE_REF, ref)
-    _open_audit(parts, inputs, info.sha256)
+    name_tape(parts, info.sha256)
     if job.subscribe is not None:
         job.subscribe(parts.desk.bus)
     with Stop() as stop:
         wall_s = _run(parts, job, stop)
         return _close(parts, job, run_dir, (wall_s, stop.asked))
-
-
-def _inputs_sha256(parts: Parts) -> str:
-    """Hash what a run's decisions are made on beside rows and models: the instruments' grids."""
-    grids = [(i.name, i.tick, i.lot, i.min_notional) for i in parts.instruments]
-    return hashlib.sha256(msgspec.json.encode(grids)).hexdigest()
-
-
-def _open_audit(parts: Parts, inputs: str, tape_sha256: str) -> None:
-    parts.recorder.run(AUDIT_LAYOUT_VERSION, inputs)
-    parts.recorder.event(3, TAPE_EVENT, tape_sha256, hash_words(tape_sha256)[:3])
-    for serving in parts.models:
-        threshold = max(
-            (plan.threshold for plan in parts.plans if plan.serving is serving), default=0.0
-        )
-        parts.recorder.model(serving.index, int(serving.status), serving.sha256, threshold)
-        if serving.note:
-            parts.recorder.event(1, "model_refused", serving.note, (serving.index,))
 
 
 def _run(parts: Parts, job: Replay, stop: Stop) -> float:
@@ -198,19 +164,5 @@ def _paced(parts: Parts, job: Replay, segment: Any, started: float) -> int:
 def _close(parts: Parts, job: Replay, run_dir: Path, ended: tuple[float, bool]) -> Summary:
     """End the orders, write the rest of the audit, the summary and what a person sees."""
     wall_s, interrupted = ended
-    gate = parts.gate.record[0]
-    halted = bool(gate["killed"]) or bool(gate["drawdown_latched"])
-    reason = "interrupted" if interrupted else "halted" if halted else "done"
-    parts.recorder.event(2, "run_end", reason)
-    parts.pipeline.finish()
-    digest = parts.audit.close()
-    timing = Timing(reason, wall_s, digest, parts.audit.chain.hex(), parts.audit.records)
-    parts.samples.write(run_dir, parts.pipeline.stages.samples())
-    summary = summarise(parts, run_dir, timing, job.tape.info)
-    if job.report:
-        from app.report import write_report
-        from engine.audit_render import render
-
-        render(run_dir)
-        write_report(run_dir)
-    return summary
+    reason = "interrupted" if interrupted else end_reason(parts)
+    return close_run(parts, run_dir, ("replay", reason, wall_s), job.tape.info, job.report)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from app.command_line import DONE, HALTED, INTERRUPTED
+from app.command_line import DONE, FAILED, HALTED, INTERRUPTED
 from app.summary import show
 from config.load import check_settings, lay_over, load_settings
 from config.settings import ModelSettings, Settings
@@ -25,6 +25,55 @@ SHOW_EVERY_S = 0.1
 
 def start(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py`; return the exit code."""
+    return start_paper(args, argv) if args.paper else start_replay(args, argv)
+
+
+def duration_of(text: str) -> float:
+    """Return seconds; 0 for no end.
+
+    >>> duration_of("60s"), duration_of("10m"), duration_of("1.5h"), duration_of("")
+    (60.0, 600.0, 5400.0, 0.0)
+
+    Raises:
+        UsageError: no such length of time.
+    """
+    if not text:
+        return 0.0
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    try:
+        seconds = float(text[:-1]) * units[text[-1]]
+    except (KeyError, ValueError):
+        seconds = -1.0
+    if not 0.0 < seconds < 1e9:
+        raise UsageError(f"--duration {text}: must be a length of time such as 60s, 10m or 2h")
+    return seconds
+
+
+def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
+    """Carry out `run_live.py --paper`; return the exit code."""
+    duration_s = duration_of(args.duration)
+    settings, named = settings_of(args)
+    from app.live import Paper, paper
+
+    job = Paper(
+        settings=settings,
+        named=named,
+        command=_command(argv),
+        venue=args.venue,
+        symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
+        duration_s=duration_s,
+        say=_say if not args.json else _quiet,
+        report=not args.no_report,
+        subscribe=_tell if args.verbose else None,
+    )
+    summary = paper(job)
+    show(summary, as_json=args.json)
+    codes = {"interrupted": INTERRUPTED, "halted": HALTED, "failed": FAILED}
+    return codes.get(summary.exit_reason, DONE)
+
+
+def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
+    """Carry out `run_live.py --replay`; return the exit code."""
     from app.replay import Replay, replay
 
     speed = speed_of(args.speed)
@@ -135,7 +184,7 @@ def settings_of(args: argparse.Namespace) -> tuple[Settings, tuple[str, ...]]:
         changes["engine.block_rows"] = args.block_rows
     base = load_settings(args.config, changes)
     named = tuple(args.model)
-    run = run_folder(args.replay, Path(base.runs_dir))
+    run = run_folder(args.replay or (), Path(base.runs_dir))
     if run is not None:
         recorded = read_json(run / CONFIG, RunConfigFile)
         if args.config is None:
@@ -224,8 +273,8 @@ def _referenced(run: Path, cache: Path) -> Path:
     ref = read_json(run / TAPE_REF, TapeRef)
     for folder in (Path(ref.path), cache / Path(ref.path).name, run / "tape"):
         if (folder / "tape.json").exists():
-            tape = Tape.open(folder)
-            if tape.info.sha256 == ref.sha256:
+            tape = Tape.open(folder, repair=not ref.sha256)  # a session that was cut off
+            if ref.sha256 in ("", tape.info.sha256):
                 return folder
     inputs = " ".join(read_json(run / CONFIG, RunConfigFile).inputs)
     raise DataError(

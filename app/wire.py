@@ -125,8 +125,14 @@ def plan(settings: Settings, instruments: Sequence[Instrument], named: Sequence[
     return parts
 
 
-def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts:
-    """Compile the kernel and join all parts; the audit's opening records are written."""
+def build(
+    parts: Parts, audit: AuditWriter, implied_wakes: bool = True, *, ahead: bool = True
+) -> Parts:
+    """Compile the kernel and join all parts.
+
+    Args:
+        ahead: the rows to come are known, so decisions may be evaluated ahead in batches.
+    """
     settings = parts.settings
     parts.kernel = load_kernel(parts.specs)
     parts.audit = audit
@@ -135,7 +141,7 @@ def build(parts: Parts, audit: AuditWriter, implied_wakes: bool = True) -> Parts
     _build_money(parts)
     _build_desk(parts)
     parts.samples = Samples(parts.instruments, parts.plans)
-    parts.ahead = _build_ahead(parts, implied_wakes)
+    parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
     still = Still()
     ports = [
         SlotPort(

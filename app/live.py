@@ -1,0 +1,281 @@
+"""A live session on paper: an exchange's market data over real wires, our fills in the kernel.
+
+The pipeline is that of a replay; here its rows come from a feed, its clock is the machine's, and a
+WAKE row before each drain says when it was asked. So the tape of a session replays to its digest.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import signal
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app.log import logger
+from app.market_feed import Market, open_market
+from app.outcome import new_run_dir
+from app.session import Asked, close_run, end_reason, name_tape, open_run
+from app.watchdog import Watchdog
+from app.wire import Parts, build, plan
+from config.settings import Settings
+from engine.audit import AuditWriter
+from engine.bus import Bus
+from engine.clock import SystemClock
+from engine.events import Command
+from engine.feed_health import FeedHealth
+from engine.kernel.layout import WORD
+from engine.live_tape import LiveTape
+from engine.row_words import row_head
+from engine.rows import NS_PER_S, Kind
+from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
+from engine.tape_info import BLOCK_ROWS, TapeInfo
+from features.registry import warmup_of
+
+CURSOR = WORD["cursor"]
+TIMER_S = 0.05  # bars close and signals age without data too
+FLUSH_S = 1.0  # how far the audit's file may be behind
+SHOW_S = 0.25
+EXTRA_BARS = 5  # fetched beyond the longest warm-up
+KILL_HEAD = row_head(int(Kind.CONTROL))
+FEED_EVENT = 20  # event code of the audit for what befalls the feed
+
+
+class Screen:
+    """Shows a session to a person. Given by app/live_screen.py; this one shows nothing."""
+
+    def update(self) -> None:
+        """Draw the state of now."""
+
+    def close(self) -> None:
+        """Leave the terminal clean."""
+
+
+class Paper(msgspec.Struct, kw_only=True):
+    """What a paper session is asked to do.
+
+    Attributes:
+        settings: the run's settings.
+        named: models given on the command line, `ID:VERSION`.
+        command: the command line.
+        venue: embedded (an exchange of our own is started) or binance (its public data).
+        symbols: only these; empty takes the embedded exchange's all.
+        duration_s: 0 for until it is stopped.
+        exchange_options: further words for the embedded exchange.
+        say: tells a person what takes long before it begins.
+        screen: makes what shows the session, from parts, health and a title.
+        report: also write audit.jsonl and report.html at the end.
+        subscribe: given the bus, to listen to signals and fills.
+    """
+
+    settings: Settings
+    named: Sequence[str] = ()
+    command: Sequence[str] = ()
+    venue: str = "embedded"
+    symbols: Sequence[str] = ()
+    duration_s: float = 0.0
+    exchange_options: Sequence[str] = ()
+    say: Callable[[str], None] = lambda _: None
+    screen: Callable[[Parts, FeedHealth, str], Screen] = lambda *_: Screen()
+    report: bool = True
+    subscribe: Callable[[Bus], None] | None = None
+
+
+def paper(job: Paper) -> Summary:
+    """Run a session until its time is over, it is stopped, or it cannot go on.
+
+    Raises:
+        UsageError: settings and venue do not go together; nothing was written then.
+        RunError: the venue cannot be reached at the start, or the session failed.
+    """
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_session(job))
+
+
+async def _session(job: Paper) -> Summary:
+    clock = SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        market = await open_market(
+            job.venue,
+            job.symbols,
+            job.exchange_options,
+            bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
+            clock=clock,
+            stack=stack,
+        )
+        parts = plan(job.settings, market.instruments, job.named)
+        run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
+        return await Session(job, market, parts, (run_id, run_dir), clock).run()
+
+
+class Session:
+    """One session: tape, pipeline, feed, and the tasks that keep them going.
+
+    Args:
+        job: what was asked.
+        market: the venue's instruments and how to follow them.
+        parts: the run's parts, planned and not built.
+        run: id and folder.
+        clock: stamps everything.
+    """
+
+    def __init__(
+        self, job: Paper, market: Market, parts: Parts, run: tuple[str, Path], clock: SystemClock
+    ) -> None:
+        self.job = job
+        self.market = market
+        self.parts = parts
+        self.run_id, self.run_dir = run
+        self.clock = clock
+        self.log = logger("live")
+        self.stop = asyncio.Event()
+        self.reason = ""
+        self._stops = 0
+        self._blocks: tuple[str, ...] | None = None
+        self._beat = Watchdog(self._blocked)
+        self.tape = LiveTape(
+            self.run_dir / "tape", market.instruments, on_exhausted=self._exhausted
+        )
+        audit = AuditWriter(self.run_dir, self._tape_hash_at)
+        build(parts, audit, implied_wakes=False, ahead=False)
+        asked = Asked("paper", job.settings, job.named, (job.venue,), job.command)
+        open_run(parts, self.run_dir, self.run_id, asked)
+        self._refer(TapeInfo(wakes="recorded"))
+        if job.subscribe is not None:
+            job.subscribe(parts.desk.bus)
+        self._words = parts.state.words
+
+    def wake(self) -> None:
+        """Append a WAKE row stamped now, and let the pipeline go over all that has come."""
+        self.tape.wake(self.clock.now_ns())
+        parts = self.parts
+        for window in self.tape.windows(self._words[CURSOR]):
+            parts.window = window
+            parts.pipeline.drain(window[0], window[1], window[2], window[2])
+        self.tape.forget(self._words[CURSOR])
+
+    async def run(self) -> Summary:
+        """Run until something ends the session; leave the summary."""
+        job, started = self.job, time.perf_counter()
+        feed = self.market.feed(
+            self.tape,
+            wake=self.wake,
+            on_event=self._on_feed,
+            history=self._history(),
+            randomness=random.Random(secrets.randbits(64)),
+        )
+        title = f"paper on {job.venue}   run {self.run_id}"
+        screen = job.screen(self.parts, feed.health, title)
+        works = [
+            ("feed", feed.run()),
+            ("timer", self._timer()),
+            ("screen", self._show(screen)),
+            ("exchange", self.market.watch()),
+            ("stop", self.stop.wait()),
+        ]
+        self._listen()
+        self._beat.start()
+        try:
+            await self._until_one_ends(works)
+        finally:
+            self._beat.stop()
+            screen.close()
+        return self._close(time.perf_counter() - started)
+
+    async def _until_one_ends(self, works: list[tuple[str, Coroutine[Any, Any, Any]]]) -> None:
+        """Run tasks until one ends or the time is over; then end all, the feed first."""
+        tasks = {name: asyncio.create_task(work, name=name) for name, work in works}
+        try:
+            timeout = self.job.duration_s or None
+            done, _ = await asyncio.wait(
+                tasks.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in tasks.values():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+        for task in done:
+            if task.get_name() != "stop":
+                error = task.exception()
+                what = f"{type(error).__name__}: {error}" if error else "it ended by itself"
+                self.reason = "failed"
+                self.log.error("live.failed", part=task.get_name(), cause=what)
+                self.parts.recorder.event(21, "live.failed", f"{task.get_name()}: {what}"[:300])
+
+    def _history(self) -> tuple[int, int]:
+        """Return how much history the models need: (bars, ns of trades)."""
+        needs = [warmup_of(spec) for spec in self.parts.specs]
+        bars = max((need.get("bars", 0) for need in needs), default=0)
+        seconds = max((need.get("seconds", 0) for need in needs), default=0)
+        return (bars + EXTRA_BARS if bars else 0), seconds * NS_PER_S
+
+    async def _timer(self) -> None:
+        flushed = time.monotonic()
+        while True:
+            await asyncio.sleep(TIMER_S)
+            self._beat.beat()
+            self.wake()
+            if time.monotonic() - flushed >= FLUSH_S:
+                flushed = time.monotonic()
+                self.parts.pipeline.on_flush()
+
+    async def _show(self, screen: Screen) -> None:
+        while True:
+            screen.update()
+            await asyncio.sleep(SHOW_S)
+
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number, reason in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped")):
+            loop.add_signal_handler(number, self._on_signal, reason)
+
+    def _on_signal(self, reason: str) -> None:
+        """End cleanly; the second time at once: tape and audit stand as after a crash."""
+        self._stops += 1
+        if self._stops > 1:
+            self.market.kill()
+            os._exit(130)
+        self.reason = reason
+        self.stop.set()
+
+    def _on_feed(self, code: str, fields: dict[str, Any]) -> None:
+        self.log.info(code, **fields)
+        text = " ".join(f"{name}={value}" for name, value in fields.items())
+        self.parts.recorder.event(FEED_EVENT, code, text[:300])
+
+    def _blocked(self, seconds: float) -> None:
+        """Say that the loop stood still; called by the watchdog's thread."""
+        self.log.error("live.blocked", seconds=round(seconds, 1), remedy="signals age and HOLD")
+
+    def _exhausted(self, reason: str) -> None:
+        """Let no new order out: the tape has no room for the market that it would be made on."""
+        self.log.error("live.tape_full", cause=reason, remedy="kill switch latched")
+        now = self.clock.now_ns()
+        self.tape.push(KILL_HEAD, now, now, (int(Command.KILL), 0, 0, 0, 0))
+
+    def _tape_hash_at(self, row: int) -> str:
+        if self._blocks is None:
+            return self.tape.tape_hash_at(row)
+        return tape_hash(self._blocks[: row // BLOCK_ROWS])
+
+    def _refer(self, info: TapeInfo) -> None:
+        path = str((self.run_dir / "tape").resolve())
+        ref = TapeRef(path=path, sha256=info.sha256, rows=info.rows, wakes=info.wakes)
+        write_json(self.run_dir / TAPE_REF, ref)
+
+    def _close(self, wall_s: float) -> Summary:
+        info = self.tape.close()
+        self._blocks = info.block_sha256
+        self._refer(info)
+        name_tape(self.parts, info.sha256)
+        reason = self.reason or end_reason(self.parts)
+        report = self.job.report and reason != "interrupted"
+        return close_run(self.parts, self.run_dir, ("paper", reason, wall_s), info, report)
