@@ -2,7 +2,7 @@
 # Needed: Python 3.11 or later, and make. The rest is installed into .venv when a hash of the
 # requirement files says so. Choose an interpreter with PYTHON=/path/to/python3.
 .DEFAULT_GOAL := help
-.PHONY: help replay test test-all check bench bench-peers demo-models extras clean
+.PHONY: help paper replay test test-all check bench bench-peers demo-models extras clean
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
@@ -26,7 +26,11 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo '  Each takes ARGS, for example: make replay ARGS="--json"'
 
-replay:  ## the first run: trade data/sample (or ARGS="--replay PATH ...")
+paper:  ## trade on paper over live wires, on an exchange of our own (ARGS="--duration 60s")
+	$(call install,core)
+	@$(RUN) run_live.py --paper $(ARGS)
+
+replay:  ## trade through data/sample (or ARGS="--replay PATH ...")
 	$(call install,core)
 	@$(RUN) run_live.py $(if $(findstring --replay,$(ARGS)),,--replay data/sample) $(ARGS)
 

@@ -272,7 +272,7 @@ class Session:
         write_json(self.run_dir / TAPE_REF, ref)
 
     def _close(self, wall_s: float) -> Summary:
-        info = self.tape.close()
+        info = self.tape.close(notes=self.market.notes)
         self._blocks = info.block_sha256
         self._refer(info)
         name_tape(self.parts, info.sha256)

@@ -22,7 +22,12 @@ EMBEDDED, BINANCE = "embedded", "binance"
 VENUES = (EMBEDDED, BINANCE)
 DEFAULT_SYMBOLS = ("BTCUSDT",)
 LOOK_S = 0.2
-OPTIONS = ("--rows-per-s", "20")  # of our own exchange: lively, so that models warm in seconds
+# Of our own exchange: lively, so that models warm in seconds and there is something to see.
+OPTIONS = ("--rows-per-s", "20", "--predictability", "0.9", "--speed", "4")
+SYNTHETIC = (
+    "the embedded exchange's market is synthetic: a run on it shows that the plumbing works, and "
+    "nothing about profit on any real market"
+)
 
 
 class Market:
@@ -79,6 +84,11 @@ class Market:
             on_event=on_event,
             randomness=randomness,
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the tape must know of the market."""
+        return (SYNTHETIC,) if self.exchange is not None else ()
 
     async def watch(self) -> None:
         """Return when our own exchange has ended; never, where there is none.

@@ -1,0 +1,169 @@
+"""--paper as a person runs it: alive in seconds, replayable, nothing left behind when it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.audit_verify import verify
+from tests.app.replay_cli import ROOT, replay, summary
+
+STARTS_WITHIN_S = 240.0  # a cold machine compiles kernel and generator first
+
+
+def config(runs: Path) -> Path:
+    """Write the first run's settings with the runs elsewhere."""
+    path = runs.parent / "config.yaml"
+    text = (ROOT / "config" / "default.yaml").read_text()
+    path.write_text(f"{text}\nruns_dir: {runs}\nartifacts_dir: {ROOT / 'artifacts'}\n")
+    return path
+
+
+def start(runs: Path, *words: str) -> subprocess.Popen:
+    """Start a session in a process of its own."""
+    command = [sys.executable, str(ROOT / "run_live.py"), "--paper", "--json", "--no-report"]
+    command += ["--config", str(config(runs)), *words]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def exchange_of(session: subprocess.Popen) -> int:
+    """Wait until a session follows its exchange; return the exchange's process id."""
+    assert session.stderr is not None
+    ends = time.monotonic() + STARTS_WITHIN_S
+    pid = 0
+    while time.monotonic() < ends:
+        line = session.stderr.readline()
+        assert line, "the session ended before its feed was live"
+        if "live.exchange" in line:
+            pid = int(line.split("pid=")[1].split()[0])
+        if "feed.book" in line:
+            return pid
+    raise AssertionError("no feed in time")
+
+
+def gone(pid: int, within_s: float = 5.0) -> bool:
+    """Tell whether a process ends in time."""
+    ends = time.monotonic() + within_s
+    while time.monotonic() < ends:
+        if not Path(f"/proc/{pid}").exists():
+            return True
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        if state == "Z":  # ended; its parent is gone too, init will take it
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def ended(session: subprocess.Popen) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the one JSON object of a session that ends."""
+    out, err = session.communicate(timeout=60)
+    lines = out.splitlines()
+    assert len(lines) == 1, err[-2000:]
+    return session.returncode, json.loads(lines[0])
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], int]:
+    """Run a session of twenty-five seconds."""
+    runs = tmp_path_factory.mktemp("paper") / "runs"
+    session = start(runs, "--duration", "25s")
+    pid = exchange_of(session)
+    code, found = ended(session)
+    assert code == 0
+    return runs, found, pid
+
+
+def test_a_session_trades_on_ticks_that_came_over_the_wire(traded):
+    _, found, pid = traded
+    assert found["mode"] == "paper"
+    assert found["exit_reason"] == "done"
+    assert found["events"] > 500
+    assert found["decisions"] > 50
+    assert found["signals"]["buy"] + found["signals"]["sell"] > 0
+    assert {model["status"] for model in found["models"]} == {"SERVING"}
+    assert gone(pid)
+
+
+def test_its_audit_verifies(traded):
+    _, found, _ = traded
+    assert verify(Path(found["run_dir"])).ok
+
+
+@pytest.mark.parametrize("block", ["1", "7", "65536"])
+def test_its_tape_replays_to_its_digest(traded, block):
+    runs, found, _ = traded
+    again = summary(found["run_dir"], "--block-rows", block, runs=runs)
+    assert again["decision_digest"] == found["decision_digest"]
+    assert again["decisions"] == found["decisions"]
+    assert again["fills"] == found["fills"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_cleanly(tmp_path, number, code):
+    session = start(tmp_path / "runs")
+    pid = exchange_of(session)
+    session.send_signal(number)
+    returned, found = ended(session)
+    assert returned == code
+    assert found["events"] > 0
+    assert gone(pid)
+    assert verify(Path(found["run_dir"])).ok
+
+
+def test_killed_it_leaves_a_tape_that_replays_and_no_exchange(tmp_path):
+    runs = tmp_path / "runs"
+    session = start(runs)
+    pid = exchange_of(session)
+    time.sleep(3.0)
+    session.kill()
+    session.communicate(timeout=30)
+    assert gone(pid)
+    (run_dir,) = [path for path in runs.iterdir() if path.name != "tapes"]
+    found = summary(run_dir, runs=runs)
+    assert found["events"] > 50
+    assert found["decisions"] > 0
+    checked = verify(run_dir)
+    assert checked.ok
+    assert checked.cut or checked.sealed == checked.records
+    first = replay(run_dir, "--no-report", runs=runs)
+    assert first.returncode == 0
+
+
+def test_without_its_exchange_it_ends_with_one_reason(tmp_path):
+    session = start(tmp_path / "runs")
+    pid = exchange_of(session)
+    os.kill(pid, signal.SIGKILL)
+    out, err = session.communicate(timeout=60)
+    assert session.returncode == 1
+    found = json.loads(out)
+    assert found["exit_reason"] == "failed"
+    assert "the embedded exchange ended" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--venue", "mtgox"], "mtgox"),
+        (["--duration", "soon"], "--duration"),
+        (["--symbols", "NOPEUSDT"], "NOPEUSDT"),
+        (["--replay", "data/sample"], "not allowed with"),
+    ],
+)
+def test_bad_words_end_in_one_line(tmp_path, words, said):
+    session = start(tmp_path / "runs", *words)
+    out, err = session.communicate(timeout=STARTS_WITHIN_S)
+    assert session.returncode == 2, err
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("run_live.py:")]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "Traceback" not in err
