@@ -6,10 +6,10 @@ from pathlib import Path
 from app.command_line import Parser, run
 
 DESCRIPTION = """\
-Trade on paper over live wires, or replay recorded markets, through one pipeline:
-features, models, risk, paper venue, audit.
+Trade on paper over live wires, or replay recorded markets, through one
+pipeline: features, models, risk, paper venue, audit.
 
-  python run_live.py --paper                         an exchange of our own, no keys
+  python run_live.py --paper                         on an exchange of our own
   python run_live.py --replay data/sample
   python run_live.py --replay runs/<id>              the same decisions again
   python run_live.py --replay day.parquet --config my.yaml --json

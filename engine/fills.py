@@ -11,7 +11,6 @@ from typing import NamedTuple
 from engine.books import NOBODY, reals_of, words_of
 from engine.bus import Bus
 from engine.events import (
-    Block,
     Command,
     Fill,
     OrderState,
@@ -30,37 +29,14 @@ from engine.ports import RiskGate, Venue
 from engine.protection import Leg, Protection
 from engine.records import Recorder
 
-NOW, OUT_COUNT, OUT_DONE, WAKE_ROW = (
-    WORD["now"],
-    WORD["out_count"],
-    WORD["out_done"],
-    WORD["row"],
-)
+NOW, OUT_COUNT, OUT_DONE = WORD["now"], WORD["out_count"], WORD["out_done"]
 ACK, FILL, REJECT, CANCELED = int(Out.ACK), int(Out.FILL), int(Out.REJECT), int(Out.CANCELED)
 STOP = int(Out.STOP)
-S_SENT, S_ACKED, S_PARTIAL = (
-    int(OrderState.SENT),
-    int(OrderState.ACKED),
-    int(OrderState.PARTIAL),
-)
-S_FILLED, S_CANCELED, S_REJECTED = (
-    int(OrderState.FILLED),
-    int(OrderState.CANCELED),
-    int(OrderState.REJECTED),
-)
 S_PENDING_CANCEL = int(OrderState.PENDING_CANCEL)
 FINAL_STATES = frozenset(int(state) for state in FINAL)
-ENTRY, STOP_LOSS, TAKE_PROFIT = (
-    int(Purpose.ENTRY),
-    int(Purpose.STOP_LOSS),
-    int(Purpose.TAKE_PROFIT),
-)
+STOP_LOSS, TAKE_PROFIT = int(Purpose.STOP_LOSS), int(Purpose.TAKE_PROFIT)
 RUN_ENDED = int(RejectReason.RUN_ENDED)
 MARKET = int(OrderType.MARKET)
-OPPOSITE, OPEN_ORDERS = int(Block.OPPOSITE_INTENT), int(Block.OPEN_ORDERS)
-KILLED = int(Block.KILLED)
-ORDER_KIND, FILL_KIND = 6, 7  # audit_layout.Record of what changed an exposure
-LARGEST_QUEUE = 1e18
 _OUT_FIELD = {name: int(OUT.fields[name][1]) // 8 for name in OUT.names}  # type: ignore
 LEDGER, DONE, FILL_ID, OPENED, CLOSED = (
     _OUT_FIELD[name] for name in ("ledger", "done", "fill_id", "opened", "closed")
