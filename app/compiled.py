@@ -55,6 +55,9 @@ def load_module(kind: str, source: str, folder: Path) -> ModuleType:
     """
     name = module_name(kind, source)
     path = folder / f"{name}.py"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path) and path.exists():
+        return known
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{name}.{os.getpid()}.tmp"

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from app.kernel import is_compiled, load_kernel
 from app.log import logger
 from app.market_feed import Market, open_market
 from app.outcome import new_run_dir
@@ -27,8 +28,10 @@ from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
 from engine.clock import SystemClock
+from engine.errors import TickgateError
 from engine.events import Command
 from engine.feed_health import FeedHealth
+from engine.instruments import Instrument
 from engine.kernel.layout import WORD
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
@@ -102,17 +105,31 @@ def paper(job: Paper) -> Summary:
 async def _session(job: Paper) -> Summary:
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        market = await open_market(
-            job.venue,
-            job.symbols,
-            job.exchange_options,
-            bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
-            clock=clock,
-            stack=stack,
+        market, _ = await asyncio.gather(
+            open_market(
+                job.venue,
+                job.symbols,
+                job.exchange_options,
+                bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
+                clock=clock,
+                stack=stack,
+            ),
+            asyncio.to_thread(_warm, job),
         )
         parts = plan(job.settings, market.instruments, job.named)
         run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
         return await Session(job, market, parts, (run_id, run_dir), clock).run()
+
+
+def _warm(job: Paper) -> None:
+    """Load what takes long while the venue is reached: runtime, models, kernel."""
+    quote = job.settings.portfolio.reporting_currency
+    stand_in = Instrument(venue="", symbol="", base="", quote=quote, tick="1", lot="1")
+    with contextlib.suppress(TickgateError):  # what is wrong will be said when it is built
+        parts = plan(job.settings, [stand_in], job.named)
+        if not is_compiled(parts.specs):
+            job.say("compiling the kernel for these features; this happens once and takes a while")
+        load_kernel(parts.specs)
 
 
 class Session:
@@ -134,7 +151,7 @@ class Session:
         self.parts = parts
         self.run_id, self.run_dir = run
         self.clock = clock
-        self.log = logger("live")
+        self.log, self.feed_log = logger("live"), logger("feed")
         self.stop = asyncio.Event()
         self.reason = ""
         self._stops = 0
@@ -207,7 +224,7 @@ class Session:
                 error = task.exception()
                 what = f"{type(error).__name__}: {error}" if error else "it ended by itself"
                 self.reason = "failed"
-                self.log.error("live.failed", part=task.get_name(), cause=what)
+                self.log.error("failed", part=task.get_name(), cause=what)
                 self.parts.recorder.event(21, "live.failed", f"{task.get_name()}: {what}"[:300])
 
     def _history(self) -> tuple[int, int]:
@@ -247,17 +264,17 @@ class Session:
         self.stop.set()
 
     def _on_feed(self, code: str, fields: dict[str, Any]) -> None:
-        self.log.info(code, **fields)
+        self.feed_log.info(code.removeprefix("feed."), **fields)
         text = " ".join(f"{name}={value}" for name, value in fields.items())
         self.parts.recorder.event(FEED_EVENT, code, text[:300])
 
     def _blocked(self, seconds: float) -> None:
         """Say that the loop stood still; called by the watchdog's thread."""
-        self.log.error("live.blocked", seconds=round(seconds, 1), remedy="signals age and HOLD")
+        self.log.error("blocked", seconds=round(seconds, 1), remedy="signals age and HOLD")
 
     def _exhausted(self, reason: str) -> None:
         """Let no new order out: the tape has no room for the market that it would be made on."""
-        self.log.error("live.tape_full", cause=reason, remedy="kill switch latched")
+        self.log.error("tape_full", cause=reason, remedy="kill switch latched")
         now = self.clock.now_ns()
         self.tape.push(KILL_HEAD, now, now, (int(Command.KILL), 0, 0, 0, 0))
 

@@ -138,7 +138,7 @@ async def open_market(
         exchange = await asyncio.to_thread(start_exchange, options=(*OPTIONS, *exchange_options))
         stack.push_async_callback(asyncio.to_thread, exchange.stop)
         base_rest, base_ws = exchange.rest_url, exchange.streams_url
-        logger("live").info("live.exchange", port=exchange.port, pid=exchange.process.pid)
+        logger("live").info("exchange", port=exchange.port, pid=exchange.process.pid)
         wanted = wanted or list(exchange.symbols)
     rest = SpotRest(clock.monotonic_ns, base_rest) if base_rest else SpotRest(clock.monotonic_ns)
     stack.push_async_callback(rest.close)

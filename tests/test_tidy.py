@@ -199,3 +199,23 @@ def test_words_and_paths_that_have_no_place_here():
 def test_no_package_or_library_has_the_name_of_a_room(name):
     assert name not in sys.stdlib_module_names
     assert name not in importlib.metadata.packages_distributions()
+
+
+DOORS = {  # names that lead to a venue, and the only files of the product that may say them
+    "_GATE_KEY": {"engine/orders.py", "risk/gate.py"},
+    "Approved(": {"risk/gate.py"},
+    "free_line": {"engine/kernel/placing.py", "risk/order_kernel.py"},
+    "place_order": {"engine/kernel/placing.py", "risk/order_kernel.py", "app/desk_module.py"},
+    "send_order": {"risk/order_kernel.py", "app/desk_module.py"},
+}
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_only_the_gate_opens_the_door_to_a_venue(name):
+    users = {
+        file
+        for file in TREES
+        if not file.startswith(("tests/", "benchmarks/")) and name in (ROOT / file).read_text()
+    }
+    assert users - DOORS[name] - ({"engine/orders.py"} if name == "Approved(" else set()) == set()
+    assert users & DOORS[name], f"nobody says {name} any more"
