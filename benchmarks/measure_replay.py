@@ -172,7 +172,7 @@ def _outside(turns: Turns) -> Figure:
 
 
 def decisions(rounds: int) -> list[Figure]:
-    """Measure a decision outside decode, features and model: from advice to an order under way."""
+    """Measure a decision outside features, model and strategy: from advice to an order sent."""
     folder, best, digests = tapes.tick_tape(TICKS), np.inf, set()
     spread = ""
     for _ in range(rounds + 1):
@@ -184,8 +184,12 @@ def decisions(rounds: int) -> list[Figure]:
             best, spread = p50, f"p50 {p50:.2f}, p99 {p99:.2f} us of {len(values):,} orders"
     if len(digests) != 1:
         raise RunError(f"force: clocked replays gave {len(digests)} digests")
-    note = f"signal, strategy, gate, books, ledger, 5 audit records; {spread}"
-    return [Figure("a decision with an order, outside the model", best, 0.0, best, 2.0, "us", note)]
+    note = f"signal, view, gate, books, ledger, 5 audit records, sent; {spread}"
+    return [
+        Figure(
+            "a decision with an order, outside model and strategy", best, 0.0, best, 2.0, "us", note
+        )
+    ]
 
 
 def audit(_rounds: int) -> list[Figure]:

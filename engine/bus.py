@@ -20,6 +20,8 @@ Handler = Callable[[E], None]
 class Topic(Generic[E]):
     """The subscribers of one type of event. Hold the topic where events are frequent.
 
+    `handlers` is for reading: empty where nobody listens.
+
     Example:
         >>> topic, seen = Topic[int](), []
         >>> topic.subscribe(seen.append)
@@ -28,30 +30,25 @@ class Topic(Generic[E]):
         [3]
     """
 
-    __slots__ = ("_handlers",)
+    __slots__ = ("handlers",)
 
     def __init__(self) -> None:
-        self._handlers: tuple[Handler[E], ...] = ()
-
-    @property
-    def heard(self) -> bool:
-        """Say whether anybody listens."""
-        return bool(self._handlers)
+        self.handlers: tuple[Handler[E], ...] = ()
 
     def subscribe(self, handler: Handler[E]) -> None:
         """Call `handler` with every later event; takes effect with the next one."""
-        self._handlers = (*self._handlers, handler)
+        self.handlers = (*self.handlers, handler)
 
     def unsubscribe(self, handler: Handler[E]) -> None:
         """Stop calling `handler`; one that is not subscribed is a programmer's error."""
-        assert handler in self._handlers
-        left = list(self._handlers)
+        assert handler in self.handlers
+        left = list(self.handlers)
         left.remove(handler)
-        self._handlers = tuple(left)
+        self.handlers = tuple(left)
 
     def publish(self, event: E) -> None:
         """Call every subscriber with the event, now, in the order of subscription."""
-        for handler in self._handlers:
+        for handler in self.handlers:
             handler(event)
 
 

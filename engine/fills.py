@@ -96,6 +96,7 @@ class FillDesk:
         self.calls = calls
         self._desk = portfolio.desk[0]
         self._fast = bool(self._desk["fast"])
+        self._heard = False
         self._out = words_of(state.out)
         self._out_words = state.out.dtype.itemsize // 8
         self._out_queue = reals_of(state.out)
@@ -126,6 +127,13 @@ class FillDesk:
             )
             return
         self.kept.place(place, strategy)
+
+    def hear(self) -> None:
+        """Let the kernel stop at fills while somebody listens to them."""
+        heard = bool(self.filled.handlers)
+        if heard != self._heard:
+            self._heard = heard
+            self._desk["tell"] = int(heard)
 
     def cancel(self, order_id: int) -> None:
         """Ask for an order's removal; one that is over already is left alone."""
@@ -172,7 +180,7 @@ class FillDesk:
         order = order_at(self.portfolio.ledger, out[at + LEDGER])
         owner = order.owners[0][0] if order.owners else NOBODY
         self.kept.protect(order, owner, qty, (opened, closed))
-        if self.filled.heard:
+        if self.filled.handlers:
             self.filled.publish(
                 Fill(
                     out[at + FILL_ID],

@@ -78,6 +78,7 @@ class Pipeline:
         self.audit = audit
         self.stages = Stages()
         self.advice = desk.bus.topic(Signal)
+        self._place = desk.place
         self.signals: dict[tuple[int, int], Signal] = {}
         self.kernel_calls = 0
         self._advance = advance
@@ -107,6 +108,7 @@ class Pipeline:
         """
         advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
         head = min(head, stop_at)
+        self.desk.hear()
         stages, untimed = self.stages, self._untimed
         calls = 0
         while True:
@@ -163,14 +165,17 @@ class Pipeline:
             reals[at + 2],
         )
         self.signals[port.key] = signal
-        if self.advice.heard:
+        if self.advice.handlers:
             self.advice.publish(signal)
         view = port.view
         view.signal = signal
         if signal.signal_id & 15:
             for strategy in port.strategies:
                 for intent in strategy.decide(view):
-                    self.on_intent(intent, strategy.index)
+                    if type(intent) is Place:
+                        self._place(intent, strategy.index)
+                    else:
+                        self.on_intent(intent, strategy.index)
         else:
             self._timed_strategies(port, view)
 

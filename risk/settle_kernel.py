@@ -26,7 +26,7 @@ S_ACKED, S_PARTIAL, S_FILLED = (
 S_CANCELED, S_REJECTED = int(OrderState.CANCELED), int(OrderState.REJECTED)
 S_PENDING_CANCEL = int(OrderState.PENDING_CANCEL)
 LARGEST_QUEUE = 1e18
-NEW, SETTLED, CARE = 0, 1, 2  # `done` of an OUT event: not yet, whole, and Python has a part in it
+SETTLED, CARE = 1, 2  # `done` of an answer, 0 before: whole, or Python has a part in it
 
 
 @njit

@@ -3,12 +3,9 @@
 from numba import njit
 
 from engine.kernel.fills import FREE, RESTING
-from engine.kernel.layout import PaperState
 from engine.kernel.places import matching_at, paper_order_at, trigger_at
 from engine.kernel.triggers import forget_trigger, nearest_triggers
 from engine.limits import MAX_TRIGGERS
-
-STATE_FREE = int(PaperState.FREE)
 
 
 @njit

@@ -3,21 +3,9 @@
 from numba import njit
 
 from engine.audit_layout import Record
-from engine.kernel.places import audit_at, market_at
+from engine.kernel.places import market_at, next_audit
 
 DECISION = int(Record.DECISION)
-
-
-@njit(forceinline=True)
-def next_record(root):  # type: ignore[no-untyped-def]
-    """Take the next record of the audit buffer and fill in its header."""
-    record = audit_at(root, root["audit_count"])
-    root["audit_count"] += 1
-    record["seq"] = root["audit_seq"]
-    root["audit_seq"] += 1
-    record["ts"] = root["now"]
-    record["row"] = root["row"]
-    return record
 
 
 @njit(forceinline=True)
@@ -30,7 +18,7 @@ def push_decision(root, slot, action, reason):  # type: ignore[no-untyped-def]
     root["hold_reason"] = reason
     slot["counts"][action] += 1
     slot["holds"][reason] += 1
-    record = next_record(root)
+    record = next_audit(root)
     record["id"] = root["signal_id"]
     record["kind"] = DECISION
     record["code"] = action

@@ -13,11 +13,13 @@ import pytest
 import app.replay
 import app.wire
 from app.compare import compare
+from app.replay import Replay, replay
 from app.sources import open_tape
 from config.load import load_settings
 from config.settings import StrategySettings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
+from engine.events import Fill
 from engine.kernel.ledger import DESK
 from engine.limits import MAX_TRIGGERS
 from engine.money import minor
@@ -27,6 +29,7 @@ from engine.tape import Tape, TapeWriter
 from risk.gate_kernel import GATE
 from store.synth import SynthSettings, write_market
 from tests.app.drawn import (
+    GHOSTS,
     LIMITS,
     Watch,
     drawn_settings,
@@ -109,6 +112,24 @@ def test_kernel_and_python_handle_orders_alike(tape, tmp_path, monkeypatch, shor
     assert mine.fills > 200
     assert mine.rejects > 5
     assert len(mine.blocked) > 3
+
+
+@pytest.mark.parametrize("in_kernel", [True, False])
+def test_who_listens_hears_every_fill_once(tape, tmp_path, monkeypatch, in_kernel):
+    monkeypatch.setattr(app.wire, "ORDERS_IN_KERNEL", in_kernel)
+    heard: list[Fill] = []
+    job = Replay(
+        tape=tape,
+        settings=drawn_settings(tmp_path, allow_short=True),
+        named=tuple(f"Ghost{k}:1" for k in range(GHOSTS)),
+        report=False,
+        subscribe=lambda bus: bus.topic(Fill).subscribe(heard.append),
+    )
+    told = replay(job)
+    silent = run_drawn(tape, job.settings)
+    assert [fill.fill_id for fill in heard] == list(range(told.fills))
+    assert told.decision_digest == silent.decision_digest
+    assert told.fills == silent.fills > 200
 
 
 @pytest.mark.parametrize("block_rows", [1, 7, 1000])
