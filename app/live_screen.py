@@ -5,6 +5,7 @@ gets the rest of a frame later, and no new one until then. What goes wrong here 
 nothing else.
 """
 
+import contextlib
 import os
 import select
 import shutil
@@ -87,10 +88,8 @@ class Screen:
         if not self._open:
             return
         self._next_ns = self._clock()
-        try:
+        with contextlib.suppress(OSError, ValueError):  # the update finds the same and ends it
             self._out.wait(CLOSE_WAIT_MS)
-        except (OSError, ValueError):
-            pass  # the update below finds the same and ends the status
         self.update()
         self._end("")
 

@@ -46,13 +46,15 @@ def cut(line: Line, width: int) -> Line:
     """
     if line_width(line) <= width:
         return line
+    if width <= 0:
+        return []
     kept: Line = []
     left = width - 1
     for text, style in line:
         if cell_width(text) > left:
             while cell_width(text) > left:
                 text = text[:-1]
-            return [*kept, (text + "…", style)] if width > 0 else []
+            return [*kept, (text + "…", style)]
         kept.append((text, style))
         left -= cell_width(text)
     return kept
