@@ -13,12 +13,12 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from app.kernel import is_compiled, load_kernel
-from app.log import logger
+from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
@@ -49,11 +49,16 @@ KILL_HEAD = row_head(int(Kind.CONTROL))
 FEED_EVENT = 20  # event code of the audit for what befalls the feed
 
 
-class Screen:
-    """Shows a session to a person. Given by app/live_screen.py; this one shows nothing."""
+class Screen(Protocol):
+    """Shows a session to a person. Given by app/live_screen.py."""
+
+    plain: bool  # it writes lines; else it draws, and lines go through `say`
 
     def update(self) -> None:
         """Draw the state of now."""
+
+    def say(self, text: str) -> None:
+        """Put lines above the status."""
 
     def close(self) -> None:
         """Leave the terminal clean."""
@@ -71,7 +76,7 @@ class Paper(msgspec.Struct, kw_only=True):
         duration_s: 0 for until it is stopped.
         exchange_options: further words for the embedded exchange.
         say: tells a person what takes long before it begins.
-        screen: makes what shows the session, from parts, health and a title.
+        screen: makes what shows the session, from parts, health and a title; None shows nothing.
         report: also write audit.jsonl and report.html at the end.
         subscribe: given the bus, to listen to signals and fills.
     """
@@ -84,7 +89,7 @@ class Paper(msgspec.Struct, kw_only=True):
     duration_s: float = 0.0
     exchange_options: Sequence[str] = ()
     say: Callable[[str], None] = lambda _: None
-    screen: Callable[[Parts, FeedHealth, str], Screen] = lambda *_: Screen()
+    screen: Callable[[Parts, FeedHealth, str], Screen] | None = None
     report: bool = True
     subscribe: Callable[[Bus], None] | None = None
 
@@ -188,22 +193,27 @@ class Session:
             history=self._history(),
             randomness=random.Random(secrets.randbits(64)),
         )
-        title = f"paper on {job.venue}   run {self.run_id}"
-        screen = job.screen(self.parts, feed.health, title)
+        title = f"paper on {job.venue}, run {self.run_id}"
+        screen = None if job.screen is None else job.screen(self.parts, feed.health, title)
         works = [
             ("feed", feed.run()),
             ("timer", self._timer()),
-            ("screen", self._show(screen)),
             ("exchange", self.market.watch()),
             ("stop", self.stop.wait()),
         ]
+        if screen is not None:
+            works.append(("screen", self._show(screen)))
+            if not screen.plain:
+                lines_to(screen.say)
         self._listen()
         self._beat.start()
         try:
             await self._until_one_ends(works)
         finally:
             self._beat.stop()
-            screen.close()
+            if screen is not None:
+                screen.close()
+            lines_to(None)
         return self._close(time.perf_counter() - started)
 
     async def _until_one_ends(self, works: list[tuple[str, Coroutine[Any, Any, Any]]]) -> None:

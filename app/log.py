@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TextIO
 
 from engine.errors import UsageError
@@ -117,16 +117,25 @@ def logger(part: str) -> Any:
     return structlog.get_logger().bind(part=part)
 
 
+def lines_to(say: Callable[[str], None] | None) -> None:
+    """Hand lines for stderr to `say` from now on; None writes them again."""
+    _Stream.say = None if say is None else staticmethod(say)
+
+
 class _Stream:
     """Writes lines; a closed pipe or a full disk costs lines, never the run."""
 
     lost = 0
+    say: Callable[[str], None] | None = None  # while a status is drawn on the terminal
 
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream
 
     def msg(self, line: str) -> None:
         """Write one line."""
+        if _Stream.say is not None and self.stream is None:
+            _Stream.say(line)
+            return
         try:
             print(line, file=self.stream or sys.stderr, flush=True)
         except (OSError, ValueError):

@@ -1,6 +1,7 @@
 """From the command line to a run: which data, settings and models, and what is shown of it."""
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     duration_s = duration_of(args.duration)
     settings, named = settings_of(args)
     from app.live import Paper, paper
+    from app.live_screen import Screen
 
     job = Paper(
         settings=settings,
@@ -63,6 +65,7 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
         symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
         duration_s=duration_s,
         say=_say if not args.json else _quiet,
+        screen=None if args.json else functools.partial(_screen, Screen),
         report=not args.no_report,
         subscribe=_tell if args.verbose else None,
     )
@@ -70,6 +73,10 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     show(summary, as_json=args.json)
     codes = {"interrupted": INTERRUPTED, "halted": HALTED, "failed": FAILED}
     return codes.get(summary.exit_reason, DONE)
+
+
+def _screen(made: Any, parts: Any, health: Any, title: str) -> Any:
+    return made(parts, health, title=title, monotonic_ns=time.monotonic_ns)
 
 
 def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
