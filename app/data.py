@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.fetch import add_fetch_parser
+from app.record import add_record_parser
 from app.synth import add_synth_parser
 from engine.errors import DataError, UsageError
 
@@ -25,6 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     below = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_import(below)
     add_fetch_parser(below)
+    add_record_parser(below)
     add_synth_parser(below)
     show = below.add_parser("show", help="what a tape, data folder or file holds")
     show.add_argument("paths", type=Path, nargs="+", metavar="PATH")
