@@ -7,7 +7,7 @@ from pathlib import Path
 from app.command_line import Parser, run
 
 COMMANDS = {
-    "data": "import market data, make synthetic data, look at what is there",
+    "data": "import, fetch, record or make market data, look at what is there",
     "features": "list the features, their formulas and sources",
     "train": "train a model and register it as a candidate",
     "models": "list, show, verify and promote models",

@@ -1,4 +1,4 @@
-"""`lab.py data import|synth|show|repair`: bring market data in, make some, look at it."""
+"""`lab.py data import|fetch|record|synth|show|repair`: bring market data in, look at it."""
 
 import argparse
 import os
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from app.fetch import add_fetch_parser
+from app.record import add_record_parser
 from app.synth import add_synth_parser
 from engine.errors import DataError, UsageError
 
@@ -23,6 +25,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("data", help="import market data, make synthetic data, look at it")
     below = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_import(below)
+    add_fetch_parser(below)
+    add_record_parser(below)
     add_synth_parser(below)
     show = below.add_parser("show", help="what a tape, data folder or file holds")
     show.add_argument("paths", type=Path, nargs="+", metavar="PATH")

@@ -20,6 +20,7 @@ import msgspec
 from app.kernel import is_compiled, load_kernel
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
+from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.watchdog import Watchdog
@@ -45,6 +46,8 @@ TIMER_S = 0.05  # bars close and signals age without data too
 FLUSH_S = 1.0  # how far the audit's file may be behind
 SHOW_S = 0.25
 EXTRA_BARS = 5  # fetched beyond the longest warm-up
+TELL_WITHIN_S = 3.0  # what the end of a session waits for notifications
+LOST = frozenset({"feed.lost", "feed.unreachable", "feed.stale"})
 KILL_HEAD = row_head(int(Kind.CONTROL))
 FEED_EVENT = 20  # event code of the audit for what befalls the feed
 
@@ -103,11 +106,15 @@ def paper(job: Paper) -> Summary:
     """
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_session(job))
+    notifier = Notifier(job.settings.notify, os.environ)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_session(job, notifier))
+    finally:
+        notifier.close(TELL_WITHIN_S)
 
 
-async def _session(job: Paper) -> Summary:
+async def _session(job: Paper, notifier: Notifier) -> Summary:
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         market, _ = await asyncio.gather(
@@ -123,7 +130,8 @@ async def _session(job: Paper) -> Summary:
         )
         parts = plan(job.settings, market.instruments, job.named)
         run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
-        return await Session(job, market, parts, (run_id, run_dir), clock).run()
+        session = Session(job, market, parts, (run_id, run_dir), clock=clock, notifier=notifier)
+        return await session.run()
 
 
 def _warm(job: Paper) -> None:
@@ -146,16 +154,25 @@ class Session:
         parts: the run's parts, planned and not built.
         run: id and folder.
         clock: stamps everything.
+        notifier: tells people who are not watching.
     """
 
     def __init__(
-        self, job: Paper, market: Market, parts: Parts, run: tuple[str, Path], clock: SystemClock
+        self,
+        job: Paper,
+        market: Market,
+        parts: Parts,
+        run: tuple[str, Path],
+        *,
+        clock: SystemClock,
+        notifier: Notifier,
     ) -> None:
         self.job = job
         self.market = market
         self.parts = parts
         self.run_id, self.run_dir = run
         self.clock = clock
+        self.notifier = notifier
         self.log, self.feed_log = logger("live"), logger("feed")
         self.stop = asyncio.Event()
         self.reason = ""
@@ -207,6 +224,7 @@ class Session:
                 lines_to(screen.say)
         self._listen()
         self._beat.start()
+        self.notifier.notify("start", f"{title} begins")
         try:
             await self._until_one_ends(works)
         finally:
@@ -275,6 +293,8 @@ class Session:
 
     def _on_feed(self, code: str, fields: dict[str, Any]) -> None:
         self.feed_log.info(code.removeprefix("feed."), **fields)
+        if code in LOST:
+            self.notifier.notify("feed_lost", f"run {self.run_id}: {code}", **fields)
         text = " ".join(f"{name}={value}" for name, value in fields.items())
         self.parts.recorder.event(FEED_EVENT, code, text[:300])
 
@@ -285,6 +305,7 @@ class Session:
     def _exhausted(self, reason: str) -> None:
         """Let no new order out: the tape has no room for the market that it would be made on."""
         self.log.error("tape_full", cause=reason, remedy="kill switch latched")
+        self.notifier.notify("kill", f"run {self.run_id}: the tape is full, no new orders")
         now = self.clock.now_ns()
         self.tape.push(KILL_HEAD, now, now, (int(Command.KILL), 0, 0, 0, 0))
 
@@ -304,5 +325,7 @@ class Session:
         self._refer(info)
         name_tape(self.parts, info.sha256)
         reason = self.reason or end_reason(self.parts)
+        told = "halt" if reason == "halted" else "stop"
+        self.notifier.notify(told, f"run {self.run_id} ends: {reason}")
         report = self.job.report and reason != "interrupted"
         return close_run(self.parts, self.run_dir, ("paper", reason, wall_s), info, report)

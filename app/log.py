@@ -122,6 +122,15 @@ def lines_to(say: Callable[[str], None] | None) -> None:
     _Stream.say = None if say is None else staticmethod(say)
 
 
+def is_secret(name: str) -> bool:
+    """Say whether a value of this name is hidden in logs.
+
+    >>> is_secret("api_key"), is_secret("symbol")
+    (True, False)
+    """
+    return _SECRET.search(name) is not None
+
+
 class _Stream:
     """Writes lines; a closed pipe or a full disk costs lines, never the run."""
 
@@ -159,7 +168,7 @@ def _clean(_: Any, __: str, event: EventDict) -> EventDict:
     name = event.get("event")
     if not isinstance(name, str) or not _EVENT.fullmatch(name):
         event.update(event="log.unnamed", text=str(name))
-    return {key: "(hidden)" if _SECRET.search(key) else value for key, value in event.items()}
+    return {key: "(hidden)" if is_secret(key) else value for key, value in event.items()}
 
 
 def _stamp(_: Any, __: str, event: EventDict) -> EventDict:

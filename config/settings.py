@@ -42,6 +42,13 @@ Amount = Annotated[
         description='a quoted decimal amount of at most 8 decimals, such as "10000.50"',
     ),
 ]
+Variable = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Z_][A-Z0-9_]{0,63})?$",
+        description="the name of an environment variable, in capitals, or nothing",
+    ),
+]
 Mode = Annotated[str, Meta(pattern="^(production|shadow)$", description="production or shadow")]
 
 
@@ -127,6 +134,14 @@ class ModelSettings(Strict, frozen=True, kw_only=True):
     mode: Mode = "production"  # a shadow's signals are recorded and never cause an order
 
 
+class NotifySettings(Strict, frozen=True, kw_only=True):
+    """Who is told of events. Addresses hold secrets: they stand in the environment only."""
+
+    urls_env: Variable = ""  # variable that holds the addresses; empty: nobody is told
+    events: tuple[Name, ...] = ()  # codes that are told, see docs/notifications.md; empty means all
+    min_interval_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # between two of the same code
+
+
 class Settings(Strict, frozen=True, kw_only=True):
     """The whole configuration of a run."""
 
@@ -137,5 +152,6 @@ class Settings(Strict, frozen=True, kw_only=True):
     risk: RiskLimits  # the gate
     strategies: tuple[StrategySettings, ...]  # what turns signals into intents
     models: tuple[ModelSettings, ...] = ()  # none: strategies run without advice
+    notify: NotifySettings = NotifySettings()  # who is told of events
     artifacts_dir: str = "artifacts"  # where models are
     runs_dir: str = "runs"  # where runs are written

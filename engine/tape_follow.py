@@ -1,5 +1,6 @@
 """Read a tape while another process writes it: the same pages, a cursor of one's own."""
 
+import fcntl
 import mmap
 import os
 from pathlib import Path
@@ -56,6 +57,18 @@ class TapeFollower:
         start = self.cursor - int(header["first_row"])
         head = int(header["head"])
         return rows[start : min(head, start + max_rows)]
+
+
+def is_being_written(folder: Path) -> bool:
+    """Say whether a living process writes this tape: it holds a lock on the folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _map(path: Path) -> tuple[np.void, np.ndarray] | None:

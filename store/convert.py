@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from engine.tape_info import SourceFile, TapeInfo
 from engine.tape_writer import TapeWriter
 from store.bars import lay_spread
 from store.captures import CaptureFeed, first_stamp
+from store.chain import one_after_other
 from store.clock import Latencies, offsets
 from store.depth import synced
 from store.feeds import BarFeed, Registry, Source, TableFeed, open_feed
@@ -54,6 +55,7 @@ class Conversion:
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     feeds: list[TableFeed | BarFeed | CaptureFeed] = field(default_factory=list)
+    _received_everywhere: bool = False
 
     def __post_init__(self) -> None:
         """Start with no instrument known."""
@@ -67,7 +69,7 @@ class Conversion:
         """
         self._learn()
         order = sorted(range(len(self.registry.names)), key=self.registry.names.__getitem__)
-        by_receive = self._by_receive()
+        by_receive = self._received_everywhere = self._by_receive()
         shifts = self._offsets()
         instruments = [self._instrument(number, shifts) for number in order]
         made = [
@@ -214,22 +216,33 @@ class Conversion:
             else:
                 key = (feed.source.venue, feed.source.symbol, feed.kind)
                 lanes.setdefault(key, []).append(feed)
-        for (venue, _, kind), feeds in sorted(lanes.items()):
-            parts = [timing.apply(feed.batches(), venue) for feed in feeds]
-            merged = merge(parts) if len(parts) > 1 else parts[0]
+        for (venue, symbol, kind), feeds in sorted(lanes.items()):
+            opened = partial(_rows_in_time, timing, venue)
+            known = self._received_everywhere or not any(one.learnt.received for one in feeds)
+            merged = _merged(feeds, opened, apart=not symbol or not known)
             rule = feeds[0].rule
             if kind == "depth" and rule is not None:
                 merged = synced(merged, rule, self.dropped)
-            elif kind == "trades" and len(parts) > 1:
+            elif kind == "trades" and len(feeds) > 1:
                 merged = without_repeats(merged, self.dropped)
             streams.append(merged)
         if bars:
             quoted = {k for k, has in enumerate(self.registry.has) if "quotes" in has}
             quoted = {int(timing.places[k]) for k in quoted}
-            parts = [timing.place(feed.closes()) for feed in bars]
-            closes = without_repeats(merge(parts), self.dropped)
-            parts = [timing.place(feed.opens()) for feed in bars]
-            opens = without_repeats(merge(parts), Counter())
+            series: dict[tuple[str, str], list[BarFeed]] = {}
+            for feed in bars:
+                series.setdefault((feed.source.venue, feed.source.symbol), []).append(feed)
+            both = []
+            for at in (BarFeed.closes, BarFeed.opens):
+                opened = partial(_bars_in_place, timing, at)
+                both.append(
+                    [
+                        _merged(feeds, opened, apart=not symbol)
+                        for (_, symbol), feeds in series.items()
+                    ]
+                )
+            closes = without_repeats(merge(both[0]), self.dropped)
+            opens = without_repeats(merge(both[1]), Counter())
             streams += [_without_assumed(closes, quoted), _without_assumed(opens, quoted)]
         return streams
 
@@ -293,6 +306,29 @@ class _Timing:
             recv = np.where(recv > 0, recv + shift, 0)
             rows["ts_recv"] = recv if self.by_receive else np.where(rows["ts_event"] > 0, 0, recv)
             yield rows
+
+
+def _merged(
+    feeds: Sequence[Any], opened: Callable[[Any], Iterator[np.ndarray]], *, apart: bool
+) -> Iterator[np.ndarray]:
+    """Merge the files of one kind.
+
+    Those that may hold several instruments, or whose times are not those learnt, stay `apart`.
+    """
+    if not apart:
+        return one_after_other(feeds, opened)
+    parts = [opened(one) for one in feeds]
+    return merge(parts) if len(parts) > 1 else parts[0]
+
+
+def _rows_in_time(timing: _Timing, venue: str, feed: TableFeed) -> Iterator[np.ndarray]:
+    return timing.apply(feed.batches(), venue)
+
+
+def _bars_in_place(
+    timing: _Timing, at: Callable[[BarFeed], Iterator[np.ndarray]], feed: BarFeed
+) -> Iterator[np.ndarray]:
+    return timing.place(at(feed))
 
 
 def _without_assumed(batches: Iterator[np.ndarray], quoted: set[int]) -> Iterator[np.ndarray]:

@@ -19,7 +19,7 @@ from engine.tape import Tape
 from store.folders import INSTRUMENT_NAME
 
 GROUP_ROWS = 262_144  # rows of a Parquet row group, and the most that wait in memory for one
-_FOLDERS = {
+FOLDERS = {
     Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.DEPTH: "depth", Kind.BAR: "bars",
     Kind.GAP: "gaps",
 }  # fmt: skip
@@ -87,7 +87,7 @@ def _write_instrument(
         assumed = (rows["kind"] == Kind.QUOTE) & (rows["flags"] & ASSUMED != 0)
         if quoted and assumed.any():
             waiting_open.append(take_rows(rows, assumed))
-        for kind, name in _FOLDERS.items():
+        for kind, name in FOLDERS.items():
             some = take_rows(rows, (rows["kind"] == kind) & ~assumed)
             if len(some):
                 outs.setdefault(name, _KindFile(folder / name, name)).add(some)
@@ -137,16 +137,7 @@ class _KindFile:
 
     def _flush(self, extra: dict[str, np.ndarray]) -> None:
         """Write a row group."""
-        rows = join_rows(self.waiting)
-        columns: dict[str, np.ndarray | pa.Array] = {"ts_event": rows["ts_event"]}
-        if self.name != "bars":
-            columns["ts_recv"] = rows["ts_recv"]
-        for column, slot in _SLOTS[self.name].items():
-            columns[column] = np.ascontiguousarray(rows[slot])
-        if self.name == "trades":
-            off = rows["flags"] & OFF_MARKET != 0
-            columns["kind"] = pa.array(np.where(off, "OFF_MARKET", ""))
-        table = pa.table(columns | extra)
+        table = pa.table(columns_of(self.name, join_rows(self.waiting)) | extra)
         if self.writer is None:
             self.folder.mkdir()
             self.writer = pq.ParquetWriter(
@@ -155,6 +146,19 @@ class _KindFile:
         self.writer.write_table(table)
         self.waiting = []
         self.count = 0
+
+
+def columns_of(name: str, rows: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+    """Return the columns of a kind's folder that rows of that kind fill."""
+    columns: dict[str, np.ndarray | pa.Array] = {"ts_event": rows["ts_event"]}
+    if name != "bars":
+        columns["ts_recv"] = rows["ts_recv"]
+    for column, slot in _SLOTS[name].items():
+        columns[column] = np.ascontiguousarray(rows[slot])
+    if name == "trades":
+        off = rows["flags"] & OFF_MARKET != 0
+        columns["kind"] = pa.array(np.where(off, "OFF_MARKET", ""))
+    return columns
 
 
 def _bar_quotes(rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ ROOMS = {*MAY_IMPORT, "tests", "benchmarks"} - {"lab.py", "run_live.py"}
 OFFLINE = set(
     "lightgbm onnx onnxmltools optuna mlflow pandas polars scipy skl2onnx sklearn".split()
 )
-LAZY = {"ccxt", "matplotlib", "onnxruntime"}  # heavy: imported where they are used, not at the top
+LAZY = {"apprise", "ccxt", "matplotlib", "onnxruntime"}  # heavy: imported where they are used
 OUR_HALF = re.compile(
     r"features/(?!fuse\.py)|strategies/|risk/(?!killswitch)|engine/(kernel/|pipeline|orders|portfolio"
     r"|events|account_state|client_ids|reconcile|venue_events|wire_order)|venues/\w+/(decode|sync|encode)"

@@ -150,7 +150,7 @@ async def open_client(settings: ClientSettings) -> CcxtClient:
     if settings.sandbox:
         exchange.set_sandbox_mode(True)
     if settings.base_url:
-        _point_at(exchange, settings.base_url)
+        point_at(exchange, settings.base_url)
     return CcxtClient(exchange, session, rules_of(settings.exchange))
 
 
@@ -252,7 +252,7 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certifi.where())
 
 
-def _point_at(exchange: Any, base_url: str) -> None:
+def point_at(exchange: Any, base_url: str) -> None:
     """Let an exchange's REST calls go to another host; what has no place there goes nowhere."""
     if exchange.id == "binance":
         exchange.urls["api"] = {
