@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
 RUN := .venv/bin/python
+TWO := -n 2 --dist loadfile  # processes that test; files stay whole
 ROOMS := config engine features strategies risk venues store ml app
 
 # $(call install,GROUP): find an interpreter, let it bring .venv up to date.
@@ -36,11 +37,11 @@ replay:  ## trade through data/sample (or ARGS="--replay PATH ...")
 
 test:  ## the tests, without the heavy ones
 	$(call install,test)
-	@$(RUN) -m pytest -q -m "not slow" $(ARGS)
+	@$(RUN) -m pytest -q $(TWO) -m "not slow" $(ARGS)
 
 test-all:  ## every test; some take minutes
 	$(call install,test)
-	@$(RUN) -m pytest -q $(ARGS)
+	@$(RUN) -m pytest -q $(TWO) $(ARGS)
 
 check:  ## format, lint, types, house rules, doctests
 	$(call install,test)

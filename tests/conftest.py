@@ -1,6 +1,7 @@
 """What all tests share: fixed random draws, one thread, no display, no network but this machine."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +10,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A process that tests beside others is made deaf to Ctrl-C, and so would be all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "house",

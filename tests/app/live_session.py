@@ -72,5 +72,5 @@ class Session:
 
     def summary(self) -> Summary:
         """Return what the end of the run says of the session."""
-        timing = Timing("done", 1.0, "", "", 0)
+        timing = Timing("paper", "done", 1.0, "", "", 0)
         return summarise(self.parts, self.folder / "run", timing, self.tape.info)

@@ -113,6 +113,11 @@ async def test_fault_P01_kill_9_of_a_trading_engine_loses_and_doubles_nothing(
     for round_ in range(rounds):
         process = flow(folder, exchange, 10_000, 100 + round_)
         assert process.stdout.readline() == "started\n"
+        before = len(fold(folder).orders)
+        for _ in range(200):  # until it trades; a busy machine takes its time
+            if len(fold(folder).orders) > before + 1:
+                break
+            time.sleep(0.05)
         time.sleep(0.3 + chance.random() * 0.7)
         process.send_signal(signal.SIGKILL)
         process.wait()

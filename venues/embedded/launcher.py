@@ -70,15 +70,15 @@ class RunningExchange:
 
     def stop(self) -> int:
         """End the exchange, politely first. Returns its exit code."""
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
         if self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(STOP_WITHIN_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+        if self._lifeline >= 0:  # only now: its end would race with the signal
+            os.close(self._lifeline)
+            self._lifeline = -1
         if self.process.stdout is not None:
             self.process.stdout.close()
         return self.process.wait()
