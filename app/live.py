@@ -1,7 +1,8 @@
-"""A live session on paper: an exchange's market data over real wires, our fills in the kernel.
+"""A live session: an exchange's market data over real wires, and orders to paper or to a venue.
 
 The pipeline is that of a replay; here its rows come from a feed, its clock is the machine's, and a
 WAKE row before each drain says when it was asked. So the tape of a session replays to its digest.
+What differs between paper and real orders is the `Venue` given to a session (app/live_orders.py).
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from app.market_feed import Market, open_market
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.watchdog import Watchdog
-from app.wire import Parts, build, plan
+from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
@@ -56,15 +57,40 @@ class Screen:
         """Leave the terminal clean."""
 
 
-class Paper(msgspec.Struct, kw_only=True):
-    """What a paper session is asked to do.
+class Venue:
+    """What a session's orders go to. This one is paper matching in the kernel: it does nothing.
+
+    Attributes:
+        mode: the session's, in config.json.
+        new_venue: for app/wire.py `build`.
+    """
+
+    mode = "paper"
+    new_venue: NewVenue | None = None
+
+    def begin(self, session: "Session") -> None:
+        """Write what the tape opens with; the parts are built, no row has come."""
+
+    def send(self) -> None:
+        """Send what the pipeline decided; called after each wake."""
+
+    async def watch(self) -> None:
+        """Work beside the feed until cancelled; to return ends the session."""
+        await asyncio.Event().wait()
+
+    async def finish(self) -> None:
+        """End the orders; the feed has ended, and `wake` may still be called."""
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """What a session is asked to do.
 
     Attributes:
         settings: the run's settings.
         named: models given on the command line, `ID:VERSION`.
         command: the command line.
-        venue: embedded (an exchange of our own is started) or binance (its public data).
-        symbols: only these; empty takes the embedded exchange's all.
+        venue: embedded or binance (its public data).
+        symbols: only these; empty takes all of an exchange of our own.
         duration_s: 0 for until it is stopped.
         exchange_options: further words for the embedded exchange.
         say: tells a person what takes long before it begins.
@@ -86,8 +112,8 @@ class Paper(msgspec.Struct, kw_only=True):
     subscribe: Callable[[Bus], None] | None = None
 
 
-def paper(job: Paper) -> Summary:
-    """Run a session until its time is over, it is stopped, or it cannot go on.
+def paper(job: Job) -> Summary:
+    """Run a session on paper until its time is over, it is stopped, or it cannot go on.
 
     Raises:
         UsageError: settings and venue do not go together; nothing was written then.
@@ -99,7 +125,7 @@ def paper(job: Paper) -> Summary:
         return runner.run(_session(job))
 
 
-async def _session(job: Paper) -> Summary:
+async def _session(job: Job) -> Summary:
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         market = await open_market(
@@ -112,7 +138,7 @@ async def _session(job: Paper) -> Summary:
         )
         parts = plan(job.settings, market.instruments, job.named)
         run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
-        return await Session(job, market, parts, (run_id, run_dir), clock).run()
+        return await Session(job, market, parts, (run_id, run_dir), clock=clock).run()
 
 
 class Session:
@@ -124,16 +150,25 @@ class Session:
         parts: the run's parts, planned and not built.
         run: id and folder.
         clock: stamps everything.
+        venue: where orders go; None is paper matching.
     """
 
     def __init__(
-        self, job: Paper, market: Market, parts: Parts, run: tuple[str, Path], clock: SystemClock
+        self,
+        job: Job,
+        market: Market,
+        parts: Parts,
+        run: tuple[str, Path],
+        *,
+        clock: SystemClock,
+        venue: Venue | None = None,
     ) -> None:
         self.job = job
         self.market = market
         self.parts = parts
         self.run_id, self.run_dir = run
         self.clock = clock
+        self.venue = venue or Venue()
         self.log = logger("live")
         self.stop = asyncio.Event()
         self.reason = ""
@@ -144,22 +179,28 @@ class Session:
             self.run_dir / "tape", market.instruments, on_exhausted=self._exhausted
         )
         audit = AuditWriter(self.run_dir, self._tape_hash_at)
-        build(parts, audit, implied_wakes=False, ahead=False)
-        asked = Asked("paper", job.settings, job.named, (job.venue,), job.command)
+        build(parts, audit, False, ahead=False, new_venue=self.venue.new_venue)
+        asked = Asked(self.venue.mode, job.settings, job.named, (job.venue,), job.command)
         open_run(parts, self.run_dir, self.run_id, asked)
         self._refer(TapeInfo(wakes="recorded"))
         if job.subscribe is not None:
             job.subscribe(parts.desk.bus)
         self._words = parts.state.words
+        self.venue.begin(self)
 
     def wake(self) -> None:
         """Append a WAKE row stamped now, and let the pipeline go over all that has come."""
         self.tape.wake(self.clock.now_ns())
+        self.drain()
+
+    def drain(self) -> None:
+        """Let the pipeline go over all that has come; decisions wait for a WAKE row."""
         parts = self.parts
         for window in self.tape.windows(self._words[CURSOR]):
             parts.window = window
             parts.pipeline.drain(window[0], window[1], window[2], window[2])
         self.tape.forget(self._words[CURSOR])
+        self.venue.send()
 
     async def run(self) -> Summary:
         """Run until something ends the session; leave the summary."""
@@ -171,19 +212,22 @@ class Session:
             history=self._history(),
             randomness=random.Random(secrets.randbits(64)),
         )
-        title = f"paper on {job.venue}   run {self.run_id}"
+        title = f"{self.venue.mode} on {job.venue}   run {self.run_id}"
         screen = job.screen(self.parts, feed.health, title)
         works = [
             ("feed", feed.run()),
             ("timer", self._timer()),
             ("screen", self._show(screen)),
             ("exchange", self.market.watch()),
+            ("orders", self.venue.watch()),
             ("stop", self.stop.wait()),
         ]
         self._listen()
         self._beat.start()
         try:
             await self._until_one_ends(works)
+            self.drain()
+            await self.venue.finish()
         finally:
             self._beat.stop()
             screen.close()
@@ -278,4 +322,4 @@ class Session:
         name_tape(self.parts, info.sha256)
         reason = self.reason or end_reason(self.parts)
         report = self.job.report and reason != "interrupted"
-        return close_run(self.parts, self.run_dir, ("paper", reason, wall_s), info, report)
+        return close_run(self.parts, self.run_dir, (self.venue.mode, reason, wall_s), info, report)

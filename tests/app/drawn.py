@@ -118,8 +118,8 @@ class Watch:
             words = the_parts().state.words
             self.sent.append((words[WORD["row"]], words[WORD["now"]], what, thing))
 
-        def watch_build(parts, *rest):
-            WORLD.append(build(parts, *rest))
+        def watch_build(parts, *rest, **words):
+            WORLD.append(build(parts, *rest, **words))
             return WORLD[-1]
 
         def watch_submit(venue, approved):
