@@ -226,6 +226,7 @@ class Session:
         self._beat.start()
         try:
             await self._until_one_ends(works)
+            self._beat.stop()
             self.drain()
             await self.venue.finish()
         finally:

@@ -28,7 +28,7 @@ from engine.clock import SystemClock
 from engine.errors import RunError
 from engine.events import Command, RejectReason
 from engine.journal_layout import Kind, Latch, Name
-from engine.money import minor
+from engine.money import MINOR_PER_UNIT, minor
 from engine.orders import Order
 from engine.run_files import LIVE, LiveRun, Summary, write_json
 from venues.ccxt_client import ClientSettings, Secret, open_client
@@ -37,7 +37,7 @@ from venues.outbox import Errand, Outbox
 from venues.user_stream import Keys
 
 LEFTOVER_S = 60.0  # how long the fate of earlier orders is awaited at the start
-FINISH_S = 15.0  # how long cancels are awaited at the end
+FINISH_S = 45.0  # how long the fate of orders is awaited at the end; proofs take up to 30 s
 KEEP_S = 1.0  # how often losses are journalled
 CCXT = {"embedded": "binance"}  # the exchange that ccxt takes it for
 
@@ -138,14 +138,23 @@ async def _end_leftovers(desk: OrderDesk) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LEFTOVER_S):
             while state.live:
-                for client in list(state.live):
-                    desk.orders.cancel_client(client)
+                cancel_known(desk)
                 await asyncio.sleep(0.1)
     if state.live:
         raise RunError(
             f"{len(state.live)} orders of earlier runs have no proven fate yet: nothing is traded "
             "before; start again later, or see docs/live_orders.md"
         )
+
+
+def cancel_known(desk: OrderDesk) -> None:
+    """Ask for the removal of what the venue is known to have; what is UNKNOWN must be found first.
+
+    One cancel of an order is under way at a time, and the desk halts when it is never proven.
+    """
+    for client, order in list(desk.account.state.live.items()):
+        if order.venue_id:
+            desk.orders.cancel_client(client)
 
 
 class ModelNames:
@@ -316,11 +325,12 @@ class LiveOrders(Venue):
         session, state = self._session, self._account.state
         asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
         self._closing = True
-        self._desk.orders.cancel_all()
+        self._desk.orders.stopped = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FINISH_S):
                 while state.live:
-                    await asyncio.sleep(0.02)
+                    cancel_known(self._desk)
+                    await asyncio.sleep(0.05)
                     session.drain()
         if state.live:
             self._log.warning("orders.left_open", orders=sorted(state.live))
@@ -331,6 +341,22 @@ class LiveOrders(Venue):
             self._news.clear()
             session.drain()
         self._inbox.release()
+        self._agree()
+
+    def _agree(self) -> None:
+        """Make sure that the engine's money and the journal's are the same, to the last unit.
+
+        Raises:
+            RunError: they differ: a fill was lost or counted twice between journal and books.
+        """
+        total = self._session.parts.portfolio.total
+        for asset, amount in total.items():
+            expected = self._account.state.expected(asset)
+            if expected is not None and expected * MINOR_PER_UNIT != amount:
+                raise RunError(
+                    f"the engine counts {amount} units of {asset}, the journal "
+                    f"{expected * MINOR_PER_UNIT:f}: the books cannot be trusted, start again"
+                )
 
 
 def _boot() -> str:

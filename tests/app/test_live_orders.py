@@ -1,0 +1,309 @@
+"""`--live` on an embedded exchange: ledgers agree, runs replay, nothing is lost by kill -9."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.live_permission import KEY_ENV, SECRET_ENV
+from app.live_record import account_folder
+from engine.audit_layout import AUDIT, Record
+from engine.audit_verify import verify
+from engine.events import OrderState
+from engine.journal_layout import Latch
+from engine.journal_reader import fold
+from engine.orders import FINAL
+from engine.rows import Kind
+from engine.run_files import AUDIT_RECORDS, LIVE
+from engine.tape import Tape
+from tests.app.live_world import (
+    KEY,
+    ROOT,
+    SECRET,
+    command,
+    environment,
+    exchange,
+    replayed,
+    run_dirs,
+    same_ledger,
+    session,
+    summary_of,
+)
+
+FAULTS = (
+    ("hang", "after", 9),
+    ("reset", "after", 7),
+    ("truncate", "after", 11),
+)
+
+
+def faults(venue) -> None:
+    """Let orders get lost in every way, fill in fragments, and doubled or missing events."""
+    for number, (action, phase, every) in enumerate(FAULTS):
+        venue.fault("rest", action, "POST /api/v3/order", phase=phase, every=every, skip=3 + number)
+    venue.fault("user", "drop", "executionReport:*", skip=5, every=11)
+    venue.fault("user", "duplicate", "executionReport:*", skip=2, every=5)
+    venue.control("POST", "/engine", {"fragments": 3})
+
+
+def tape_kinds(run: Path) -> dict[int, int]:
+    """Count the rows of a run's tape by kind."""
+    rows = np.concatenate([s.rows["kind"] for s in Tape.open(run / "tape", repair=False).segments])
+    return dict(zip(*(part.tolist() for part in np.unique(rows, return_counts=True))))
+
+
+def states(folder: Path) -> dict[str, int]:
+    """Count an account's orders by state."""
+    found: dict[str, int] = {}
+    for order in fold(account_folder(folder / "runs", "embedded-main")).orders.values():
+        name = OrderState(order.state).name
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def last_states(run: Path) -> dict[int, int]:
+    """Return the last state of each order in a run's audit."""
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    orders = records[records["kind"] == Record.ORDER]
+    return dict(zip(orders["id"].tolist(), orders["code"].tolist()))
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory):
+    """Return (folder, summary, text of all that was said, fills) of a session with every fault."""
+    folder = tmp_path_factory.mktemp("live")
+    with exchange(fee_asset="BNB") as venue:
+        faults(venue)
+        done = session(command(folder, venue, "--duration", "15s"), 240.0)
+        assert done.returncode == 0, done.stderr[-3000:]
+        fills = same_ledger(folder, venue)
+        yield folder, summary_of(done), done.stdout + done.stderr, fills
+
+
+def test_the_session_traded_and_every_order_has_one_final_state(traded):
+    folder, summary, _, fills = traded
+    run = Path(summary["run_dir"])
+    kinds, found = tape_kinds(run), states(folder)
+    assert summary["fills"] == fills > 5
+    assert set(found) <= {state.name for state in FINAL}, found
+    assert found["FILLED"] > 0
+    assert found["CANCELED"] > 0
+    assert kinds[Kind.ACK] > 10
+    assert kinds[Kind.FILL] == fills
+    assert kinds[Kind.OPENING] == 3
+    ends = last_states(run)
+    assert len(ends) == summary["orders"]
+    assert {OrderState(code) for code in ends.values()} <= FINAL
+    assert summary["fees"].keys() == {"BNB"}
+
+
+def test_fault_V01_an_order_without_an_answer_is_unknown_until_it_is_proven(traded):
+    _, summary, _, _ = traded
+    run = Path(summary["run_dir"])
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    doubted = records[(records["kind"] == Record.ORDER) & (records["code"] == OrderState.UNKNOWN)]
+    assert len(doubted) == tape_kinds(run)[Kind.UNKNOWN] > 0
+    ends = last_states(run)
+    assert {OrderState(ends[number]) for number in doubted["id"].tolist()} <= FINAL
+
+
+@pytest.mark.parametrize("block", [None, 1, 7])
+def test_a_live_run_replays_to_its_digest(traded, block):
+    _, summary, _, _ = traded
+    done = replayed(summary["run_dir"], *(() if block is None else ("--block-rows", block)))
+    assert done.returncode == 0, done.stderr
+    assert summary_of(done)["decision_digest"] == summary["decision_digest"]
+
+
+def test_the_audit_of_a_live_run_verifies(traded):
+    _, summary, _, _ = traded
+    assert verify(Path(summary["run_dir"])).ok
+
+
+def test_a_submit_that_the_journal_does_not_have_ends_the_replay(traded, tmp_path):
+    _, summary, _, _ = traded
+    run = Path(summary["run_dir"])
+    copy = tmp_path / "runs" / run.name
+    subprocess.run(["cp", "-r", str(run), str(copy.parent)], check=False)
+    copy.parent.mkdir(exist_ok=True)
+    subprocess.run(["cp", "-r", str(run), str(copy.parent)], check=True)
+    config = json.loads((copy / "config.json").read_text())
+    config["settings"]["risk"]["max_order_notional"] = 390
+    (copy / "config.json").write_text(json.dumps(config))
+    done = replayed(copy)
+    assert done.returncode == 1
+    assert "the replay differs: order 0 has size" in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "differs" in line]) == 1
+
+
+def test_a_fee_and_secrets_planted_are_nowhere(traded):
+    folder, _, said, _ = traded
+    for canary in (KEY, SECRET, "signature="):
+        assert canary not in said
+        for path in folder.rglob("*"):
+            if path.is_file():
+                assert canary.encode() not in path.read_bytes(), path
+
+
+def killed(folder: Path, venue, wait_s: float) -> None:
+    """Start a session and kill it that long after its first order."""
+    words = command(folder, venue)
+    account = account_folder(folder / "runs", "embedded-main")
+    before = len(fold(account).orders) if account.is_dir() else 0
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            until = time.monotonic() + 60
+            while time.monotonic() < until and process.poll() is None:
+                if (account / "journal").is_dir() and len(fold(account).orders) > before:
+                    break
+                time.sleep(0.05)
+            listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            assert KEY.encode() not in listed
+            assert SECRET.encode() not in listed
+            time.sleep(wait_s)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+            process.wait()
+    assert process.returncode == -signal.SIGKILL, said[-2000:]
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_fault_P01_kill_9_in_mid_session_loses_and_doubles_nothing(tmp_path, rounds):
+    chance = random.Random(3)
+    with exchange("--history-hours", "1") as venue:
+        venue.fault("rest", "delay", "POST /api/v3/order", phase="after", delay_ms=250)
+        for _ in range(rounds):
+            killed(tmp_path, venue, 0.3 + 2.0 * chance.random())
+        done = session(command(tmp_path, venue, "--duration", "3s"))
+        assert done.returncode == 0, done.stderr[-3000:]
+        fills = same_ledger(tmp_path, venue)
+    assert fills > 0
+    assert set(states(tmp_path)) <= {state.name for state in FINAL}
+    summary = summary_of(done)
+    account = fold(account_folder(tmp_path / "runs", "embedded-main"))
+    lots = sum(account.positions.values())
+    held = sum(book["position"] for book in summary["books"] if book["kind"] == "model")
+    assert round(held / 0.00001) == lots
+    again = replayed(Path(summary["run_dir"]))
+    assert summary_of(again)["decision_digest"] == summary["decision_digest"]
+    cut_off = replayed(run_dirs(tmp_path)[0])
+    assert cut_off.returncode == 0, cut_off.stderr
+
+
+def test_the_kill_switch_stays_latched_until_an_operator_clears_it(tmp_path):
+    with exchange("--history-hours", "1") as venue:
+        words = command(tmp_path, venue, "--duration", "20s")
+        with subprocess.Popen(
+            words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            account = account_folder(tmp_path / "runs", "embedded-main")
+            until = time.monotonic() + 60
+            while time.monotonic() < until and process.poll() is None:
+                if (account / "journal").is_dir() and fold(account).orders:
+                    break
+                time.sleep(0.05)
+            process.send_signal(signal.SIGUSR1)
+            time.sleep(1.5)
+            process.send_signal(signal.SIGTERM)
+            out, said = process.communicate(timeout=30)
+        assert process.returncode == 3, said[-2000:]
+        assert not json.loads(out)["blocked"].keys() - {"KILLED", "BALANCE", "OPEN_ORDERS"}
+        state = fold(account)
+        assert Latch.KILL in state.latches
+        assert not state.live, "the kill switch cancels what is open"
+        again = session(command(tmp_path, venue, "--duration", "2s"))
+        assert again.returncode == 3
+        assert summary_of(again)["orders"] == 0
+        freed = session(
+            command(tmp_path, venue, "--duration", "3s", "--clear-latches", "looked at it")
+        )
+        assert freed.returncode == 0, freed.stderr[-2000:]
+        assert summary_of(freed)["orders"] > 0
+        same_ledger(tmp_path, venue)
+
+
+def test_a_balance_that_changed_outside_halts_the_next_run(tmp_path):
+    with exchange("--history-hours", "1") as venue:
+        first = session(command(tmp_path, venue, "--duration", "2s"))
+        assert first.returncode == 0, first.stderr[-2000:]
+        venue.control("POST", "/deposit", {"account": "main", "asset": "USDT", "amount": "1"})
+        done = session(command(tmp_path, venue, "--duration", "2s"))
+    assert done.returncode == 3, done.stderr[-2000:]
+    assert summary_of(done)["orders"] == 0
+    assert Latch.ACCOUNT in fold(account_folder(tmp_path / "runs", "embedded-main")).latches
+
+
+REFUSALS = [
+    (["--confirm-live", "main"], {}, "--base-url is missing"),
+    (["--confirm-live", "main", "--base-url", "http://example.com"], {}, "example.com is refused"),
+    (["--confirm-live", "main", "--venue", "binance"], {}, "api.binance.com is refused"),
+    (["--base-url", "http://127.0.0.1:1"], {}, "confirm with --confirm-live main"),
+    (["--base-url", "http://127.0.0.1:1", "--confirm-live", "other"], {}, "confirm with"),
+    (["--base-url", "http://127.0.0.1:1", "--confirm-live", "main"], {KEY_ENV: ""}, "holds no key"),
+    (
+        ["--base-url", "http://127.0.0.1:1", "--confirm-live", "main", "--model", "TickMLP:1.0.0"],
+        {},
+        "--model is for paper",
+    ),
+    (["--base-url", "ftp://127.0.0.1:1", "--confirm-live", "main"], {}, "must begin with http"),
+]
+
+
+@pytest.mark.parametrize(("words", "changes", "line"), REFUSALS)
+def test_refusals_are_one_line_and_code_2(tmp_path, words, changes, line):
+    import run_live
+    from app.command_line import run
+
+    config = tmp_path / "live.yaml"
+    config.write_text((ROOT / "config" / "default.yaml").read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {KEY_ENV: KEY, SECRET_ENV: SECRET, **changes}.items():
+            patch.setenv(name, value)
+        patch.setattr("sys.argv", ["run_live.py", "--live", "--config", str(config), *words])
+        code, said = heard(lambda: run("run_live.py", run_live.main))
+    assert code == 2
+    assert line in said
+    assert said.count("\n") == 1
+
+
+def heard(call) -> tuple[int, str]:
+    """Return what a call returns and what it wrote to stderr."""
+    import contextlib
+    import io
+
+    text = io.StringIO()
+    with contextlib.redirect_stderr(text):
+        return call(), text.getvalue()
+
+
+def test_no_limits_no_live(tmp_path):
+    import run_live
+    from app.command_line import run
+
+    words = ["run_live.py", "--live", "--base-url", "http://127.0.0.1:1", "--confirm-live", "main"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", words)
+        code, said = heard(lambda: run("run_live.py", run_live.main))
+    assert code == 2
+    assert "name no risk limits" in said
+
+
+def test_a_wrong_key_is_one_line_and_code_1(tmp_path):
+    with exchange("--history-hours", "1") as venue:
+        done = subprocess.run(
+            command(tmp_path, venue, "--duration", "2s"), cwd=ROOT, capture_output=True, text=True,
+            env=environment(secret="live-secret-canary-wrong"), timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) <= 2, done.stderr
+    assert "canary" not in done.stderr
+    assert not list(tmp_path.glob(f"runs/*/{LIVE}"))
