@@ -1,4 +1,4 @@
-"""Run the engine, `--paper`, `--live` or `--replay PATH…`: flags -> settings -> app, nothing else."""
+"""Run the engine, `--paper`, `--live` or `--replay PATH…`: flags -> app, nothing else."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ Trade on paper over live wires, or replay recorded markets, through one pipeline
 features, models, risk, paper venue, audit.
 
   python run_live.py --paper                         an exchange of our own, no keys
+  python run_live.py --live --base-url http://127.0.0.1:8001 --confirm-live main
   python run_live.py --replay data/sample
   python run_live.py --replay runs/<id>              the same decisions again
   python run_live.py --replay day.parquet --config my.yaml --json

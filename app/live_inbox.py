@@ -171,5 +171,3 @@ class Inbox:
     def _kill(self, why: str) -> None:
         self._log.error("orders.halted", cause=why, remedy="look, then --clear-latches")
         self.command(Command.KILL)
-
-

@@ -19,9 +19,7 @@ def is_live(run: Path) -> bool:
     return (run / LIVE).exists()
 
 
-def recorded_venue(
-    run: Path, tape: Tape
-) -> tuple[NewVenue, Callable[[], None], LiveRun]:
+def recorded_venue(run: Path, tape: Tape) -> tuple[NewVenue, Callable[[], None], LiveRun]:
     """Return what makes the venue of a live run's replay, its check for the end, and live.json.
 
     Args:

@@ -10,8 +10,8 @@ import numpy as np
 
 from engine.events import OrderState
 from engine.fills import FillDesk
-from engine.kernel.layout import Out
 from engine.kept_orders import LARGEST_QUEUE
+from engine.kernel.layout import Out
 from engine.orders import FINAL, Order
 from engine.ports import AccountGate
 from engine.rows import LAST, Kind

@@ -364,7 +364,7 @@ class Gate:
             self.kernel.end(order.instrument, owner, order.rests, -reserves[at][1], -(at == 0))
 
     def doubt(self, order: Order, unknown: bool) -> None:
-        """Move what an order reserves to the unknown exposure, or back. Time alone moves nothing."""
+        """Move what an order reserves to the unknown exposure, or back."""
         words = self.words
         place = _FIELD["resting" if order.rests else "in_flight"]
         for owner, share in self._reserves(order):

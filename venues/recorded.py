@@ -52,7 +52,7 @@ class Recorded:
         told = self._journalled.get(number)
         if told is None:
             if number not in self._unsent and number < self._last:
-                raise RunError(f"the replay differs: order {number} is not in the account's journal")
+                raise RunError(f"the replay differs: order {number} is not in the journal")
             return
         self._seen.add(number)
         wire = wire_order(approved, self._tag, self._instruments[order.instrument].symbol)
