@@ -40,6 +40,7 @@ LEFTOVER_S = 60.0  # how long the fate of earlier orders is awaited at the start
 FINISH_S = 45.0  # how long the fate of orders is awaited at the end; proofs take up to 30 s
 KEEP_S = 1.0  # how often losses are journalled
 CCXT = {"embedded": "binance"}  # the exchange that ccxt takes it for
+LAG_S = {"embedded": 2.0}  # our own exchange's queries miss no order for longer
 
 
 class LiveJob(Job, kw_only=True):
@@ -95,6 +96,8 @@ async def _session(job: LiveJob, keys: Keys) -> Summary:
                 exchange=CCXT[job.venue], key=keys.key, secret=keys.secret, base_url=job.urls.rest
             )
         )
+        if job.venue in LAG_S:
+            client.rules = client.rules._replace(lag_bound_s=LAG_S[job.venue])
         desk = OrderDesk(
             client,
             account,

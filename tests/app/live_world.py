@@ -8,9 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.live_permission import KEY_ENV, SECRET_ENV
+from engine.account_state import AccountOrder
 from engine.client_ids import client_id
 from engine.journal_reader import fold
+from engine.tape import Tape
 from tests.app.replay_cli import ROOT
 from venues.embedded.launcher import RunningExchange, start_exchange
 from venues.embedded.ledger import AccountSpec
@@ -109,3 +113,14 @@ def summary_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.stdout.strip(), done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def tape_kinds(run: Path) -> dict[int, int]:
+    """Count the rows of a run's tape by kind."""
+    rows = np.concatenate([s.rows["kind"] for s in Tape.open(run / "tape", repair=False).segments])
+    return dict(zip(*(part.tolist() for part in np.unique(rows, return_counts=True))))
+
+
+def account_orders(folder: Path) -> list[AccountOrder]:
+    """Return the orders of an account's journal."""
+    return list(fold(folder / "runs" / "accounts" / "embedded-main").orders.values())

@@ -48,6 +48,8 @@ class Lively:
             )  # fmt: skip
         if step % 5 in (1, 3) and len(resting) < 6:
             price = view.bid_tick - (0 if step % 10 == 1 else 40 + step % 7)
+            if step % 20 == 3:  # one that the venue must refuse
+                price = view.ask_tick + 30
             return (
                 Place(instrument=view.instrument, side=1, qty_lot=size + step % 11,
                       order_type=int(OrderType.POST_ONLY), price_tick=price, **signal),

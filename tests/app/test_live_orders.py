@@ -27,6 +27,7 @@ from tests.app.live_world import (
     KEY,
     ROOT,
     SECRET,
+    account_orders,
     command,
     environment,
     exchange,
@@ -35,6 +36,7 @@ from tests.app.live_world import (
     same_ledger,
     session,
     summary_of,
+    tape_kinds,
 )
 
 FAULTS = (
@@ -50,19 +52,13 @@ def faults(venue) -> None:
         venue.fault("rest", action, "POST /api/v3/order", phase=phase, every=every, skip=3 + number)
     venue.fault("user", "drop", "executionReport:*", skip=5, every=2)
     venue.fault("user", "duplicate", "executionReport:*", skip=2, every=5)
-    venue.control("POST", "/engine", {"fragments": 3})
-
-
-def tape_kinds(run: Path) -> dict[int, int]:
-    """Count the rows of a run's tape by kind."""
-    rows = np.concatenate([s.rows["kind"] for s in Tape.open(run / "tape", repair=False).segments])
-    return dict(zip(*(part.tolist() for part in np.unique(rows, return_counts=True))))
+    venue.control("POST", "/engine", {"fragments": 3, "late_fill_lots": 50, "late_fill_count": 2})
 
 
 def states(folder: Path) -> dict[str, int]:
     """Count an account's orders by state."""
     found: dict[str, int] = {}
-    for order in fold(account_folder(folder / "runs", "embedded-main")).orders.values():
+    for order in account_orders(folder):
         name = OrderState(order.state).name
         found[name] = found.get(name, 0) + 1
     return found
@@ -112,6 +108,17 @@ def test_fault_V01_an_order_without_an_answer_is_unknown_until_it_is_proven(trad
     assert len(doubted) == tape_kinds(run)[Kind.UNKNOWN] > 0
     ends = last_states(run)
     assert {OrderState(ends[number]) for number in doubted["id"].tolist()} <= FINAL
+
+
+def test_fault_V12_a_fill_after_its_cancel_is_booked(traded):
+    _, summary, _, _ = traded
+    canceled, late = set(), 0
+    for segment in Tape.open(Path(summary["run_dir"]) / "tape", repair=False).segments:
+        for row in segment.rows[segment.rows["kind"] >= Kind.ACK]:
+            if row["kind"] == Kind.CANCELED:
+                canceled.add(int(row["i0"]))
+            late += row["kind"] == Kind.FILL and int(row["i0"]) in canceled
+    assert late == 2
 
 
 @pytest.mark.parametrize("block", [None, 1, 7])
