@@ -115,10 +115,15 @@ def summary_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return found
 
 
+def kinds_of(run: Path) -> np.ndarray:
+    """Return the kind of each row of a run's tape."""
+    return np.concatenate([s.rows["kind"] for s in Tape.open(run / "tape", repair=False).segments])
+
+
 def tape_kinds(run: Path) -> dict[int, int]:
     """Count the rows of a run's tape by kind."""
-    rows = np.concatenate([s.rows["kind"] for s in Tape.open(run / "tape", repair=False).segments])
-    return dict(zip(*(part.tolist() for part in np.unique(rows, return_counts=True))))
+    kinds = np.unique(kinds_of(run), return_counts=True)
+    return dict(zip(*(part.tolist() for part in kinds)))
 
 
 def account_orders(folder: Path) -> list[AccountOrder]:

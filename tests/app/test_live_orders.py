@@ -17,6 +17,7 @@ from engine.audit_layout import AUDIT, Record
 from engine.audit_verify import verify
 from engine.errors import DataError
 from engine.events import OrderState
+from engine.journal import AccountLock
 from engine.journal_layout import Latch
 from engine.journal_reader import fold
 from engine.orders import FINAL
@@ -31,6 +32,7 @@ from tests.app.live_world import (
     command,
     environment,
     exchange,
+    kinds_of,
     replayed,
     run_dirs,
     same_ledger,
@@ -157,6 +159,12 @@ def test_secrets_that_were_planted_are_nowhere(traded):
                 assert canary.encode() not in path.read_bytes(), path
 
 
+def ended(done: subprocess.CompletedProcess, code: int) -> subprocess.CompletedProcess:
+    """Check how a command ended."""
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
 def orders_in(account: Path) -> int:
     """Count the orders in an account's journal, which may not be there yet."""
     try:
@@ -194,64 +202,68 @@ def killed(folder: Path, venue, wait_s: float) -> None:
     assert process.returncode == -signal.SIGKILL, said[-2000:]
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_fault_P01_kill_9_in_mid_session_loses_and_doubles_nothing(tmp_path, rounds):
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Return (folder, exchange) that several tests go on with: one account, many runs."""
+    with exchange("--history-hours", "1") as venue:
+        yield tmp_path_factory.mktemp("runs"), venue
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_fault_P01_kill_9_in_mid_session_loses_and_doubles_nothing(world, rounds):
+    folder, venue = world
     chance = random.Random(3)
-    with exchange("--history-hours", "1") as venue:
-        venue.fault("rest", "delay", "POST /api/v3/order", phase="after", delay_ms=250)
-        for _ in range(rounds):
-            killed(tmp_path, venue, 0.3 + 2.0 * chance.random())
-        done = session(command(tmp_path, venue, "--duration", "3s"))
-        assert done.returncode == 0, done.stderr[-3000:]
-        fills = same_ledger(tmp_path, venue)
-    assert fills > 0
-    assert set(states(tmp_path)) <= {state.name for state in FINAL}
-    summary = summary_of(done)
-    account = fold(account_folder(tmp_path / "runs", "embedded-main"))
-    lots = sum(account.positions.values())
+    venue.fault("rest", "delay", "POST /api/v3/order", phase="after", delay_ms=250)
+    for _ in range(rounds):
+        killed(folder, venue, 0.3 + 2.0 * chance.random())
+    venue.control("DELETE", "/faults")
+    cut_off = run_dirs(folder)[-1]
+    summary = summary_of(ended(session(command(folder, venue, "--duration", "3s")), 0))
+    assert same_ledger(folder, venue) > 0
+    assert set(states(folder)) <= {state.name for state in FINAL}
+    account = fold(account_folder(folder / "runs", "embedded-main"))
     held = sum(book["position"] for book in summary["books"] if book["kind"] == "model")
-    assert round(held / 0.00001) == lots
-    again = replayed(Path(summary["run_dir"]))
-    assert summary_of(again)["decision_digest"] == summary["decision_digest"]
-    cut_off = replayed(run_dirs(tmp_path)[0])
-    assert cut_off.returncode == 0, cut_off.stderr
+    assert round(held / 0.00001) == sum(account.positions.values())
+    again = summary_of(ended(replayed(Path(summary["run_dir"])), 0))
+    assert again["decision_digest"] == summary["decision_digest"]
+    ended(replayed(cut_off), 0)
 
 
-def test_the_kill_switch_stays_latched_until_an_operator_clears_it(tmp_path):
-    with exchange("--history-hours", "1") as venue:
-        words = command(tmp_path, venue, "--duration", "4s")
-        with subprocess.Popen(
-            words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            account = account_folder(tmp_path / "runs", "embedded-main")
-            until_order(process, account, 0)
-            process.send_signal(signal.SIGUSR1)
-            out, said = process.communicate(timeout=30)
-        assert process.returncode == 3, said[-2000:]
-        assert not json.loads(out)["blocked"].keys() - {"KILLED", "BALANCE", "OPEN_ORDERS"}
-        state = fold(account)
-        assert Latch.KILL in state.latches
-        assert not state.live, "the kill switch cancels what is open"
-        again = session(command(tmp_path, venue, "--duration", "2s"))
-        assert again.returncode == 3
-        assert summary_of(again)["orders"] == 0
-        freed = session(
-            command(tmp_path, venue, "--duration", "3s", "--clear-latches", "looked at it")
-        )
-        assert freed.returncode == 0, freed.stderr[-2000:]
-        assert summary_of(freed)["orders"] > 0
-        same_ledger(tmp_path, venue)
+def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world):
+    folder, venue = world
+    account = account_folder(folder / "runs", "embedded-main")
+    words, before = command(folder, venue, "--duration", "4s"), orders_in(account)
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        until_order(process, account, before)
+        process.send_signal(signal.SIGUSR1)
+        out, said = process.communicate(timeout=60)
+    assert process.returncode == 3, said[-2000:]
+    run = Path(json.loads(out)["run_dir"])
+    kill_row = int(np.flatnonzero(kinds_of(run) == Kind.CONTROL)[-1])
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    after = records[(records["row"] > kill_row) & (records["kind"] == Record.ORDER)]
+    assert OrderState.SENT not in after["code"]
+    state = fold(account)
+    assert Latch.KILL in state.latches
+    assert not state.live, "the kill switch cancels what is open"
+    again = ended(session(command(folder, venue, "--duration", "2s")), 3)
+    assert summary_of(again)["orders"] == 0
+    words = command(folder, venue, "--duration", "3s", "--clear-latches", "looked at it")
+    assert summary_of(ended(session(words), 0))["orders"] > 0
+    same_ledger(folder, venue)
 
 
-def test_a_balance_that_changed_outside_halts_the_next_run(tmp_path):
-    with exchange("--history-hours", "1") as venue:
-        first = session(command(tmp_path, venue, "--duration", "2s"))
-        assert first.returncode == 0, first.stderr[-2000:]
-        venue.control("POST", "/deposit", {"account": "main", "asset": "USDT", "amount": "1"})
-        done = session(command(tmp_path, venue, "--duration", "2s"))
-    assert done.returncode == 3, done.stderr[-2000:]
+def test_a_balance_that_changed_outside_halts_the_next_run(world):
+    folder, venue = world
+    account = account_folder(folder / "runs", "embedded-main")
+    if not orders_in(account):
+        ended(session(command(folder, venue, "--duration", "3s")), 0)
+    venue.control("POST", "/deposit", {"account": "main", "asset": "USDT", "amount": "1"})
+    done = ended(session(command(folder, venue, "--duration", "2s")), 3)
     assert summary_of(done)["orders"] == 0
-    assert Latch.ACCOUNT in fold(account_folder(tmp_path / "runs", "embedded-main")).latches
+    assert Latch.ACCOUNT in fold(account).latches
 
 
 REFUSALS = [
@@ -309,13 +321,26 @@ def test_no_limits_no_live(tmp_path):
     assert "name no risk limits" in said
 
 
-def test_a_wrong_key_is_one_line_and_code_1(tmp_path):
-    with exchange("--history-hours", "1") as venue:
-        done = subprocess.run(
-            command(tmp_path, venue, "--duration", "2s"), cwd=ROOT, capture_output=True, text=True,
-            env=environment(secret="live-secret-canary-wrong"), timeout=60,
-        )  # fmt: skip
+def test_a_wrong_key_is_one_line_and_code_1(world, tmp_path):
+    _, venue = world
+    done = subprocess.run(
+        command(tmp_path, venue, "--duration", "2s"), cwd=ROOT, capture_output=True, text=True,
+        env=environment(secret="live-secret-canary-wrong"), timeout=60,
+    )  # fmt: skip
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) <= 2, done.stderr
     assert "canary" not in done.stderr
     assert not list(tmp_path.glob(f"runs/*/{LIVE}"))
+
+
+def test_an_account_in_use_is_refused(world):
+    folder, venue = world
+    words = command(folder, venue, "--duration", "3s")
+    account = account_folder(folder / "runs", "embedded-main")
+    lock = AccountLock(account)
+    try:
+        done = session(words)
+    finally:
+        lock.release()
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
