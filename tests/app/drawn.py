@@ -306,8 +306,8 @@ def same_as_the_money(parts: Any, watch: Watch) -> None:
 def remembering(build: Any) -> Any:
     """Wrap `build` so that the drawn exits know what is held."""
 
-    def wrapped(parts: Any, *rest: Any) -> Any:
-        WORLD.append(build(parts, *rest))
+    def wrapped(parts: Any, *rest: Any, **words: Any) -> Any:
+        WORLD.append(build(parts, *rest, **words))
         return WORLD[-1]
 
     return wrapped
