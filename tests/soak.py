@@ -27,7 +27,7 @@ from tests.app.live_world import (
     tape_kinds,
 )
 
-ROWS_PER_S = "3500"  # of the market; about 2,000 rows of them reach the tape
+ROWS_PER_S = "4200"  # asked of the market; what reached the tape is printed
 FAULTS = (
     ("hang", "after", 37),
     ("reset", "after", 23),
@@ -54,7 +54,7 @@ def main() -> int:
         venue.fault("user", "drop", "executionReport:*", skip=5, every=7)
         venue.fault("user", "duplicate", "executionReport:*", skip=2, every=5)
         venue.control("POST", "/engine", {"fragments": 3, "late_fill_lots": 50})
-        words = command(folder, venue, "--duration", args.duration, pause=4)
+        words = command(folder, venue, "--duration", args.duration, pause=3)
         done = session(words, seconds + 300.0)
         print(done.stderr[-2000:], file=sys.stderr)
         try:
@@ -94,7 +94,7 @@ def judge(folder: Path, summary: dict, ended: tuple[int, int, str], seconds: flo
         "the session ended well": code == 0,
         ledgers: not ledgers.startswith("LEDGERS"),
         "every order has one final state": all(order.state in FINAL for order in orders),
-        "at least 0.8 orders a second": len(orders) >= 0.8 * seconds,
+        "at least an order a second": len(orders) >= seconds,
         "at least 30 % were to rest": resting / count >= 0.3,
         "at least 10 % were cancelled": canceled / count >= 0.1,
         "some were filled in parts": figures["partly filled"] > 0,
