@@ -1,4 +1,4 @@
-"""Run the engine, `--paper` or `--replay PATH…`: flags -> settings -> app, nothing else."""
+"""Run the engine, `--paper`, `--live` or `--replay PATH…`: flags -> app, nothing else."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ Trade on paper over live wires, or replay recorded markets, through one
 pipeline: features, models, risk, paper venue, audit.
 
   python run_live.py --paper                         on an exchange of our own
+  python run_live.py --live --base-url http://127.0.0.1:8001 --confirm-live main
   python run_live.py --replay data/sample
   python run_live.py --replay runs/<id>              the same decisions again
   python run_live.py --replay day.parquet --config my.yaml --json
@@ -18,11 +19,12 @@ pipeline: features, models, risk, paper venue, audit.
 
 def parser() -> Parser:
     """Return the command line."""
-    from app import log
+    from app import live_urls, log
 
     made = Parser(prog="run_live.py", description=DESCRIPTION)
     mode = made.add_mutually_exclusive_group(required=True)
     mode.add_argument("--paper", action="store_true", help="live data, fills on paper")
+    mode.add_argument("--live", action="store_true", help="real orders; see docs/live_orders.md")
     mode.add_argument(
         "--replay",
         nargs="+",
@@ -33,9 +35,10 @@ def parser() -> Parser:
         "--config", type=Path, metavar="FILE", help="YAML; default config/default.yaml"
     )
     made.add_argument(
-        "--venue", default="embedded", help="of --paper: embedded (our own), or binance"
+        "--venue", default="embedded", help="embedded (our own), or binance (--paper)"
     )
-    made.add_argument("--duration", default="", help="end --paper after 60s, 10m or 2h")
+    live_urls.add_arguments(made)
+    made.add_argument("--duration", default="", help="end it after 60s, 10m or 2h")
     made.add_argument("--symbols", default="", help="only these, for example BTC/USDT,ETH/USDT")
     made.add_argument(
         "--model",

@@ -1,7 +1,8 @@
-"""A live session on paper: an exchange's market data over real wires, our fills in the kernel.
+"""A live session: an exchange's market data over real wires, and orders to paper or to a venue.
 
 The pipeline is that of a replay; here its rows come from a feed, its clock is the machine's, and a
 WAKE row before each drain says when it was asked. So the tape of a session replays to its digest.
+What differs between paper and real orders is the `Venue` given to a session (app/live_orders.py).
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.watchdog import Watchdog
-from app.wire import Parts, build, plan
+from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
@@ -67,15 +68,40 @@ class Screen(Protocol):
         """Leave the terminal clean."""
 
 
-class Paper(msgspec.Struct, kw_only=True):
-    """What a paper session is asked to do.
+class Venue:
+    """What a session's orders go to. This one is paper matching in the kernel: it does nothing.
+
+    Attributes:
+        mode: the session's, in config.json.
+        new_venue: for app/wire.py `build`.
+    """
+
+    mode = "paper"
+    new_venue: NewVenue | None = None
+
+    def begin(self, session: "Session") -> None:
+        """Write what the tape opens with; the parts are built, no row has come."""
+
+    def send(self) -> None:
+        """Send what the pipeline decided; called after each wake."""
+
+    async def watch(self) -> None:
+        """Work beside the feed until cancelled; to return ends the session."""
+        await asyncio.Event().wait()
+
+    async def finish(self) -> None:
+        """End the orders; the feed has ended, and `wake` may still be called."""
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """What a session is asked to do.
 
     Attributes:
         settings: the run's settings.
         named: models given on the command line, `ID:VERSION`.
         command: the command line.
-        venue: embedded (an exchange of our own is started) or binance (its public data).
-        symbols: only these; empty takes the embedded exchange's all.
+        venue: embedded or binance (its public data).
+        symbols: only these; empty takes all of an exchange of our own.
         duration_s: 0 for until it is stopped.
         exchange_options: further words for the embedded exchange.
         say: tells a person what takes long before it begins.
@@ -97,8 +123,8 @@ class Paper(msgspec.Struct, kw_only=True):
     subscribe: Callable[[Bus], None] | None = None
 
 
-def paper(job: Paper) -> Summary:
-    """Run a session until its time is over, it is stopped, or it cannot go on.
+def paper(job: Job) -> Summary:
+    """Run a session on paper until its time is over, it is stopped, or it cannot go on.
 
     Raises:
         UsageError: settings and venue do not go together; nothing was written then.
@@ -114,7 +140,7 @@ def paper(job: Paper) -> Summary:
         notifier.close(TELL_WITHIN_S)
 
 
-async def _session(job: Paper, notifier: Notifier) -> Summary:
+async def _session(job: Job, notifier: Notifier) -> Summary:
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         market, _ = await asyncio.gather(
@@ -134,7 +160,7 @@ async def _session(job: Paper, notifier: Notifier) -> Summary:
         return await session.run()
 
 
-def _warm(job: Paper) -> None:
+def _warm(job: Job) -> None:
     """Load what takes long while the venue is reached: runtime, models, kernel."""
     quote = job.settings.portfolio.reporting_currency
     stand_in = Instrument(venue="", symbol="", base="", quote=quote, tick="1", lot="1")
@@ -155,17 +181,19 @@ class Session:
         run: id and folder.
         clock: stamps everything.
         notifier: tells people who are not watching.
+        venue: where orders go; None is paper matching.
     """
 
     def __init__(
         self,
-        job: Paper,
+        job: Job,
         market: Market,
         parts: Parts,
         run: tuple[str, Path],
         *,
         clock: SystemClock,
         notifier: Notifier,
+        venue: Venue | None = None,
     ) -> None:
         self.job = job
         self.market = market
@@ -174,6 +202,7 @@ class Session:
         self.clock = clock
         self.notifier = notifier
         self.log, self.feed_log = logger("live"), logger("feed")
+        self.venue = venue or Venue()
         self.stop = asyncio.Event()
         self.reason = ""
         self._stops = 0
@@ -183,22 +212,28 @@ class Session:
             self.run_dir / "tape", market.instruments, on_exhausted=self._exhausted
         )
         audit = AuditWriter(self.run_dir, self._tape_hash_at)
-        build(parts, audit, implied_wakes=False, ahead=False)
-        asked = Asked("paper", job.settings, job.named, (job.venue,), job.command)
+        build(parts, audit, False, ahead=False, new_venue=self.venue.new_venue)
+        asked = Asked(self.venue.mode, job.settings, job.named, (job.venue,), job.command)
         open_run(parts, self.run_dir, self.run_id, asked)
         self._refer(TapeInfo(wakes="recorded"))
         if job.subscribe is not None:
             job.subscribe(parts.desk.bus)
         self._words = parts.state.words
+        self.venue.begin(self)
 
     def wake(self) -> None:
         """Append a WAKE row stamped now, and let the pipeline go over all that has come."""
         self.tape.wake(self.clock.now_ns())
+        self.drain()
+
+    def drain(self) -> None:
+        """Let the pipeline go over all that has come; decisions wait for a WAKE row."""
         parts = self.parts
         for window in self.tape.windows(self._words[CURSOR]):
             parts.window = window
             parts.pipeline.drain(window[0], window[1], window[2], window[2])
         self.tape.forget(self._words[CURSOR])
+        self.venue.send()
 
     async def run(self) -> Summary:
         """Run until something ends the session; leave the summary."""
@@ -210,12 +245,13 @@ class Session:
             history=self._history(),
             randomness=random.Random(secrets.randbits(64)),
         )
-        title = f"paper on {job.venue}, run {self.run_id}"
+        title = f"{self.venue.mode} on {job.venue}, run {self.run_id}"
         screen = None if job.screen is None else job.screen(self.parts, feed.health, title)
         works = [
             ("feed", feed.run()),
             ("timer", self._timer()),
             ("exchange", self.market.watch()),
+            ("orders", self.venue.watch()),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -227,6 +263,9 @@ class Session:
         self.notifier.notify("start", f"{title} begins")
         try:
             await self._until_one_ends(works)
+            self._beat.stop()
+            self.drain()
+            await self.venue.finish()
         finally:
             self._beat.stop()
             if screen is not None:
@@ -328,4 +367,4 @@ class Session:
         told = "halt" if reason == "halted" else "stop"
         self.notifier.notify(told, f"run {self.run_id} ends: {reason}")
         report = self.job.report and reason != "interrupted"
-        return close_run(self.parts, self.run_dir, ("paper", reason, wall_s), info, report)
+        return close_run(self.parts, self.run_dir, (self.venue.mode, reason, wall_s), info, report)

@@ -115,6 +115,7 @@ async def open_market(
     bar_interval_ns: int,
     clock: SystemClock,
     stack: contextlib.AsyncExitStack,
+    base_url: str = "",
 ) -> Market:
     """Start or reach the venue and ask for its instruments; the stack ends what was started.
 
@@ -125,6 +126,7 @@ async def open_market(
         bar_interval_ns: of the engine.
         clock: stamps rows.
         stack: gets what must be ended.
+        base_url: http://127.0.0.1:PORT of an embedded exchange that runs already; none is started.
     Raises:
         UsageError: a symbol that the venue does not have, or a venue that is not known.
         RunError: the venue cannot be reached.
@@ -134,7 +136,9 @@ async def open_market(
     exchange = None
     wanted = [split_symbol(symbol)[0] for symbol in symbols]
     base_rest = base_ws = None
-    if venue == EMBEDDED:
+    if base_url:
+        base_rest, base_ws = base_url, stream_base(base_url)
+    elif venue == EMBEDDED:
         exchange = await asyncio.to_thread(start_exchange, options=(*OPTIONS, *exchange_options))
         stack.push_async_callback(asyncio.to_thread, exchange.stop)
         base_rest, base_ws = exchange.rest_url, exchange.streams_url
@@ -149,3 +153,12 @@ async def open_market(
     return Market(
         instruments, rest, base_ws, exchange, clock=clock, bar_interval_ns=bar_interval_ns
     )
+
+
+def stream_base(base_url: str) -> str:
+    """Return where the streams of an embedded exchange are.
+
+    >>> stream_base("http://127.0.0.1:8001/")
+    'ws://127.0.0.1:8001'
+    """
+    return "ws" + base_url.rstrip("/").removeprefix("http")

@@ -14,13 +14,15 @@ import numpy as np
 from app.kernel import is_compiled
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
-from app.wire import Parts, build, plan
+from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
 from engine.kernel.layout import WORD
 from engine.run_files import (
+    LIVE,
     TAPE_REF,
+    LiveRun,
     Summary,
     TapeRef,
     tape_hash,
@@ -69,6 +71,9 @@ class Replay(msgspec.Struct, kw_only=True):
         say: tells a person what takes long before it begins.
         progress: called between blocks.
         subscribe: given the bus, to listen to signals and fills.
+        new_venue: the venue of a live run's replay; None is paper matching.
+        check: called after the last row.
+        live: the live run's live.json, to be kept with this one.
     """
 
     tape: Any
@@ -81,6 +86,9 @@ class Replay(msgspec.Struct, kw_only=True):
     progress: Progress | None = None
     report: bool = True
     subscribe: Callable[[Bus], None] | None = None
+    new_venue: NewVenue | None = None
+    check: Callable[[], None] | None = None
+    live: LiveRun | None = None
 
 
 def replay(job: Replay) -> Summary:
@@ -97,7 +105,7 @@ def replay(job: Replay) -> Summary:
     blocks = job.tape.info.block_sha256
     hash_of = functools.lru_cache(maxsize=2)(lambda count: tape_hash(blocks[:count]))
     audit = AuditWriter(run_dir, lambda row: hash_of(row // BLOCK_ROWS))
-    build(parts, audit, job.tape.info.wakes == "implied")
+    build(parts, audit, job.tape.info.wakes == "implied", new_venue=job.new_venue)
     asked = Asked("replay", job.settings, job.named, job.inputs, job.command)
     info = job.tape.info
     ref = TapeRef(
@@ -105,11 +113,15 @@ def replay(job: Replay) -> Summary:
     )
     open_run(parts, run_dir, run_id, asked)
     write_json(run_dir / TAPE_REF, ref)
+    if job.live is not None:
+        write_json(run_dir / LIVE, job.live)
     name_tape(parts, info.sha256)
     if job.subscribe is not None:
         job.subscribe(parts.desk.bus)
     with Stop() as stop:
         wall_s = _run(parts, job, stop)
+        if job.check is not None and not stop.asked:
+            job.check()
         return _close(parts, job, run_dir, (wall_s, stop.asked))
 
 

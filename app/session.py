@@ -21,7 +21,7 @@ class Asked(msgspec.Struct, frozen=True):
     """What a person asked for.
 
     Attributes:
-        mode: replay, paper.
+        mode: replay, paper, live.
         settings: the run's settings.
         named: models given on the command line, `ID:VERSION`.
         inputs: the paths as the person named them, or the venue.

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,15 @@ from config.settings import ModelSettings, Settings
 from engine.bus import Bus
 from engine.errors import DataError, UsageError
 from engine.events import Action, Fill, Signal
-from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, TapeRef, read_json, resolve_run
+from engine.run_files import (
+    CONFIG,
+    TAPE_REF,
+    RunConfigFile,
+    Summary,
+    TapeRef,
+    read_json,
+    resolve_run,
+)
 from engine.tape import Tape
 
 CADENCES = {"bar": "bar:1m"}
@@ -26,6 +35,8 @@ SHOW_EVERY_S = 0.1
 
 def start(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py`; return the exit code."""
+    if args.live:
+        return start_live(args, argv)
     return start_paper(args, argv) if args.paper else start_replay(args, argv)
 
 
@@ -54,10 +65,10 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py --paper`; return the exit code."""
     duration_s = duration_of(args.duration)
     settings, named = settings_of(args)
-    from app.live import Paper, paper
+    from app.live import Job, paper
     from app.live_screen import Screen
 
-    job = Paper(
+    job = Job(
         settings=settings,
         named=named,
         command=_command(argv),
@@ -69,7 +80,45 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
         report=not args.no_report,
         subscribe=_tell if args.verbose else None,
     )
-    summary = paper(job)
+    return _ended(paper(job), args)
+
+
+def start_live(args: argparse.Namespace, argv: list[str]) -> int:
+    """Carry out `run_live.py --live`; return the exit code."""
+    from app.live_permission import KEY_ENV, SECRET_ENV, LiveWish, permit_live
+    from app.live_urls import urls_of
+
+    if args.model:
+        raise UsageError("--live: --model is for paper; a model trades once it is in production")
+    duration_s = duration_of(args.duration)
+    urls = urls_of(args.venue, args.base_url, args.stream_url)
+    wish = LiveWish(
+        args.venue, tuple(urls), args.config is not None, args.confirm_live or "", args.account
+    )
+    keys = permit_live(wish, os.environ)
+    for name in (KEY_ENV, SECRET_ENV):
+        os.environ.pop(name)
+    settings, _ = settings_of(args)
+    from app.live_orders import LiveJob, live
+
+    job = LiveJob(
+        settings=settings,
+        command=_command(argv),
+        venue=args.venue,
+        symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
+        duration_s=duration_s,
+        say=_say if not args.json else _quiet,
+        report=not args.no_report,
+        subscribe=_tell if args.verbose else None,
+        urls=urls,
+        account=args.account,
+        clear=args.clear_latches,
+    )
+    return _ended(live(job, keys), args)
+
+
+def _ended(summary: Summary, args: argparse.Namespace) -> int:
+    """Show how a session ended; return the exit code."""
     show(summary, as_json=args.json)
     codes = {"interrupted": INTERRUPTED, "halted": HALTED, "failed": FAILED}
     return codes.get(summary.exit_reason, DONE)
@@ -90,6 +139,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
     tape = Tape.open(folder, repair=False)
     if not tape.info.rows:
         raise DataError(f"{folder}: the tape is empty")
+    new_venue, check, record = _recorded_venue(args, settings, tape)
     bar = None if quiet else Bar(tape.info.rows)
     job = Replay(
         tape=tape,
@@ -102,6 +152,9 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         progress=None if bar is None else bar.update,
         report=not args.no_report,
         subscribe=_tell if args.verbose else None,
+        new_venue=new_venue,
+        check=check,
+        live=record,
     )
     try:
         summary = replay(job)
@@ -117,6 +170,17 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         if not found.same:
             return 1
     return {"interrupted": INTERRUPTED, "halted": HALTED}.get(summary.exit_reason, DONE)
+
+
+def _recorded_venue(args: argparse.Namespace, settings: Settings, tape: Tape) -> tuple[Any, ...]:
+    """Return a live run's recorded venue; with other settings its market is traded on paper."""
+    from app.live_record import is_live, recorded_venue
+
+    runs_dir = Path(settings.runs_dir)
+    run = run_folder(args.replay, runs_dir)
+    if run is None or not is_live(run) or args.what_if or args.config:
+        return None, None, None
+    return recorded_venue(run, tape)
 
 
 def _say(line: str) -> None:

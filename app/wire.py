@@ -23,18 +23,21 @@ from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.money import Grid, fee_rate, minor
 from engine.pipeline import Pipeline, SlotPort
 from engine.portfolio import Portfolio
-from engine.ports import Strategy
+from engine.ports import Strategy, Venue
 from engine.protection import Protection
 from engine.records import Recorder
 from engine.rows import ROW as ROW_TYPE
 from engine.rows import ROW_BYTES, Kind
+from engine.venue_answers import VenueAnswers
 from features.spec import FeatureSpec
-from risk.gate import Gate, GateKernel
+from risk.gate import Gate
+from risk.gate_calls import GateKernel
 from risk.limits import gate_record
 from strategies.registry import build_strategy
 from venues.paper import PaperVenue
 
 NOW, ROW = WORD["now"], WORD["row"]
+NewVenue = Callable[[Callable[[], int]], Venue]  # made with kernel time
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 SAMPLE_NS = 60 * NS_PER_S
@@ -61,6 +64,7 @@ class Parts:
     samples: Samples
     pipeline: Pipeline
     ahead: Ahead | None
+    answers: VenueAnswers | None  # of a venue outside of the kernel
     window: tuple[int, int, int]
 
 
@@ -126,20 +130,27 @@ def plan(settings: Settings, instruments: Sequence[Instrument], named: Sequence[
 
 
 def build(
-    parts: Parts, audit: AuditWriter, implied_wakes: bool = True, *, ahead: bool = True
+    parts: Parts,
+    audit: AuditWriter,
+    implied_wakes: bool = True,
+    *,
+    ahead: bool = True,
+    new_venue: NewVenue | None = None,
 ) -> Parts:
     """Compile the kernel and join all parts.
 
     Args:
         ahead: the rows to come are known, so decisions may be evaluated ahead in batches.
+        new_venue: makes a venue outside of the kernel, whose answers and opening state are rows of
+            the tape; None is paper matching in the kernel, from the settings' balances.
     """
     settings = parts.settings
     parts.kernel = load_kernel(parts.specs)
     parts.audit = audit
     parts.window = (0, 0, 0)
     state = parts.state = _new_state(parts, implied_wakes)
-    _build_money(parts)
-    _build_desk(parts)
+    _build_money(parts, new_venue is None)
+    _build_desk(parts, new_venue)
     parts.samples = Samples(parts.instruments, parts.plans)
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
     still = Still()
@@ -176,7 +187,9 @@ def control(parts: Parts) -> None:
     address = rows + (parts.state.words[ROW] - first_row) * ROW_BYTES
     row = np.frombuffer((ctypes.c_char * ROW_BYTES).from_address(address), ROW_TYPE)[0]
     if row["kind"] == Kind.CONTROL:
-        parts.desk.on_command(int(row["i0"]))
+        parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
+    elif parts.answers is not None:
+        parts.answers.on_row(row)
 
 
 def sample(parts: Parts) -> None:
@@ -207,14 +220,17 @@ def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelSta
     return state
 
 
-def _build_money(parts: Parts) -> None:
+def _build_money(parts: Parts, paper: bool) -> None:
     settings, state, kernel = parts.settings, parts.state, parts.kernel
     grids = [Grid(instrument) for instrument in parts.instruments]
     currencies = [(instrument.base, instrument.quote) for instrument in parts.instruments]
     parts.portfolio = Portfolio(
         grids,
         currencies,
-        {currency: minor(amount) for currency, amount in settings.portfolio.balances.items()},
+        {
+            currency: minor(amount) if paper else 0
+            for currency, amount in settings.portfolio.balances.items()
+        },
         fee_rate(settings.paper.maker_fee_bps),
         fee_rate(settings.paper.taker_fee_bps),
     )
@@ -245,17 +261,21 @@ def _build_money(parts: Parts) -> None:
     parts.gate = Gate(record, parts.portfolio, may_trade, functions, settings.risk.reduce_to_fit)
 
 
-def _build_desk(parts: Parts) -> None:
+def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
     paper, state, kernel = parts.settings.paper, parts.state, parts.kernel
     address, words = state.address, state.words
     latency = int((paper.decision_latency_ms + paper.order_latency_ms) * NS_PER_MS)
-    venue = PaperVenue(
-        partial(kernel.place, address),
-        partial(kernel.cancel, address),
-        lambda: words[NOW],
-        latency,
-        int(paper.cancel_latency_ms * NS_PER_MS),
-    )
+    venue: Venue
+    if new_venue is None:
+        venue = PaperVenue(
+            partial(kernel.place, address),
+            partial(kernel.cancel, address),
+            lambda: words[NOW],
+            latency,
+            int(paper.cancel_latency_ms * NS_PER_MS),
+        )
+    else:
+        venue = new_venue(lambda: words[NOW])
     protection = Protection(
         partial(kernel.protect, address),
         partial(kernel.unprotect, address),
@@ -263,8 +283,8 @@ def _build_desk(parts: Parts) -> None:
     )
     parts.recorder = Recorder(partial(kernel.push, address), parts.audit, lambda: words[NOW])
     numbers = parts.portfolio.desk[0]
-    numbers["fast"] = int(ORDERS_IN_KERNEL)
-    numbers["paper_latency_ns"] = latency
+    numbers["fast"] = int(ORDERS_IN_KERNEL and new_venue is None)
+    numbers["paper_latency_ns"] = latency if new_venue is None else -1
     parts.desk = FillDesk(
         state,
         parts.portfolio,
@@ -278,6 +298,7 @@ def _build_desk(parts: Parts) -> None:
             partial(kernel.ask_cancel, address),
         ),
     )
+    parts.answers = None if new_venue is None else VenueAnswers(parts.desk, parts.gate)
 
 
 def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:

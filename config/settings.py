@@ -66,6 +66,7 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
     max_price_jump_pct: Percent = 10.0  # a quote further than this from the last needs confirming
     jump_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 3  # quotes that confirm such a jump
     trigger_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 2  # quotes that fire a stop
+    max_order_age_ms: Annotated[int, Meta(ge=1, le=60_000)] = 500  # --live: older is not sent
     batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none
 
 

@@ -132,6 +132,9 @@ class Command(IntEnum):
 
     KILL = 1  # latch the kill switch: no order leaves, what is open is cancelled
     RESUME = 2  # clear it
+    DAY_LOSS = 3  # on the day `reference` (since the epoch) `argument` minor units are lost already
+    BELOW_PEAK = 4  # equity is `argument` minor units below its peak
+    DRAWDOWN = 5  # latch the drawdown limit: no new exposure
 
 
 class Liquidity(IntEnum):

@@ -36,6 +36,7 @@ S_PENDING_CANCEL = int(OrderState.PENDING_CANCEL)
 FINAL_STATES = frozenset(int(state) for state in FINAL)
 STOP_LOSS, TAKE_PROFIT = int(Purpose.STOP_LOSS), int(Purpose.TAKE_PROFIT)
 RUN_ENDED = int(RejectReason.RUN_ENDED)
+RESTORING = (Command.DAY_LOSS, Command.BELOW_PEAK, Command.DRAWDOWN)
 MARKET = int(OrderType.MARKET)
 _OUT_FIELD = {name: int(OUT.fields[name][1]) // 8 for name in OUT.names}  # type: ignore
 LEDGER, DONE, FILL_ID, OPENED, CLOSED = (
@@ -209,8 +210,11 @@ class FillDesk:
             self.protection.exiting(int(self._desk["intents"]), leg)
             self.place(exit_of(leg, qty, purpose), leg.strategy)
 
-    def on_command(self, command: int) -> None:
-        """Carry out an operator's command that came as a tape row."""
+    def on_command(self, command: int, reference: int = 0, argument: int = 0) -> None:
+        """Carry out a command that came as a tape row."""
+        if command in RESTORING:
+            self.gate.restore(command, reference, argument)
+            return
         if command not in (Command.KILL, Command.RESUME):
             self.recorder.event(5, "command_unknown", str(command), (command,))
             return
@@ -223,7 +227,12 @@ class FillDesk:
                 self.cancel(order_id)
 
     def end_orders(self) -> None:
-        """Cancel what is still open because the run ends: every order gets a final state."""
+        """Cancel what is still open because the run ends: every order gets a final state.
+
+        Orders at a venue outside outlive the run; only their venue can end them.
+        """
+        if self._desk["paper_latency_ns"] < 0:
+            return
         for order_id in sorted(self.open_orders):
             order = self.kept.orders.get(order_id)
             if order is None:

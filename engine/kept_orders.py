@@ -32,6 +32,7 @@ S_FILLED, S_CANCELED, S_REJECTED = (
     int(OrderState.REJECTED),
 )
 S_PENDING_CANCEL = int(OrderState.PENDING_CANCEL)
+S_UNKNOWN = int(OrderState.UNKNOWN)
 STOP_LOSS = int(Purpose.STOP_LOSS)
 RUN_ENDED = int(RejectReason.RUN_ENDED)
 OPPOSITE, OPEN_ORDERS = int(Block.OPPOSITE_INTENT), int(Block.OPEN_ORDERS)
@@ -159,8 +160,10 @@ class KeptOrders:
         if closed:
             self.protection.trim(owner, order.instrument, position)
 
-    def on_fill(self, order_id: int, qty: int, price_tick: int, liquidity: int) -> None:
-        """Book an execution."""
+    def on_fill(
+        self, order_id: int, qty: int, price_tick: int, liquidity: int, paid: int | None = None
+    ) -> None:
+        """Book an execution; `paid` is the fee in the quote currency where a venue says it."""
         order = self.orders[order_id]
         fill_id = int(self._desk["fills"])
         self._desk["fills"] += 1
@@ -174,7 +177,7 @@ class KeptOrders:
             price_tick,
             liquidity,
         )
-        changes = self.portfolio.apply(fill, order)
+        changes = self.portfolio.apply(fill, order, paid)
         order.filled_lot += qty
         done = order.filled_lot == order.qty_lot
         order.move(S_FILLED if done else S_PARTIAL)
@@ -212,6 +215,24 @@ class KeptOrders:
         self._show_exposure(order, ORDER_KIND)
         if order.is_protective and reason != RUN_ENDED:
             self.protection.again(order.intent_id, order.left_lot)
+
+    def on_doubt(self, order: Order, reason: int) -> None:
+        """Count an order as UNKNOWN."""
+        order.move(S_UNKNOWN)
+        self.recorder.order(order, reason)
+        self._show_exposure(order, ORDER_KIND)
+
+    def reopen(self, order: Order) -> None:
+        """Take an order back that was over; `end_again` or a fill of its last lot ends it."""
+        self.orders[order.order_id] = order
+        self._promise_legs(order, 1)
+
+    def end_again(self, order: Order, reason: int) -> None:
+        """End an order that a late fill had opened again."""
+        order.move(S_CANCELED)
+        self.recorder.order(order, reason)
+        self._close(order)
+        self._show_exposure(order, ORDER_KIND)
 
     def _close(self, order: Order) -> None:
         self.gate.release(order)

@@ -133,15 +133,17 @@ class Portfolio:
         self.locked[self.currencies[order.instrument][side]] += needed - order.locked
         order.locked = needed
 
-    def apply(self, fill: Fill, order: Order) -> list[Change]:
+    def apply(self, fill: Fill, order: Order, paid: int | None = None) -> list[Change]:
         """Book a fill: balances, fees, and the owners' books; return what changed for each owner.
 
-        Entry fills are split by the owners' weights with the largest remainder, in lots.
+        Entry fills are split by the owners' weights with the largest remainder, in lots. `paid` is
+        the fee in the quote currency; without it the portfolio's own rates say it.
         """
         grid = self.grids[fill.instrument]
         base, quote = self.currencies[fill.instrument]
         notional = grid.notional(fill.price_tick, fill.qty_lot)
-        paid = fee(notional, self.rates[fill.liquidity])
+        if paid is None:
+            paid = fee(notional, self.rates[fill.liquidity])
         self.total[quote] -= fill.side * notional + paid
         self.total[base] += fill.side * fill.qty_lot * grid.lot_minor
         self.fees[quote] += paid

@@ -57,9 +57,29 @@ class RiskGate(Protocol):
     def kill(self, latched: bool) -> None:
         """Latch or clear the kill switch."""
 
+    def restore(self, command: int, day: int, minor: int) -> None:
+        """Go on counting an earlier run's losses."""
+
+
+class AccountGate(RiskGate, Protocol):
+    """What a venue's account needs of the gate beside. Given by risk/gate.py."""
+
+    def doubt(self, order: Order, unknown: bool) -> None:
+        """Count an order's reserve as unknown, or no longer."""
+
+    def reopen(self, order: Order) -> None:
+        """Reserve again what an order that was over has left."""
+
+    def opening(self, instrument: int, owner: int, lots: int, moved: tuple[int, int, int]) -> None:
+        """Count a position that no order of this run made."""
+
+    def capital(self, amount: int) -> None:
+        """Count money that the run starts with."""
+
 
 class Venue(Protocol):
-    """Takes what the gate approved. Given by venues/paper.py."""
+    """Takes what the gate approved. Given by venues/paper.py, venues/outbox.py and
+    venues/recorded.py."""
 
     def submit(self, approved: Approved) -> None:
         """Send an order."""

@@ -16,7 +16,7 @@ A row is one cache line. Five 8-byte payload slots stand at offset 24; each can 
 | STATUS     |      | i status     |              |                |               |              |
 | FILTERS    |      | f tick       | f lot        | f min_notional |               |              |
 | WAKE       |      |              |              |                |               |              |
-| OPENING    | +-1  | i asset      | i amount     | i owner        | i price_tick  |              |
+| OPENING    | +-1  | i asset      | i amount     | i owner        | i capital     | i cost       |
 | ACK        |      | i order      | i venue_id   |                |               |              |
 | REJECT     |      | i order      | i reason     |                |               |              |
 | CANCELED   |      | i order      | i reason     |                |               |              |
@@ -26,13 +26,17 @@ A row is one cache line. Five 8-byte payload slots stand at offset 24; each can 
 | SIGNAL     |      | i request    | f p_sell     | f p_hold       | f p_buy       | i status     |
 | SCALAR     |      | i scalar     | f value      |                |               |              |
 | CONTROL    |      | i command    | i reference  | i argument     |               |              |
+| UNKNOWN    |      | i order      | i reason     |                |               |              |
 
 `ts_event` is the venue's stamp, `ts_recv` ours, both int64 nanoseconds since the epoch, UTC; 0 is
 "not known". On BAR rows `ts_event` is the OPEN time, `ts_recv` the close time (when the bar became
 known), and the high byte of `flags` an index into `BAR_INTERVALS_NS`. On HISTORY rows `ts_recv` is
 when they would have been known; they never move the time back. An absent size is NaN. DEPTH
 sizes are absolute, 0 removes the level; the rows of one message form a packet whose last row
-carries `LAST`. Sides: trades +1 buyer was the aggressor, -1 seller; depth +1 bid, -1 ask.
+carries `LAST`. OPENING rows add to the books: `amount` minor units of wallet `asset`, counted as
+what the run starts with where `capital` is 1; with `asset` -1 so many lots of the instrument that
+`owner` (a model's index, or -1) has for `cost` minor units. Sides: trades +1 buyer was the
+aggressor, -1 seller; depth +1 bid, -1 ask.
 """
 
 from enum import IntEnum
@@ -87,6 +91,7 @@ class Kind(IntEnum):
     SIGNAL = 18
     SCALAR = 19
     CONTROL = 20
+    UNKNOWN = 21
 
 
 # Flags. The low byte is shared by all kinds, the high byte belongs to the kind.

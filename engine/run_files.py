@@ -2,6 +2,7 @@
 
 runs/<id>/
   config.json          RunConfigFile: the resolved settings, secrets removed
+  live.json            LiveRun: of a live run only: the account its orders went to
   tape/ref.json        TapeRef: which tape was replayed, by content hash
   audit/000000.audit   AUDIT records, engine/audit_layout.py
   audit/chain.jsonl    ChainLink, one line per CHAIN_RECORDS records and one at the end
@@ -32,6 +33,7 @@ from engine.errors import DataError
 
 RUN_FORMAT = 1
 CONFIG = "config.json"
+LIVE = "live.json"
 TAPE_REF = "tape/ref.json"
 AUDIT_RECORDS = "audit/000000.audit"
 CHAIN = "audit/chain.jsonl"
@@ -64,6 +66,13 @@ class RunConfigFile(_File):
     inputs_sha256: str = ""  # the words of the RUN record
     inputs: tuple[str, ...] = ()  # paths as the person named them
     model_overrides: tuple[str, ...] = ()  # --model ID:VERSION
+
+
+class LiveRun(_File):
+    """live.json: where the run's orders are journalled."""
+
+    account: str  # its folder, absolute; else one of that name in accounts/ beside the run
+    tag: str  # of the run's client order ids
 
 
 class TapeRef(_File):

@@ -19,6 +19,7 @@ from engine.venue_events import (
     NotSent,
     OrderEvent,
     Rejected,
+    Unknown,
     VenueEvent,
 )
 
@@ -28,6 +29,7 @@ _KINDS: dict[type[OrderEvent], Kind] = {
     Canceled: Kind.CANCELED,
     Expired: Kind.CANCELED,
     NotSent: Kind.NOT_SENT,
+    Unknown: Kind.UNKNOWN,
     Filled: Kind.FILL,
 }
 
@@ -79,6 +81,8 @@ def rows_of(
             fee = rows[1]
             fee["kind"], fee["i1"] = Kind.FILL_FEE, id_number(event.trade_id)
             fee["i2"], fee["i3"] = event.fee_minor, asset(event.fee_asset)
+    elif isinstance(event, Unknown):
+        rows["i1"] = event.doubt
     else:
         rows["i1"] = getattr(event, "reason", RejectReason.NONE)
     return rows

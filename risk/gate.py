@@ -1,15 +1,16 @@
 """The risk gate: every order passes here or goes nowhere. Only this file makes an `Approved`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from engine.audit_layout import Verdict as Code
 from engine.books import NOBODY
-from engine.events import Block, OrderType, Place, Purpose
+from engine.events import Block, Command, OrderType, Place, Purpose
 from engine.money import Grid, split
 from engine.orders import _GATE_KEY, Approved, Order
 from engine.portfolio import Change, Portfolio
+from risk.gate_calls import GateKernel
 from risk.gate_kernel import GATE, LARGEST, REQUEST
 
 APPROVED, REDUCED, BLOCKED = int(Code.APPROVED), int(Code.REDUCED), int(Code.BLOCKED)
@@ -60,7 +61,7 @@ class Gate:
         record: np.ndarray,
         portfolio: Portfolio,
         may_trade: Sequence[bool],
-        kernel: "GateKernel",
+        kernel: GateKernel,
         reduce_to_fit: bool,
     ) -> None:
         self.record = record
@@ -349,28 +350,45 @@ class Gate:
         order.opening_lot = order.closing_lot = 0
         self.portfolio.unlock(order, 0)
 
+    def reopen(self, order: Order) -> None:
+        """Reserve again what an order that was over has left: a fill came after its end."""
+        if len(order.owners) <= 1:
+            order.opening_lot = order.left_lot
+        reserves = self._reserves(order)
+        for at, (owner, _) in enumerate(order.owners or ALONE):
+            opening, closing = order.opening_lot, 0
+            if len(order.owners) > 1:
+                opening = order.owner_open[at]
+                closing = order.owner_left[at] - opening
+            self._count_lots(order, owner, closing, opening)
+            self.kernel.end(order.instrument, owner, order.rests, -reserves[at][1], -(at == 0))
 
-class GateKernel:
-    """The compiled functions the gate calls, bound to one run's state.
+    def doubt(self, order: Order, unknown: bool) -> None:
+        """Move what an order reserves to the unknown exposure, or back."""
+        words = self.words
+        place = _FIELD["resting" if order.rests else "in_flight"]
+        for owner, share in self._reserves(order):
+            if owner >= 0:
+                words[place + owner] += -share if unknown else share
+                words[_FIELD["unknown"] + owner] += share if unknown else -share
 
-    Args:
-        mid_tick: gives an instrument's mid in ticks, 0 before the first quote.
-        check: takes a REQUEST's address, returns Block bits and reserves on 0.
-        fill, end, rest: see app/kernel.py.
-    """
+    def opening(self, instrument: int, owner: int, lots: int, moved: tuple[int, int, int]) -> None:
+        """Count a position that no order of this run made; moved = (opened, closed, gain)."""
+        opened, closed, gain = moved
+        self.kernel.fill(instrument, owner, False, lots, opened, closed, gain, 0)
 
-    __slots__ = ("check", "end", "fill", "mid_tick", "rest")
+    def capital(self, amount: int) -> None:
+        """Count money that the run starts with."""
+        for name in ("start_equity", "equity", "peak_equity", "day_equity"):
+            self.reals[_FIELD[name]] += amount
 
-    def __init__(
-        self,
-        mid_tick: Callable[[int], float],
-        check: Callable[[int], int],
-        fill: Callable[..., None],
-        end: Callable[..., None],
-        rest: Callable[[int, int], None],
-    ) -> None:
-        self.mid_tick = mid_tick
-        self.check = check
-        self.fill = fill
-        self.end = end
-        self.rest = rest
+    def restore(self, command: int, day: int, minor: int) -> None:
+        """Go on counting an earlier run's losses, in minor units."""
+        reals, equity = self.reals, self.reals[_FIELD["equity"]]
+        if command == Command.DRAWDOWN:
+            self.words[_FIELD["drawdown_latched"]] = 1
+        elif command == Command.BELOW_PEAK:
+            reals[_FIELD["peak_equity"]] = equity + minor
+        else:
+            self.words[_FIELD["day"]] = day
+            reals[_FIELD["day_equity"]] = equity + minor

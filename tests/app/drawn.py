@@ -118,8 +118,8 @@ class Watch:
             words = the_parts().state.words
             self.sent.append((words[WORD["row"]], words[WORD["now"]], what, thing))
 
-        def watch_build(parts, *rest):
-            WORLD.append(build(parts, *rest))
+        def watch_build(parts, *rest, **words):
+            WORLD.append(build(parts, *rest, **words))
             return WORLD[-1]
 
         def watch_submit(venue, approved):
@@ -306,8 +306,8 @@ def same_as_the_money(parts: Any, watch: Watch) -> None:
 def remembering(build: Any) -> Any:
     """Wrap `build` so that the drawn exits know what is held."""
 
-    def wrapped(parts: Any, *rest: Any) -> Any:
-        WORLD.append(build(parts, *rest))
+    def wrapped(parts: Any, *rest: Any, **words: Any) -> Any:
+        WORLD.append(build(parts, *rest, **words))
         return WORLD[-1]
 
     return wrapped

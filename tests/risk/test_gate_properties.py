@@ -135,7 +135,7 @@ class Desk:
         ]
         slack = 4 * len(self.open)  # several owners: each share is rounded by itself
         assert abs(g["gross_reserved"] - sum(reserved)) <= slack
-        owned = g["in_flight"].sum() + g["resting"].sum()
+        owned = g["in_flight"].sum() + g["resting"].sum() + g["unknown"].sum()
         ownerless = [r for r, o in zip(reserved, self.open.values()) if not o.owners]
         assert abs(owned + sum(ownerless) - g["gross_reserved"]) <= slack
         for book in books.values():

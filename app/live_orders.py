@@ -1,0 +1,377 @@
+"""Live orders: the session's pipeline trades through ccxt at a venue, on an account's journal.
+
+The engine's side is a `Venue` of a session (app/live.py): it takes the outbox after every wake,
+puts what the venue says onto the tape as rows, and keeps latches and losses in the journal.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from pathlib import Path
+
+import msgspec
+
+from app.live import TELL_WITHIN_S, Job, Session, Venue
+from app.live_books import NS_PER_DAY, Losses, balances_of, model_id_of, positions_of
+from app.live_inbox import Inbox
+from app.live_record import account_folder
+from app.live_urls import Urls
+from app.log import logger
+from app.market_feed import open_market
+from app.notify import Notifier
+from app.outcome import new_run_dir
+from app.wire import NS_PER_MS, NS_PER_S, plan
+from config.settings import Settings
+from engine.account import Account
+from engine.account_marks import clear
+from engine.clock import SystemClock
+from engine.errors import RunError
+from engine.events import Command, RejectReason
+from engine.journal_layout import Kind, Latch, Name
+from engine.money import MINOR_PER_UNIT, minor
+from engine.orders import Order
+from engine.run_files import LIVE, LiveRun, Summary, write_json
+from venues.ccxt_client import ClientSettings, Secret, open_client
+from venues.order_desk import OrderDesk, StreamSettings
+from venues.outbox import Errand, Outbox
+from venues.user_stream import Keys
+
+LEFTOVER_S = 60.0  # how long the fate of earlier orders is awaited at the start
+FINISH_S = 45.0  # how long the fate of orders is awaited at the end; proofs take up to 30 s
+KEEP_S = 1.0  # how often losses are journalled
+CCXT = {"embedded": "binance"}  # the exchange that ccxt takes it for
+LAG_S = {"embedded": 2.0}  # our own exchange's queries miss no order for longer
+
+
+class LiveJob(Job, kw_only=True):
+    """What a live session is asked to do.
+
+    Attributes:
+        urls: every address that it speaks to.
+        account: whose journal it is.
+        clear: an operator's word that ends the latches, "" for none.
+    """
+
+    urls: Urls
+    account: str = "main"
+    clear: str = ""
+
+
+def live(job: LiveJob, keys: tuple[str, str]) -> Summary:
+    """Run a session with real orders until it is over.
+
+    Args:
+        job: what was asked; permitted already (app/live_permission.py).
+        keys: key and secret.
+    Raises:
+        UsageError: settings, account and venue do not go together.
+        RunError: the venue cannot be used, or earlier orders have no proven fate; nothing traded.
+    """
+    import uvloop
+
+    secret = Keys(Secret(keys[0]), Secret(keys[1]))
+    notifier = Notifier(job.settings.notify, os.environ)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_session(job, secret, notifier))
+    finally:
+        notifier.close(TELL_WITHIN_S)
+
+
+async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
+    clock = SystemClock()
+    folder = account_folder(Path(job.settings.runs_dir), f"{job.venue}-{job.account}")
+    folder.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as stack:
+        market = await open_market(
+            job.venue,
+            job.symbols,
+            (),
+            bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
+            clock=clock,
+            stack=stack,
+            base_url=job.urls.rest,
+        )
+        inbox = Inbox(clock.now_ns)
+        account = Account(folder, inbox.tell, clock.now_ns, boot=_boot())
+        models = ModelNames(account)
+        client = await open_client(
+            ClientSettings(
+                exchange=CCXT[job.venue], key=keys.key, secret=keys.secret, base_url=job.urls.rest
+            )
+        )
+        if job.venue in LAG_S:
+            client.rules = client.rules._replace(lag_bound_s=LAG_S[job.venue])
+        desk = OrderDesk(
+            client,
+            account,
+            market.instruments,
+            stream=StreamSettings(url=job.urls.orders, keys=keys),
+            model_reference=models.reference,
+        )
+        stack.push_async_callback(desk.close)
+        await desk.start(secrets.randbelow(36**2))
+        await _end_leftovers(desk)
+        if job.clear:
+            for which in list(account.state.latches):
+                await clear(account, desk.commit, Latch(which), job.clear)
+        settings = with_balances(job.settings, balances_of(account))
+        parts = plan(settings, market.instruments, ())
+        for serving in parts.models:
+            models.add(serving.settings.model_id, serving.version, serving.sha256)
+        run_id, run_dir = new_run_dir(Path(settings.runs_dir))
+        orders = LiveOrders(desk, inbox, folder, clock)
+        job.settings = settings
+        run = (run_id, run_dir)
+        session = Session(job, market, parts, run, clock=clock, notifier=notifier, venue=orders)
+        return await session.run()
+
+
+def with_balances(settings: Settings, balances: dict[str, str]) -> Settings:
+    """Let the account's balances stand in the settings, which are kept with the run."""
+    portfolio = msgspec.structs.replace(settings.portfolio, balances=balances)
+    return msgspec.structs.replace(settings, portfolio=portfolio)
+
+
+async def _end_leftovers(desk: OrderDesk) -> None:
+    """Cancel what earlier runs left open, and wait for the fate of every order.
+
+    Raises:
+        RunError: an order has none yet.
+    """
+    state = desk.account.state
+    if not state.live:
+        return
+    logger("orders").info("orders.leftovers", orders=len(state.live), remedy="cancelled")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LEFTOVER_S):
+            while state.live:
+                cancel_known(desk)
+                await asyncio.sleep(0.1)
+    if state.live:
+        raise RunError(
+            f"{len(state.live)} orders of earlier runs have no proven fate yet: nothing is traded "
+            "before; start again later, or see docs/live_orders.md"
+        )
+
+
+def cancel_known(desk: OrderDesk) -> None:
+    """Ask for the removal of what the venue is known to have; what is UNKNOWN must be found first.
+
+    One cancel of an order is under way at a time, and the desk halts when it is never proven.
+    """
+    for client, order in list(desk.account.state.live.items()):
+        if order.venue_id:
+            desk.orders.cancel_client(client)
+
+
+class ModelNames:
+    """The journal's numbers of the models behind orders.
+
+    Args:
+        account: whose journal.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._numbers: list[int] = []
+
+    def add(self, model_id: str, version: str, sha256: str) -> None:
+        """Journal the next model's name."""
+        name = msgspec.json.encode([model_id, version, sha256]).decode()
+        self._numbers.append(self._account.name(Name.MODEL, name))
+
+    def reference(self, order: Order) -> int:
+        """Return the number of the one model behind an order, 0 for none or several."""
+        owners = order.owners
+        return self._numbers[owners[0][0]] if len(owners) == 1 and owners[0][0] >= 0 else 0
+
+
+class LiveOrders(Venue):
+    """A session's venue: an account at an exchange.
+
+    Args:
+        desk: started; earlier orders are over.
+        inbox: gets the account's events.
+        folder: of the account.
+        clock: the session's.
+    """
+
+    mode = "live"
+
+    def __init__(self, desk: OrderDesk, inbox: Inbox, folder: Path, clock: SystemClock) -> None:
+        self._desk = desk
+        self._account = desk.account
+        self._inbox = inbox
+        self._folder = folder
+        self._clock = clock
+        self._news = asyncio.Event()
+        self._losses = Losses(desk.account)
+        self._closing = False
+        self._log = logger("orders")
+        self._max_age_ns = 0
+        self._outbox: Outbox
+        self._session: Session
+
+    def new_venue(self, now):  # type: ignore[no-untyped-def, override]
+        """Make the outbox that the pipeline sends to."""
+        self._outbox = Outbox(now)
+        return self._outbox
+
+    def begin(self, session: Session) -> None:
+        """Write live.json, and the opening state onto the tape."""
+        self._session = session
+        parts, inbox = session.parts, self._inbox
+        self._max_age_ns = parts.settings.engine.max_order_age_ms * NS_PER_MS
+        record = LiveRun(account=str(self._folder.resolve()), tag=self._account.tag)
+        write_json(session.run_dir / LIVE, record)
+        assets = {name: at for at, name in enumerate(parts.portfolio.total)}
+        inbox.bind(
+            session.tape,
+            self._account,
+            assets,
+            wake=self._news.set,
+            note=lambda code, text: parts.recorder.event(23, code, text),
+        )
+        for name, text in parts.settings.portfolio.balances.items():
+            inbox.opening(assets[name], minor(text), True)
+        self._positions(session)
+        self._restore()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._kill)
+
+    def _positions(self, session: Session) -> None:
+        """Open with what fills of earlier runs have made."""
+        instruments = {one.symbol: one for one in session.parts.instruments}
+        owners = {one.settings.model_id: one.index for one in reversed(session.parts.models)}
+        for held in positions_of(self._folder):
+            symbol, ours = held.instrument.symbol, instruments.get(held.instrument.symbol)
+            if ours is None:
+                continue  # its base currency is a balance, and nothing here trades it
+            if (ours.tick, ours.lot) != (held.instrument.tick, held.instrument.lot):
+                raise RunError(
+                    f"{symbol}: the venue has changed tick or lot while {held.lots} lots are held"
+                )
+            owner = owners.get(model_id_of(held.model), -1)
+            side = 1 if held.lots > 0 else -1
+            self._inbox.position(symbol, side, abs(held.lots), (owner, abs(held.cost)))
+
+    def _restore(self) -> None:
+        """Put latches and losses of earlier runs onto the tape."""
+        inbox, latches = self._inbox, self._account.state.latches
+        day, lost, below = self._losses.before
+        if day == self._clock.now_ns() // NS_PER_DAY and lost > 0:
+            inbox.command(Command.DAY_LOSS, day, lost)
+        if below > 0:
+            inbox.command(Command.BELOW_PEAK, 0, below)
+        if Latch.DRAWDOWN in latches:
+            inbox.command(Command.DRAWDOWN)
+        for which in (Latch.KILL, Latch.ACCOUNT):
+            if which in latches:
+                self._log.error("orders.latched", latch=which.name, cause=latches[which])
+                inbox.command(Command.KILL)
+
+    def _kill(self) -> None:
+        """Latch the kill switch: the operator's SIGUSR1."""
+        self._log.error("orders.killed", cause="SIGUSR1")
+        self._inbox.command(Command.KILL)
+
+    def send(self) -> None:
+        """Give the desk what lies in the outbox."""
+        for errand in self._outbox.take():
+            if errand.approved is None:
+                self._desk.orders.cancel(errand.order)
+            elif reason := self._refusal(errand):
+                order = errand.order
+                self._inbox.refuse(order.instrument, order.order_id, reason)
+            else:
+                self._desk.orders.submit(errand.approved)
+
+    def _refusal(self, errand: Errand) -> int:
+        """Say why an approved order must not be sent now, 0 when it may."""
+        order = errand.order
+        if self._closing:
+            return int(RejectReason.PAUSED)
+        if self._clock.now_ns() - errand.ts > self._max_age_ns:
+            return int(RejectReason.ENGINE_LATE)
+        symbol = self._session.parts.instruments[order.instrument].symbol
+        if symbol in self._inbox.reduce_only and order.opening_lot > 0:
+            return int(RejectReason.PAUSED)
+        return 0
+
+    async def watch(self) -> None:
+        """Wake the pipeline when the venue has said something; keep losses and latches."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEEP_S):
+                    await self._news.wait()
+            self._news.clear()
+            self._session.wake()
+            self._keep()
+
+    def _keep(self) -> None:
+        """Journal what must count in later runs."""
+        gate = self._session.parts.gate.record[0]
+        latches = self._account.state.latches
+        waiting = list(self._inbox.latches)
+        self._inbox.latches.clear()
+        if gate["killed"] and Latch.KILL not in latches and Latch.ACCOUNT not in latches:
+            if not waiting and not self._inbox.halts:
+                waiting.append((Latch.KILL, "the kill switch was latched"))
+        if gate["drawdown_latched"] and Latch.DRAWDOWN not in latches:
+            waiting.append((Latch.DRAWDOWN, "the largest drawdown was reached"))
+        for which, why in waiting:
+            if which not in latches:
+                ref = self._account.name(Name.TEXT, why[:1000])
+                numbers = (1, *(0,) * 8)
+                self._account.put(Kind.LATCH, code=which, ref=ref, numbers=numbers)
+        lost = max(0, int(gate["day_equity"] - gate["equity"]))
+        below = max(0, int(gate["peak_equity"] - gate["equity"]))
+        self._losses.keep(int(gate["day"]), lost, below)
+
+    async def finish(self) -> None:
+        """Cancel what is open, wait for the venue's word, and send nothing more."""
+        session, state = self._session, self._account.state
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+        self._closing = True
+        self._desk.orders.stopped = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_S):
+                while state.live:
+                    cancel_known(self._desk)
+                    await asyncio.sleep(0.05)
+                    session.drain()
+        if state.live:
+            self._log.warning("orders.left_open", orders=sorted(state.live))
+        self._keep()
+        await self._desk.close()
+        self._news.set()
+        while self._news.is_set():  # a stop may want an order yet: it is refused, on the tape
+            self._news.clear()
+            session.drain()
+        self._inbox.release()
+        self._agree()
+
+    def _agree(self) -> None:
+        """Make sure that the engine's money and the journal's are the same, to the last unit.
+
+        Raises:
+            RunError: they differ: a fill was lost or counted twice between journal and books.
+        """
+        total = self._session.parts.portfolio.total
+        for asset, amount in total.items():
+            expected = self._account.state.expected(asset)
+            if expected is not None and expected * MINOR_PER_UNIT != amount:
+                raise RunError(
+                    f"the engine counts {amount} units of {asset}, the journal "
+                    f"{expected * MINOR_PER_UNIT:f}: the books cannot be trusted, start again"
+                )
+
+
+def _boot() -> str:
+    """Return a text that changes when the machine starts anew, "" where none can be had."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    except OSError:
+        return ""

@@ -1,0 +1,346 @@
+"""`--live` on an embedded exchange: ledgers agree, runs replay, nothing is lost by kill -9."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.live_permission import KEY_ENV, SECRET_ENV
+from app.live_record import account_folder
+from engine.audit_layout import AUDIT, Record
+from engine.audit_verify import verify
+from engine.errors import DataError
+from engine.events import OrderState
+from engine.journal import AccountLock
+from engine.journal_layout import Latch
+from engine.journal_reader import fold
+from engine.orders import FINAL
+from engine.rows import Kind
+from engine.run_files import AUDIT_RECORDS, LIVE
+from engine.tape import Tape
+from tests.app.live_world import (
+    KEY,
+    ROOT,
+    SECRET,
+    account_orders,
+    command,
+    environment,
+    exchange,
+    kinds_of,
+    replayed,
+    run_dirs,
+    same_ledger,
+    session,
+    summary_of,
+    tape_kinds,
+)
+
+FAULTS = (
+    ("hang", "after", 9),
+    ("reset", "after", 7),
+    ("truncate", "after", 11),
+)
+
+
+def faults(venue) -> None:
+    """Let orders get lost in every way, fill in fragments, and doubled or missing events."""
+    for number, (action, phase, every) in enumerate(FAULTS):
+        venue.fault("rest", action, "POST /api/v3/order", phase=phase, every=every, skip=3 + number)
+    venue.fault("user", "drop", "executionReport:*", skip=5, every=2)
+    venue.fault("user", "duplicate", "executionReport:*", skip=2, every=5)
+    venue.control("POST", "/engine", {"fragments": 3, "late_fill_lots": 50, "late_fill_count": 2})
+
+
+def states(folder: Path) -> dict[str, int]:
+    """Count an account's orders by state."""
+    found: dict[str, int] = {}
+    for order in account_orders(folder):
+        name = OrderState(order.state).name
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def last_states(run: Path) -> dict[int, int]:
+    """Return the last state of each order in a run's audit."""
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    orders = records[records["kind"] == Record.ORDER]
+    return dict(zip(orders["id"].tolist(), orders["code"].tolist()))
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory):
+    """Return (folder, summary, text of all that was said, fills) of a session with every fault."""
+    folder = tmp_path_factory.mktemp("live")
+    with exchange(fee_asset="BNB") as venue:
+        faults(venue)
+        done = session(command(folder, venue, "--duration", "12s"), 240.0)
+        assert done.returncode == 0, done.stderr[-3000:]
+        fills = same_ledger(folder, venue)
+        yield folder, summary_of(done), done.stdout + done.stderr, fills
+
+
+def test_the_session_traded_and_every_order_has_one_final_state(traded):
+    folder, summary, _, fills = traded
+    run = Path(summary["run_dir"])
+    kinds, found = tape_kinds(run), states(folder)
+    assert summary["fills"] == fills > 5
+    assert set(found) <= {state.name for state in FINAL}, found
+    assert found["FILLED"] > 0
+    assert found["CANCELED"] > 0
+    assert kinds[Kind.ACK] > 10
+    assert kinds[Kind.FILL] == fills
+    assert kinds[Kind.OPENING] == 3
+    ends = last_states(run)
+    assert len(ends) == summary["orders"]
+    assert {OrderState(code) for code in ends.values()} <= FINAL
+    assert summary["fees"].keys() == {"BNB"}
+
+
+def test_fault_V01_an_order_without_an_answer_is_unknown_until_it_is_proven(traded):
+    _, summary, _, _ = traded
+    run = Path(summary["run_dir"])
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    doubted = records[(records["kind"] == Record.ORDER) & (records["code"] == OrderState.UNKNOWN)]
+    assert len(doubted) == tape_kinds(run)[Kind.UNKNOWN] > 0
+    ends = last_states(run)
+    assert {OrderState(ends[number]) for number in doubted["id"].tolist()} <= FINAL
+
+
+def test_fault_V12_a_fill_after_its_cancel_is_booked(traded):
+    _, summary, _, _ = traded
+    canceled, late = set(), 0
+    for segment in Tape.open(Path(summary["run_dir"]) / "tape", repair=False).segments:
+        for row in segment.rows[segment.rows["kind"] >= Kind.ACK]:
+            if row["kind"] == Kind.CANCELED:
+                canceled.add(int(row["i0"]))
+            late += row["kind"] == Kind.FILL and int(row["i0"]) in canceled
+    assert late == 2
+
+
+@pytest.mark.parametrize("block", [None, 1, 7])
+def test_a_live_run_replays_to_its_digest(traded, block):
+    _, summary, _, _ = traded
+    done = replayed(summary["run_dir"], *(() if block is None else ("--block-rows", block)))
+    assert done.returncode == 0, done.stderr
+    assert summary_of(done)["decision_digest"] == summary["decision_digest"]
+
+
+def test_the_audit_of_a_live_run_verifies(traded):
+    _, summary, _, _ = traded
+    assert verify(Path(summary["run_dir"])).ok
+
+
+def test_a_submit_that_the_journal_does_not_have_ends_the_replay(traded, tmp_path):
+    _, summary, _, _ = traded
+    run = Path(summary["run_dir"])
+    copy = tmp_path / "runs" / run.name
+    shutil.copytree(run, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["settings"]["risk"]["max_order_notional"] = 390
+    (copy / "config.json").write_text(json.dumps(config))
+    done = replayed(copy)
+    assert done.returncode == 1
+    assert "the replay differs: order 0 has size" in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "differs" in line]) == 1
+
+
+def test_secrets_that_were_planted_are_nowhere(traded):
+    folder, _, said, _ = traded
+    for canary in (KEY, SECRET, "signature="):
+        assert canary not in said
+        for path in folder.rglob("*"):
+            if path.is_file():
+                assert canary.encode() not in path.read_bytes(), path
+
+
+def ended(done: subprocess.CompletedProcess, code: int) -> subprocess.CompletedProcess:
+    """Check how a command ended."""
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def orders_in(account: Path) -> int:
+    """Count the orders in an account's journal, which may not be there yet."""
+    try:
+        return len(fold(account).orders)
+    except DataError:
+        return 0
+
+
+def until_order(process: subprocess.Popen, account: Path, before: int) -> None:
+    """Wait until a session has sent an order."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None and orders_in(account) <= before:
+        time.sleep(0.05)
+
+
+def killed(folder: Path, venue, wait_s: float) -> None:
+    """Start a session and kill it that long after its first order."""
+    words = command(folder, venue)
+    account = account_folder(folder / "runs", "embedded-main")
+    before = orders_in(account)
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            until_order(process, account, before)
+            listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            assert KEY.encode() not in listed
+            assert SECRET.encode() not in listed
+            time.sleep(wait_s)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+            process.wait()
+    assert process.returncode == -signal.SIGKILL, said[-2000:]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Return (folder, exchange) that several tests go on with: one account, many runs."""
+    with exchange("--history-hours", "1") as venue:
+        yield tmp_path_factory.mktemp("runs"), venue
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_fault_P01_kill_9_in_mid_session_loses_and_doubles_nothing(world, rounds):
+    folder, venue = world
+    chance = random.Random(3)
+    venue.fault("rest", "delay", "POST /api/v3/order", phase="after", delay_ms=250)
+    for _ in range(rounds):
+        killed(folder, venue, 0.3 + 2.0 * chance.random())
+    venue.control("DELETE", "/faults")
+    cut_off = run_dirs(folder)[-1]
+    summary = summary_of(ended(session(command(folder, venue, "--duration", "3s")), 0))
+    assert same_ledger(folder, venue) > 0
+    assert set(states(folder)) <= {state.name for state in FINAL}
+    account = fold(account_folder(folder / "runs", "embedded-main"))
+    held = sum(book["position"] for book in summary["books"] if book["kind"] == "model")
+    assert round(held / 0.00001) == sum(account.positions.values())
+    again = summary_of(ended(replayed(Path(summary["run_dir"])), 0))
+    assert again["decision_digest"] == summary["decision_digest"]
+    ended(replayed(cut_off), 0)
+
+
+def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world):
+    folder, venue = world
+    account = account_folder(folder / "runs", "embedded-main")
+    words, before = command(folder, venue, "--duration", "4s"), orders_in(account)
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        until_order(process, account, before)
+        process.send_signal(signal.SIGUSR1)
+        out, said = process.communicate(timeout=60)
+    assert process.returncode == 3, said[-2000:]
+    run = Path(json.loads(out)["run_dir"])
+    kill_row = int(np.flatnonzero(kinds_of(run) == Kind.CONTROL)[-1])
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    after = records[(records["row"] > kill_row) & (records["kind"] == Record.ORDER)]
+    assert OrderState.SENT not in after["code"]
+    state = fold(account)
+    assert Latch.KILL in state.latches
+    assert not state.live, "the kill switch cancels what is open"
+    again = ended(session(command(folder, venue, "--duration", "2s")), 3)
+    assert summary_of(again)["orders"] == 0
+    words = command(folder, venue, "--duration", "3s", "--clear-latches", "looked at it")
+    assert summary_of(ended(session(words), 0))["orders"] > 0
+    same_ledger(folder, venue)
+
+
+def test_a_balance_that_changed_outside_halts_the_next_run(world):
+    folder, venue = world
+    account = account_folder(folder / "runs", "embedded-main")
+    if not orders_in(account):
+        ended(session(command(folder, venue, "--duration", "3s")), 0)
+    venue.control("POST", "/deposit", {"account": "main", "asset": "USDT", "amount": "1"})
+    done = ended(session(command(folder, venue, "--duration", "2s")), 3)
+    assert summary_of(done)["orders"] == 0
+    assert Latch.ACCOUNT in fold(account).latches
+
+
+REFUSALS = [
+    (["--confirm-live", "main"], {}, "--base-url is missing"),
+    (["--confirm-live", "main", "--base-url", "http://example.com"], {}, "example.com is refused"),
+    (["--confirm-live", "main", "--venue", "binance"], {}, "api.binance.com is refused"),
+    (["--base-url", "http://127.0.0.1:1"], {}, "confirm with --confirm-live main"),
+    (["--base-url", "http://127.0.0.1:1", "--confirm-live", "other"], {}, "confirm with"),
+    (["--base-url", "http://127.0.0.1:1", "--confirm-live", "main"], {KEY_ENV: ""}, "holds no key"),
+    (
+        ["--base-url", "http://127.0.0.1:1", "--confirm-live", "main", "--model", "TickMLP:1.0.0"],
+        {},
+        "--model is for paper",
+    ),
+    (["--base-url", "ftp://127.0.0.1:1", "--confirm-live", "main"], {}, "must begin with http"),
+]
+
+
+@pytest.mark.parametrize(("words", "changes", "line"), REFUSALS)
+def test_refusals_are_one_line_and_code_2(tmp_path, words, changes, line):
+    import run_live
+    from app.command_line import run
+
+    config = tmp_path / "live.yaml"
+    config.write_text((ROOT / "config" / "default.yaml").read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {KEY_ENV: KEY, SECRET_ENV: SECRET, **changes}.items():
+            patch.setenv(name, value)
+        patch.setattr("sys.argv", ["run_live.py", "--live", "--config", str(config), *words])
+        code, said = heard(lambda: run("run_live.py", run_live.main))
+    assert code == 2
+    assert line in said
+    assert said.count("\n") == 1
+
+
+def heard(call) -> tuple[int, str]:
+    """Return what a call returns and what it wrote to stderr."""
+    import contextlib
+    import io
+
+    text = io.StringIO()
+    with contextlib.redirect_stderr(text):
+        return call(), text.getvalue()
+
+
+def test_no_limits_no_live(tmp_path):
+    import run_live
+    from app.command_line import run
+
+    words = ["run_live.py", "--live", "--base-url", "http://127.0.0.1:1", "--confirm-live", "main"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", words)
+        code, said = heard(lambda: run("run_live.py", run_live.main))
+    assert code == 2
+    assert "name no risk limits" in said
+
+
+def test_a_wrong_key_is_one_line_and_code_1(world, tmp_path):
+    _, venue = world
+    done = subprocess.run(
+        command(tmp_path, venue, "--duration", "2s"), cwd=ROOT, capture_output=True, text=True,
+        env=environment(secret="live-secret-canary-wrong"), timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) <= 2, done.stderr
+    assert "canary" not in done.stderr
+    assert not list(tmp_path.glob(f"runs/*/{LIVE}"))
+
+
+def test_an_account_in_use_is_refused(world):
+    folder, venue = world
+    words = command(folder, venue, "--duration", "3s")
+    account = account_folder(folder / "runs", "embedded-main")
+    lock = AccountLock(account)
+    try:
+        done = session(words)
+    finally:
+        lock.release()
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,45 @@
+"""The venue of a live run as the pipeline sees it: orders and cancels wait here for the shell.
+
+The pipeline never waits. Once it has gone over all rows the shell takes what lies here, in order,
+and gives it to the order desk (venues/order_desk.py), which journals before the first byte leaves.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from engine.orders import Approved, Order
+
+
+class Errand(NamedTuple):
+    """One thing to do at the venue."""
+
+    ts: int  # kernel time when it was decided
+    approved: Approved | None  # an order to send
+    order: Order  # it, or the one to cancel
+
+
+class Outbox:
+    """Holds what the gate approved until the shell takes it.
+
+    Args:
+        now: kernel time, ns.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._waiting: list[Errand] = []
+
+    def submit(self, approved: Approved) -> None:
+        """Lay an approved order out to be sent."""
+        assert type(approved) is Approved, "a venue takes only what the risk gate approved"
+        self._waiting.append(Errand(self._now(), approved, approved.order))
+
+    def cancel(self, order: Order) -> bool:
+        """Lay a cancel out to be sent; what became of the order a row will say."""
+        self._waiting.append(Errand(self._now(), None, order))
+        return True
+
+    def take(self) -> list[Errand]:
+        """Return what waits, oldest first, and forget it."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
