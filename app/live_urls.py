@@ -3,9 +3,10 @@
 import argparse
 from typing import NamedTuple
 
-from app.market_feed import EMBEDDED, VENUES, stream_base
 from engine.errors import UsageError
 
+EMBEDDED, BINANCE = "embedded", "binance"
+VENUES = (EMBEDDED, BINANCE)
 REAL = {"binance": "https://api.binance.com"}  # refused by app/live_permission.py, with its reason
 
 
@@ -50,3 +51,12 @@ def urls_of(venue: str, base_url: str, stream_url: str) -> Urls:
         raise UsageError("--base-url: only an embedded exchange is somewhere else")
     market = stream_base(base)
     return Urls(base, market, stream_url or f"{market}/ws-api/v3")
+
+
+def stream_base(base_url: str) -> str:
+    """Return where the streams of an embedded exchange are.
+
+    >>> stream_base("http://127.0.0.1:8001/")
+    'ws://127.0.0.1:8001'
+    """
+    return "ws" + base_url.rstrip("/").removeprefix("http")

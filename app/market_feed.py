@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from app.live_urls import EMBEDDED, VENUES, stream_base
 from app.log import logger
 from engine.clock import SystemClock
 from engine.errors import RunError, UsageError
@@ -18,8 +19,6 @@ from venues.embedded.launcher import RunningExchange, start_exchange
 from venues.transport import TransportLimits, WebsocketTransport
 
 HAS = ("quotes", "quote_sizes", "trades", "trade_sides", "depth")
-EMBEDDED, BINANCE = "embedded", "binance"
-VENUES = (EMBEDDED, BINANCE)
 DEFAULT_SYMBOLS = ("BTCUSDT",)
 LOOK_S = 0.2
 # Of our own exchange: lively, so that models warm in seconds and there is something to see.
@@ -153,12 +152,3 @@ async def open_market(
     return Market(
         instruments, rest, base_ws, exchange, clock=clock, bar_interval_ns=bar_interval_ns
     )
-
-
-def stream_base(base_url: str) -> str:
-    """Return where the streams of an embedded exchange are.
-
-    >>> stream_base("http://127.0.0.1:8001/")
-    'ws://127.0.0.1:8001'
-    """
-    return "ws" + base_url.rstrip("/").removeprefix("http")

@@ -71,6 +71,14 @@ def is_being_written(folder: Path) -> bool:
     return False
 
 
+def _mapped(descriptor: int) -> mmap.mmap:
+    """Map a whole segment; its writer may cut it to size between two looks, once."""
+    try:
+        return mmap.mmap(descriptor, os.fstat(descriptor).st_size, prot=mmap.PROT_READ)
+    except ValueError:
+        return mmap.mmap(descriptor, os.fstat(descriptor).st_size, prot=mmap.PROT_READ)
+
+
 def _map(path: Path) -> tuple[np.void, np.ndarray] | None:
     """Map a segment for reading; None where there is none, or its header is not written yet."""
     try:
@@ -82,10 +90,9 @@ def _map(path: Path) -> tuple[np.void, np.ndarray] | None:
         if page[: len(MAGIC)] != MAGIC:
             return None
         checked_header(page, path)
-        size = os.fstat(descriptor).st_size
-        mapped = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+        mapped = _mapped(descriptor)
     finally:
         os.close(descriptor)
     header = np.frombuffer(mapped, HEADER, count=1)[0]
-    count = (size - HEADER_BYTES) // ROW_BYTES
+    count = (len(mapped) - HEADER_BYTES) // ROW_BYTES
     return header, np.frombuffer(mapped, ROW, count=count, offset=HEADER_BYTES)

@@ -11,10 +11,6 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A process that tests beside others is made deaf to Ctrl-C, and so would be all that it starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 settings.register_profile(
     "house",
     deadline=None,  # the first example may compile a kernel
@@ -23,6 +19,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def _ears_for_ctrl_c() -> None:
+    """Undo what makes a process that tests beside others, or behind a shell, deaf to Ctrl-C.
+
+    All that it starts would be deaf too.
+    """
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

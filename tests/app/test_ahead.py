@@ -123,8 +123,8 @@ def test_a_state_that_has_decided_elsewhere_ends_the_run(tape, tmp_path, monkeyp
     """The ring names the row of each decision: one that is not there may not pass silently."""
     build = app.replay.build
 
-    def shifted(parts, *rest):
-        made = build(parts, *rest)
+    def shifted(parts, *rest, **named):
+        made = build(parts, *rest, **named)
         refill = made.ahead._ring
 
         def ring(at, rows, x, which):
