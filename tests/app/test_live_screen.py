@@ -126,9 +126,11 @@ def test_all_facts_stand_on_the_screen(whole, width):
 @pytest.mark.parametrize("height", [6, 12, 24, 50])
 @pytest.mark.parametrize("width", [1, 10, 40, 60, 80, 100, 200])
 def test_any_size_holds_and_nothing_is_wider(whole, early, width, height):
-    text_of(whole[0], width, height)
     view = Collector(early.parts, early.health, "x" * 90, early.monotonic_ns).collect()
-    text_of(view, width, height)
+    for lines in (text_of(one, width, height).split("\n") for one in (whole[0], view)):
+        assert 0 < len(lines) < height
+        assert max(len(line) for line in lines) <= width
+        assert any(line.strip() for line in lines)
 
 
 def test_what_does_not_fit_is_counted(whole):
