@@ -48,8 +48,10 @@ def real(name: str, rows: int) -> dict[str, np.ndarray]:
     return bars
 
 
-def compare(bars: dict[str, np.ndarray]) -> None:
+def compare(bars: dict[str, np.ndarray]) -> set[str]:
+    """Hold every feature on bars against its reference; return the names that were compared."""
     events = bar_events(bars)
+    compared = set()
     for world in worlds():
         found = world.fresh(events)
         for feature, name, params in MEMBERS:
@@ -60,6 +62,8 @@ def compare(bars: dict[str, np.ndarray]) -> None:
             scale = np.nanmax(np.abs(wanted))
             assert np.array_equal(np.isnan(got), np.isnan(wanted)), name
             np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-11 * scale, err_msg=name)
+            compared.add(name)
+    return compared
 
 
 def resolve_words(name: str, params: dict) -> dict:
@@ -71,12 +75,12 @@ def resolve_words(name: str, params: dict) -> dict:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_equals_the_reference_on_synthetic_bars(seed: int) -> None:
-    compare(synthetic(seed))
+    assert compare(synthetic(seed)) == {name for _, name, _ in MEMBERS}
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_equals_the_reference_on_real_bars(name: str) -> None:
-    compare(real(name, SETS[name]))
+    assert compare(real(name, SETS[name])) == {name for _, name, _ in MEMBERS}
 
 
 def test_every_feature_on_bars_has_a_reference() -> None:

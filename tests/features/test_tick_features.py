@@ -119,7 +119,9 @@ REFERENCES: dict[str, Callable[[Columns, dict], np.ndarray]] = {
 }  # fmt: skip
 
 
-def compare(events: np.ndarray, has: set[str]) -> None:
+def compare(events: np.ndarray, has: set[str]) -> set[str]:
+    """Hold every feature that has its inputs against its reference; return who was compared."""
+    compared = set()
     c = columns(events)
     world = worlds()[0]
     found = world.fresh(events)
@@ -133,6 +135,8 @@ def compare(events: np.ndarray, has: set[str]) -> None:
         scale = np.nanmax(np.abs(wanted))
         assert scale > 0.0, name
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10 * scale, err_msg=name)
+        compared.add(feature.name)
+    return compared
 
 
 def drawn(seed: int, mean_ns: float) -> np.ndarray:
@@ -153,7 +157,7 @@ ALL = {"quotes", "quote_sizes", "trades", "trade_sides"}
 
 @pytest.mark.parametrize("mean_ns", [1e6, 5e6, 2e9])  # far more and far fewer quotes than cells
 def test_equals_the_reference_on_drawn_ticks(mean_ns: float) -> None:
-    compare(drawn(int(mean_ns), mean_ns), ALL)
+    assert compare(drawn(int(mean_ns), mean_ns), ALL) == set(REFERENCES)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,9 @@ def test_equals_the_reference_on_real_ticks(quotes: str, trades: str | None) -> 
         more = more[(more["ts"] >= events["ts"][0]) & (more["ts"] <= events["ts"][-1])]
         events = np.concatenate([events, more])
         has = ALL
-    compare(events[np.argsort(events["ts"], kind="stable")], has)
+    compared = compare(events[np.argsort(events["ts"], kind="stable")], has)
+    assert compared
+    assert compared == set(REFERENCES) if has == ALL else compared < set(REFERENCES)
 
 
 def test_levels_of_the_book() -> None:
