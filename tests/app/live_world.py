@@ -80,12 +80,18 @@ def session(words: list[str], seconds: float = 90.0) -> subprocess.CompletedProc
 
 
 def traded_until(
-    words: list[str], venue: RunningExchange, enough: Callable[[dict[str, Any]], bool],
+    words: list[str],
+    venue: RunningExchange,
+    enough: Callable[[dict[str, Any]], bool],
     seconds: float = 180.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run a session until the exchange's ledger of it shows enough, then end it as SIGTERM does."""
     with subprocess.Popen(
-        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        words,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     ) as process:
         until = time.monotonic() + seconds
