@@ -18,22 +18,20 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.kernel import is_compiled, load_kernel
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
+from app.warm import warm
 from app.watchdog import Watchdog
 from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
 from engine.clock import SystemClock
-from engine.errors import TickgateError
 from engine.events import Command
 from engine.feed_health import FeedHealth
-from engine.instruments import Instrument
 from engine.kernel.layout import WORD
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
@@ -152,23 +150,12 @@ async def _session(job: Job, notifier: Notifier) -> Summary:
                 clock=clock,
                 stack=stack,
             ),
-            asyncio.to_thread(_warm, job),
+            asyncio.to_thread(warm, job.settings, job.named, job.say),
         )
         parts = plan(job.settings, market.instruments, job.named)
         run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
         session = Session(job, market, parts, (run_id, run_dir), clock=clock, notifier=notifier)
         return await session.run()
-
-
-def _warm(job: Job) -> None:
-    """Load what takes long while the venue is reached: runtime, models, kernel."""
-    quote = job.settings.portfolio.reporting_currency
-    stand_in = Instrument(venue="", symbol="", base="", quote=quote, tick="1", lot="1")
-    with contextlib.suppress(TickgateError):  # what is wrong will be said when it is built
-        parts = plan(job.settings, [stand_in], job.named)
-        if not is_compiled(parts.specs):
-            job.say("compiling the kernel for these features; this happens once and takes a while")
-        load_kernel(parts.specs)
 
 
 class Session:
