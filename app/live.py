@@ -39,6 +39,7 @@ from engine.rows import NS_PER_S, Kind
 from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
 from engine.tape_info import BLOCK_ROWS, TapeInfo
 from features.registry import warmup_of
+from venues.embedded.launcher import StartingExchange
 
 CURSOR = WORD["cursor"]
 TIMER_S = 0.05  # bars close and signals age without data too
@@ -101,7 +102,7 @@ class Job(msgspec.Struct, kw_only=True):
         venue: embedded or binance (its public data).
         symbols: only these; empty takes all of an exchange of our own.
         duration_s: 0 for until it is stopped.
-        exchange_options: further words for the embedded exchange.
+        exchange: our own one, told to start; for the venue `embedded` on paper.
         say: tells a person what takes long before it begins.
         screen: makes what shows the session, from parts, health and a title; None shows nothing.
         report: also write audit.jsonl and report.html at the end.
@@ -114,7 +115,7 @@ class Job(msgspec.Struct, kw_only=True):
     venue: str = "embedded"
     symbols: Sequence[str] = ()
     duration_s: float = 0.0
-    exchange_options: Sequence[str] = ()
+    exchange: StartingExchange | None = None
     say: Callable[[str], None] = lambda _: None
     screen: Callable[[Parts, FeedHealth, str], Screen] | None = None
     report: bool = True
@@ -145,10 +146,10 @@ async def _session(job: Job, notifier: Notifier) -> Summary:
             open_market(
                 job.venue,
                 job.symbols,
-                job.exchange_options,
                 bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
                 clock=clock,
                 stack=stack,
+                starting=job.exchange,
             ),
             asyncio.to_thread(warm, job.settings, job.named, job.say),
         )

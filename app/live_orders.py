@@ -90,7 +90,6 @@ async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
             open_market(
                 job.venue,
                 job.symbols,
-                (),
                 bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
                 clock=clock,
                 stack=stack,

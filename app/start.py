@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from app.command_line import DONE, FAILED, HALTED, INTERRUPTED
+from app.progress import Bar
 from app.summary import show
 from config.load import check_settings, lay_over, load_settings
 from config.settings import ModelSettings, Settings
@@ -30,7 +31,6 @@ from engine.run_files import (
 from engine.tape import Tape
 
 CADENCES = {"bar": "bar:1m"}
-SHOW_EVERY_S = 0.1
 
 
 def start(args: argparse.Namespace, argv: list[str]) -> int:
@@ -65,22 +65,26 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py --paper`; return the exit code."""
     duration_s = duration_of(args.duration)
     settings, named = settings_of(args)
-    from app.live import Job, paper
-    from app.live_screen import Screen
+    from app.paper_exchange import begun
 
-    job = Job(
-        settings=settings,
-        named=named,
-        command=_command(argv),
-        venue=args.venue,
-        symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
-        duration_s=duration_s,
-        say=_say if not args.json else _quiet,
-        screen=None if args.json else functools.partial(_screen, Screen),
-        report=not args.no_report,
-        subscribe=_tell if args.verbose else None,
-    )
-    return _ended(paper(job), args)
+    with begun(args.venue) as exchange:  # it starts while the engine is loaded
+        from app.live import Job, paper
+        from app.live_screen import Screen
+
+        job = Job(
+            settings=settings,
+            named=named,
+            command=_command(argv),
+            venue=args.venue,
+            symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
+            duration_s=duration_s,
+            say=_say if not args.json else _quiet,
+            screen=None if args.json else functools.partial(_screen, Screen),
+            report=not args.no_report,
+            subscribe=_tell if args.verbose else None,
+            exchange=exchange,
+        )
+        return _ended(paper(job), args)
 
 
 def start_live(args: argparse.Namespace, argv: list[str]) -> int:
@@ -100,6 +104,7 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
         os.environ.pop(name)
     settings, _ = settings_of(args)
     from app.live_orders import LiveJob, live
+    from app.live_screen import Screen
 
     job = LiveJob(
         settings=settings,
@@ -108,6 +113,7 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
         symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
         duration_s=duration_s,
         say=_say if not args.json else _quiet,
+        screen=None if args.json else functools.partial(_screen, Screen),
         report=not args.no_report,
         subscribe=_tell if args.verbose else None,
         urls=urls,
@@ -352,49 +358,3 @@ def _referenced(run: Path, cache: Path) -> Path:
         f"{run}: its tape ({ref.sha256[:12]}…) is no longer at {ref.path}; "
         f"make it again with: python run_live.py --replay {inputs}"
     )
-
-
-class Bar:
-    """The progress bar of a replay or conversion, on stderr."""
-
-    def __init__(self, rows: int, what: str = "replay") -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("eta"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-            transient=True,
-            refresh_per_second=10,
-        )
-        self._task = self._progress.add_task(what, total=rows or None, rate="")
-        self._progress.start()
-        self._started = time.perf_counter()
-        self._shown = 0.0
-
-    def update(self, done: int, total: int, now: int) -> None:
-        """Show rows done, rows in all and market time."""
-        clock = time.perf_counter()
-        if clock - self._shown < SHOW_EVERY_S and done < total:
-            return
-        self._shown = clock
-        rate = done / max(clock - self._started, 1e-9)
-        market = time.strftime("%m-%d %H:%M:%S", time.gmtime(now / 1e9))
-        self._progress.update(
-            self._task, completed=done, total=total, rate=f"{rate / 1e6:.2f} M ev/s  {market}"
-        )
-
-    def convert(self, what: str, done: int, total: int) -> None:
-        """Show how far a conversion is."""
-        self._progress.update(
-            self._task, description=what[-30:], completed=done, total=total or None
-        )
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._progress.stop()

@@ -7,6 +7,7 @@ ends with 0 when nothing was lost, doubled or forgotten.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import random
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +107,9 @@ class Kills:
         self._chance = random.Random(seed)
         self._account = account_folder(folder / "runs", "embedded-main")
         self.tail = JournalTail(self._account)
+        self.losses_kept = 0  # sessions that opened with the losses of those before them
         self._kept: tuple[int, ...] = ()  # losses in the journal when the last session was killed
+        self._must_open_with: tuple[int, tuple[int, ...]] = (0, ())
 
     def run(self, rounds: int) -> None:
         """Kill `rounds` sessions, each at a moment of its kind."""
@@ -163,11 +168,17 @@ class Kills:
             self._kill(process)
         self.moments.append(self._moment(aim))
 
-    def _session(self) -> subprocess.Popen:
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[subprocess.Popen]:
+        process = subprocess.Popen(
             command(self.folder, self.venue), cwd=ROOT, env=environment(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def _first_order(self, process: subprocess.Popen) -> str:
         """Wait until a session has sent an order; return the run's tag."""
@@ -179,11 +190,7 @@ class Kills:
             tags[:] = [tag for tag in state.tags if tag not in before]
             return any(order.sent for order in state.orders.values() if order.tag in tags)
 
-        try:
-            self._until(process, sent)
-        except BaseException:
-            process.kill()
-            raise
+        self._until(process, sent)
         return tags[0]
 
     def _until(self, process: subprocess.Popen, holds: Any) -> None:
@@ -267,22 +274,25 @@ class Kills:
         known = [str(fill["id"]) for fill in theirs["fills"] if fill["orderId"] in ids]
         assert len(known) == len(set(known))
         assert {trade for _, trade in state.fills} >= set(known), "a fill is lost"
-        opened = sum(order.side * order.filled_lot for order in ours.values())
-        self._opening(run_dirs(self.folder)[-1], opened)
+        held = sum(order.side * order.filled_lot for order in ours.values())
+        self._must_open_with = held, self._kept
 
-    def _opening(self, run: Path, position_lot: int) -> None:
+    def _opening(self, tape: Tape) -> None:
         """Check the state that a session opened with: position and losses as they were left."""
-        rows = np.concatenate([s.rows for s in Tape.open(run / "tape", repair=False).segments])
+        position_lot, kept = self._must_open_with
+        rows = np.concatenate([segment.rows for segment in tape.segments])
         opening = rows[(rows["kind"] == Kind.OPENING) & (rows["i0"] == POSITION)]
         assert int((opening["side"] * opening["i1"]).sum()) == position_lot
-        if len(self._kept) and self._kept[1] > 0 and self._kept[0] == time.time() // 86_400:
+        if kept and kept[1] > 0 and kept[0] == time.time() // 86_400:
             commands = rows[(rows["kind"] == Kind.CONTROL) & (rows["i0"] == Command.DAY_LOSS)]
             assert len(commands), "the day's losses are forgotten"
-            assert tuple(commands[["i1", "i2"]][0]) == self._kept[:2]
+            assert (int(commands["i1"][0]), int(commands["i2"][0])) == kept[:2]
+            self.losses_kept += 1
 
     def _whole(self, run: Path, replay: bool) -> None:
         """Check that a run which was cut off verifies up to there, and that its tape replays."""
-        assert Tape.open(run / "tape", repair=True).info.rows > 0
+        tape = Tape.open(run / "tape", repair=True)
+        self._opening(tape)
         found = verify(run)
         assert found.ok, found.first_bad
         if replay:
@@ -330,10 +340,12 @@ def main() -> int:
             kills.end("--clear-latches", "seen")
             claim = ""
         except AssertionError as error:
-            claim = str(error) or repr(error)
+            traceback.print_exc()
+            claim = str(error) or "see above"
         state = kills.tail.look()
     for name, value in counts(kills.moments).items():
         print(f"{name:<24}{value}")
+    print(f"{'losses carried on':<24}{kills.losses_kept}")
     print(f"{'orders, fills':<24}{len(state.orders)}, {len(state.fills)}")
     print(f"{'seconds':<24}{time.monotonic() - started:.0f}")
     met = enough(kills.moments)
