@@ -32,6 +32,7 @@ from engine.events import Command, OrderType
 from engine.journal_layout import RECORD_BYTES, Latch, record_check, stored_check, unpack
 from engine.orders import FINAL
 from engine.rows import Kind
+from engine.run_files import EVENTS
 from engine.tape import Tape
 from engine.venue_answers import POSITION
 from tests.app.live_world import (
@@ -107,6 +108,7 @@ class Kills:
         self._chance = random.Random(seed)
         self._account = account_folder(folder / "runs", "embedded-main")
         self.tail = JournalTail(self._account)
+        self.late_fills = 0  # of orders of earlier sessions, while a later one traded
         self.losses_kept = 0  # sessions that opened with the losses of those before them
         self._kept: tuple[int, ...] = ()  # losses in the journal when the last session was killed
         self._must_open_with: tuple[int, tuple[int, ...]] = (0, ())
@@ -124,6 +126,7 @@ class Kills:
                 ),
                 self.venue.fault("user", "delay", "executionReport:*", delay_ms=LATE_MS),
             ]  # fmt: skip
+            self.venue.control("POST", "/engine", {"late_fill_lots": 5, "late_fill_count": 1})
             self._round(aim)
             for fault in late:
                 self.venue.control("DELETE", f"/faults/{fault}")
@@ -133,11 +136,10 @@ class Kills:
     def latched(self) -> None:
         """Latch the kill switch of a trading session and kill it; the next one must not trade."""
         with self._session() as process:
-            tag = self._first_order(process)
+            self._first_order(process)
             process.send_signal(signal.SIGUSR1)
             self._until(process, lambda: Latch.KILL in self.tail.look().latches)
             self._kill(process)
-        self._settle(tag)
         done = session(command(self.folder, self.venue, "--duration", "1s"), WITHIN_S)
         assert done.returncode == 3, done.stderr[-2000:]
         assert summary_of(done)["orders"] == 0
@@ -154,11 +156,14 @@ class Kills:
         held = sum(book["position"] for book in summary["books"] if book["kind"] == "model")
         (market,) = state.markets.values()
         assert round(held / float(market.instrument.lot)) == state.positions[market.ref]
+        again = replayed(Path(summary["run_dir"]))
+        assert summary_of(again)["decision_digest"] == summary["decision_digest"]
         return summary
 
     def _round(self, aim: str) -> None:
         with self._session() as process:
             tag = self._first_order(process)
+            self._until(process, lambda: self._agrees(tag))
             self._settle(tag)
             if aim == "part":
                 self._until(process, self._fill_a_part)
@@ -256,6 +261,12 @@ class Kills:
     def _markets(self) -> list[Any]:
         return list(self.tail.state.markets.values())
 
+    def _agrees(self, tag: str) -> bool:
+        """Say whether all that earlier sessions' orders filled is told; some of it comes late."""
+        state, filled = self.tail.look(), self._filled(self._theirs())
+        earlier = [order for order in state.orders.values() if order.tag != tag]
+        return all(order.filled_lot == filled.get(order.client_id, 0) for order in earlier)
+
     def _settle(self, tag: str) -> None:
         """Check what a session that trades has made of all that earlier ones left.
 
@@ -292,6 +303,7 @@ class Kills:
     def _whole(self, run: Path, replay: bool) -> None:
         """Check that a run which was cut off verifies up to there, and that its tape replays."""
         tape = Tape.open(run / "tape", repair=True)
+        self.late_fills += (run / EVENTS).read_text().count("orders.earlier_fill")
         self._opening(tape)
         found = verify(run)
         assert found.ok, found.first_bad
@@ -345,6 +357,7 @@ def main() -> int:
         state = kills.tail.look()
     for name, value in counts(kills.moments).items():
         print(f"{name:<24}{value}")
+    print(f"{'late fills of earlier':<24}{kills.late_fills}")
     print(f"{'losses carried on':<24}{kills.losses_kept}")
     print(f"{'orders, fills':<24}{len(state.orders)}, {len(state.fills)}")
     print(f"{'seconds':<24}{time.monotonic() - started:.0f}")
