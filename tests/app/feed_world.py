@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import tests.app.lively  # noqa: F401  (it registers the strategy of CONFIG)
 from app.live import Job, Session
 from app.live_numbers import LiveView
 from app.live_view import Collector
@@ -26,11 +27,9 @@ from engine.events import HoldReason
 from engine.feed_health import FeedHealth
 from engine.live_tape import LiveTape
 from engine.run_files import Summary
-from tests.app import lively
 from tests.app.live_world import CONFIG
 from venues.embedded.launcher import RunningExchange, start_exchange
 
-__all__ = ["lively"]  # it registers the strategy of CONFIG
 OPTIONS = ("--seed", "7", "--rows-per-s", "60", "--history-hours", "1",
            "--weight-per-minute", "1000000")  # fmt: skip
 MAX_DATA_AGE_MS = 600
@@ -147,7 +146,7 @@ async def feed_world(folder: Path, segment_rows: int = 1 << 20) -> AsyncIterator
     async with AsyncExitStack() as stack:
         exchange = stack.enter_context(start_exchange(options=OPTIONS, stderr=subprocess.DEVNULL))
         market = await open_market(
-            "embedded", (), bar_interval_ns=settings.engine.bar_interval_s * 10**9,
+            "embedded", (BTC, ETH), bar_interval_ns=settings.engine.bar_interval_s * 10**9,
             clock=clock, stack=stack, base_url=exchange.rest_url,
         )  # fmt: skip
         world = FeedWorld(exchange)
