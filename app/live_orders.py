@@ -86,17 +86,16 @@ async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
     folder = account_folder(Path(job.settings.runs_dir), f"{job.venue}-{job.account}")
     folder.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
-        market, *_ = await asyncio.gather(
-            open_market(
-                job.venue,
-                job.symbols,
-                bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
-                clock=clock,
-                stack=stack,
-                base_url=job.urls.rest,
-            ),
-            asyncio.to_thread(warm, job.settings, (), job.say),
-            asyncio.to_thread(import_ccxt),
+        market = await open_market(
+            job.venue,
+            job.symbols,
+            bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
+            clock=clock,
+            stack=stack,
+            base_url=job.urls.rest,
+        )
+        await asyncio.gather(
+            asyncio.to_thread(warm, job.settings, (), job.say), asyncio.to_thread(import_ccxt)
         )
         inbox = Inbox(clock.now_ns)
         account = Account(folder, inbox.tell, clock.now_ns, boot=_boot())

@@ -44,7 +44,7 @@ class FeedWorld:
 
     def __init__(self, exchange: RunningExchange) -> None:
         self.exchange = exchange
-        self.codes: list[str] = []  # of the feed's events
+        self.events: list[tuple[str, dict[str, Any]]] = []  # of the feed
         self.session: Session
         self.running: asyncio.Task[Summary]
         self.health: FeedHealth
@@ -64,6 +64,11 @@ class FeedWorld:
 
     def close(self) -> None:
         """Leave nothing behind."""
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of the feed's events so far."""
+        return [code for code, _ in self.events]
 
     def view(self) -> LiveView:
         """Return what the status would show now."""
@@ -162,7 +167,7 @@ async def feed_world(folder: Path, segment_rows: int = 1 << 20) -> AsyncIterator
         told = session._on_feed
 
         def listen(code: str, fields: dict[str, Any]) -> None:
-            world.codes.append(code)
+            world.events.append((code, fields))
             told(code, fields)
 
         session._on_feed = listen  # type: ignore[method-assign]

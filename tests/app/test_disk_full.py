@@ -65,10 +65,11 @@ async def test_in_the_run_no_next_segment_holds_and_the_process_goes_on(tmp_path
         with files_end_at(SEGMENT_ROWS * 64 // 2):
             world.ask("/flood", symbol="BTCUSDT", rate=6000, seconds=2.0)
             await world.until(lambda: tape.exhausted)
-            await world.silent(HoldReason.HALTED)
-            assert world.health.connected
-            dropped = world.health.dropped_messages
-            await world.until(lambda: world.health.dropped_messages > dropped)
+            await world.held(HoldReason.HALTED)
+            orders, dropped = world.orders(), world.health.dropped_messages
+            await world.until(lambda: world.health.dropped_messages > dropped + 500)
+            assert world.orders() == orders
+            assert (world.health.connected, world.health.connects) == (True, 1)
         await world.until(lambda: not tape.exhausted)  # there is room again
         await world.held(HoldReason.HALTED)  # and still no order, until a person has looked
         summary = await world.end()

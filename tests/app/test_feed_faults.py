@@ -153,7 +153,7 @@ async def test_fault_F17_F18_a_slow_engine_under_a_flood_stays_on_the_newest(
     finally:
         pipeline.drain = drain  # type: ignore[method-assign]
     sent = world.exchange.control("GET", "/flood")["sent"]
-    assert sent > 100 * len(calls) > 0  # many rows a call: the newest state decides
+    assert sent > 30 * len(calls) > 0  # many rows a call: the newest state decides
     assert world.health.connects == connects
     await world.until(lambda: world.health.age_ns(0, time.monotonic_ns()) < 500_000_000)
 
@@ -172,8 +172,8 @@ async def test_fault_F19_F21_a_broken_protocol_is_a_new_connection(
     await world.silent(HoldReason.GAP)
     world.heal()
     await world.until(lambda: world.health.connects > connects)
-    assert "feed.lost" in world.codes
-    assert end in {EndReason.TOO_BIG, EndReason.PROTOCOL}
+    lost = [fields["reason"] for code, fields in world.events if code == "feed.lost"]
+    assert lost[-1] == end.name.lower()
 
 
 async def test_fault_F22_a_venue_that_refuses_is_tried_with_pauses(world: FeedWorld) -> None:
