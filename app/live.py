@@ -30,6 +30,7 @@ from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
 from engine.clock import SystemClock
+from engine.errors import RunError
 from engine.events import Command
 from engine.feed_health import FeedHealth
 from engine.kernel.layout import WORD
@@ -259,7 +260,10 @@ class Session:
             if screen is not None:
                 screen.close()
             lines_to(None)
-        return self._close(time.perf_counter() - started)
+        try:
+            return self._close(time.perf_counter() - started)
+        except OSError as error:
+            raise RunError(f"{self.run_dir}: its end cannot be written ({error.strerror})") from None
 
     async def _until_one_ends(self, works: list[tuple[str, Coroutine[Any, Any, Any]]]) -> None:
         """Run tasks until one ends or the time is over; then end all, the feed first."""
