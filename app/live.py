@@ -263,7 +263,9 @@ class Session:
         try:
             return self._close(time.perf_counter() - started)
         except OSError as error:
-            raise RunError(f"{self.run_dir}: its end cannot be written ({error.strerror})") from None
+            raise RunError(
+                f"{self.run_dir}: its end cannot be written ({error.strerror})"
+            ) from None
 
     async def _until_one_ends(self, works: list[tuple[str, Coroutine[Any, Any, Any]]]) -> None:
         """Run tasks until one ends or the time is over; then end all, the feed first."""

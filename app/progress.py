@@ -1,4 +1,4 @@
-"""How far a replay or a conversion is, as a bar on stderr."""
+"""The progress bar of a replay or a conversion."""
 
 import time
 
