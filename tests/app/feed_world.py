@@ -33,6 +33,7 @@ from venues.embedded.launcher import RunningExchange, start_exchange
 OPTIONS = ("--seed", "7", "--rows-per-s", "60", "--history-hours", "1",
            "--weight-per-minute", "1000000")  # fmt: skip
 MAX_DATA_AGE_MS = 600
+QUIET_WAKES = 12  # twelve times 50 ms: longer than the strategy's 250 ms
 WITHIN_S = 30.0  # of a condition that must come true, on a slow machine
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 
@@ -45,6 +46,7 @@ class FeedWorld:
     def __init__(self, exchange: RunningExchange) -> None:
         self.exchange = exchange
         self.events: list[tuple[str, dict[str, Any]]] = []  # of the feed
+        self.wakes = 0
         self.session: Session
         self.running: asyncio.Task[Summary]
         self.health: FeedHealth
@@ -104,12 +106,17 @@ class FeedWorld:
         wanted = set(symbols or (BTC, ETH))
         await self.until(lambda: self.holding(reason) == wanted)
 
-    async def silent(self, reason: HoldReason) -> None:
-        """Wait until all HOLD, and see that no order comes while they do."""
-        await self.held(reason)
-        before, decided = self.orders(), self.decided()
-        await self.until(lambda: self.decided() > decided + 2)
-        assert self.orders() == before
+    async def quiet(self, *symbols: str) -> None:
+        """Wait until so many wakes have passed that decisions of these instruments were due.
+
+        Without a believable quote there is none, and no order: old data is not decided on.
+        """
+        wanted = symbols or (BTC, ETH)
+        while True:
+            decided, wakes = self.decided(*wanted), self.wakes
+            await self.until(lambda: self.wakes >= wakes + QUIET_WAKES)  # noqa: B023
+            if self.decided(*wanted) == decided:
+                return
 
     async def trading(self) -> None:
         """Wait until orders come again and nothing holds, with a book that is in sync."""
@@ -122,10 +129,16 @@ class FeedWorld:
             )
         )
 
-    def decided(self) -> int:
-        """Count decisions of all kinds."""
+    def decided(self, *symbols: str) -> int:
+        """Count the decisions on these instruments, of all kinds."""
         parts = self.session.parts
-        return int(parts.state.slots["holds"][: len(parts.plans)].sum())
+        slots = parts.state.slots[: len(parts.plans)]
+        names = [parts.instruments[plan.instrument].symbol for plan in parts.plans]
+        return sum(int(slots["holds"][at].sum()) for at, one in enumerate(names) if one in symbols)
+
+    def dropped(self, what: str) -> int:
+        """Count quotes that were not believed: `dropped_crossed`, `dropped_insane`."""
+        return int(self.session.parts.state.root[0][what])
 
     async def end(self) -> Summary:
         """Let the session end, and return how it did."""
@@ -164,7 +177,13 @@ async def feed_world(folder: Path, segment_rows: int = 1 << 20) -> AsyncIterator
                 job, market, plan(settings, market.instruments, ()),
                 new_run_dir(Path(settings.runs_dir)), clock=clock, notifier=notifier,
             )  # fmt: skip
-        told = session._on_feed
+        told, wake = session._on_feed, session.wake
+
+        def counted() -> None:
+            world.wakes += 1
+            wake()
+
+        session.wake = counted  # type: ignore[method-assign]
 
         def listen(code: str, fields: dict[str, Any]) -> None:
             world.events.append((code, fields))
