@@ -1,7 +1,7 @@
 """Approved orders to any spot exchange that ccxt knows: journal, send once, say what is proven."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from engine.account_state import AccountOrder
 from engine.client_ids import client_id
@@ -56,6 +56,11 @@ class CcxtOrders:
         self._cancels: set[str] = set()  # under way
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopped = False  # after kill or close: no new order leaves
+
+    @property
+    def sending(self) -> Mapping[str, asyncio.Task[None]]:
+        """The orders whose call to the venue is under way, by client id."""
+        return self._sends
 
     def submit(self, approved: Approved) -> None:
         """Journal an approved order and send it, once."""
