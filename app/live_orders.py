@@ -31,11 +31,11 @@ from engine.errors import RunError
 from engine.events import Command, RejectReason
 from engine.journal_layout import Kind, Latch, Name
 from engine.money import MINOR_PER_UNIT, minor
-from engine.orders import Order
+from engine.orders import Approved, Order
 from engine.run_files import LIVE, LiveRun, Summary, write_json
 from venues.ccxt_client import ClientSettings, Secret, open_client
 from venues.order_desk import OrderDesk, StreamSettings
-from venues.outbox import Errand, Outbox
+from venues.outbox import Outbox
 from venues.user_stream import Keys
 
 LEFTOVER_S = 60.0  # how long the fate of earlier orders is awaited at the start
@@ -279,25 +279,29 @@ class LiveOrders(Venue):
 
     def send(self) -> None:
         """Give the desk what lies in the outbox."""
-        for errand in self._outbox.take():
-            if errand.approved is None:
-                self._desk.orders.cancel(errand.order)
-            elif reason := self._refusal(errand):
-                order = errand.order
+        if not self._outbox:
+            return
+        for ts, approved, cancelled in self._outbox.take():
+            if approved is None:
+                assert cancelled is not None
+                self._desk.orders.cancel(cancelled)
+            elif reason := self._refusal(ts, approved):
+                order = approved.order
                 self._inbox.refuse(order.instrument, order.order_id, reason)
             else:
-                self._desk.orders.submit(errand.approved)
+                self._desk.orders.submit(approved)
 
-    def _refusal(self, errand: Errand) -> int:
-        """Say why an approved order must not be sent now, 0 when it may."""
-        order = errand.order
+    def _refusal(self, ts: int, approved: Approved) -> int:
+        """Say why an order that was approved at `ts` must not be sent now, 0 when it may."""
         if self._closing:
             return int(RejectReason.PAUSED)
-        if self._clock.now_ns() - errand.ts > self._max_age_ns:
+        if self._clock.now_ns() - ts > self._max_age_ns:
             return int(RejectReason.ENGINE_LATE)
-        symbol = self._session.parts.instruments[order.instrument].symbol
-        if symbol in self._inbox.reduce_only and order.opening_lot > 0:
-            return int(RejectReason.PAUSED)
+        if self._inbox.reduce_only:
+            order = approved.order
+            symbol = self._session.parts.instruments[order.instrument].symbol
+            if symbol in self._inbox.reduce_only and order.opening_lot > 0:
+                return int(RejectReason.PAUSED)
         return 0
 
     async def watch(self) -> None:

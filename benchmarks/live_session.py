@@ -180,13 +180,13 @@ class LiveLine:
     def taker(self) -> Callable[[int], bool]:
         """Return the function that takes message k and says whether an order was handed over."""
         load, take, wake = self.load, self.intake.take, self.session.wake
-        sends, now_ns = self.orders.sending, self.clock.now_ns
+        orders, now_ns = self.orders, self.clock.now_ns
 
         def step(k: int) -> bool:
             message = load[k][0]
             take(message, now_ns())
             wake()
-            return bool(sends)
+            return bool(orders.sending)
 
         return step
 

@@ -58,6 +58,7 @@ class Account:
         self._last_ordinal = -1
         self.journal = Journal(folder, self._fold, policy, segment_records)
         self.tag = ""
+        self._tag_word = 0
         self.tell = emit
         self._now = now
         self._boot = boot[:32]
@@ -88,6 +89,7 @@ class Account:
         self.put(Kind.RUN, tag=tag.encode(), body=named(self._boot))
         self.journal.sync()
         self.tag = tag
+        self._tag_word = int.from_bytes(tag.encode(), "little", signed=True)
         for order in list(self.state.open_orders()):
             if order.state == 1 and survived:
                 self.ended(order.client_id, Kind.NOT_SENT, RejectReason.RUN_ENDED)
@@ -138,6 +140,21 @@ class Account:
         self._last_ordinal = order.ordinal
         self._unfolded.append(self.journal.last_bytes())
         return seq
+
+    def intent_of(self, line: bytes, ordinal: int, refs: int) -> None:
+        """Store an order of the ledger before its first byte goes out, as `intent` does.
+
+        Args:
+            line: its LEDGER record; ordinal: its number, the record's first word.
+            refs: its market's reference | its model's << 32.
+        Raises:
+            JournalError: it cannot be kept: the order must not leave.
+        """
+        assert ordinal > self._last_ordinal, "client ids are used once, in order"
+        journal = self.journal
+        journal.append_intent(line, self._now(), self._tag_word, refs)
+        self._last_ordinal = ordinal
+        self._unfolded.append(journal.last_bytes())
 
     def sent(self, client: str, words: tuple[int, int]) -> int:
         """Store that the call which sends comes next; return the record's number.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import DataError, JournalError, UsageError
+from engine.journal_intent import BYTES_HEADER, entry_point
 from engine.journal_layout import (
     AT_ONCE,
     CHAIN_RECORDS,
@@ -114,6 +115,8 @@ class Journal:
         self._hash = hashlib.sha256(self._chain)
         self._hashed = 0  # records that the chain's open hash has seen
         self._record = bytearray(RECORD_BYTES)
+        self._write_intent = entry_point()
+        self._at_once = policy == "written"
         self.head = 0  # records stored; the number of the next one
         self._closed = False
         self._at = 0  # records in the open segment
@@ -205,6 +208,41 @@ class Journal:
         self.head += 1
         return self.head - 1
 
+    def append_intent(self, line: bytes, ts: int, tag: int, refs: int) -> None:
+        """Store an order of the ledger before its first byte goes out.
+
+        Args:
+            line: its LEDGER record.
+            ts: wall clock, ns UTC.
+            tag: the run's, its eight bytes as an int64.
+            refs: the instrument's NAME record | the model's << 32.
+        Raises:
+            JournalError: it cannot be kept: the order must not leave.
+        """
+        segment = self._segment
+        if self.failed or self._at >= segment.capacity - self._reserved:
+            self.check_room()
+            if self._at == segment.capacity:
+                self._rotate()
+                segment = self._segment
+        if self.head % CHAIN_RECORDS == 0 and self.head:
+            self._append_chain(ts)
+            if self._at == segment.capacity:
+                self._rotate()
+                segment = self._segment
+        self._check = self._write_intent(
+            segment.address + (self._at + 1) * RECORD_BYTES,
+            id(line) + BYTES_HEADER,
+            self.head,
+            -1 if self._at_once else self.synced,
+            ts,
+            tag,
+            refs,
+            self._check,
+        )
+        self._at += 1
+        self.head += 1
+
     def settle(self) -> None:
         """Do what need not be done before an order leaves: hash what the chain has not yet seen."""
         first = self.head - self._at
@@ -216,7 +254,7 @@ class Journal:
 
     def last_bytes(self) -> bytes:
         """Return the record that was stored last."""
-        return bytes(self._record)
+        return self._segment.map[self._at * RECORD_BYTES : (self._at + 1) * RECORD_BYTES]
 
     def allocate_ahead(self) -> None:
         """Allocate the next segment, if there is none. May take milliseconds: call off the loop.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from engine.errors import DataError, JournalError
 from engine.journal_layout import (
     RECORD_BYTES,
@@ -81,6 +83,8 @@ class MappedSegment:
         self.descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
         self.map = mmap.mmap(descriptor, self.size)
+        self._view = np.frombuffer(self.map, np.uint8)
+        self.address = int(self._view.ctypes.data)  # of the header
         self.capacity = self.size // RECORD_BYTES - 1
 
     def write_header(self, header: FileHeader) -> None:
@@ -111,6 +115,7 @@ class MappedSegment:
 
     def close(self) -> None:
         """Unmap and close; what was stored stays."""
+        self._view = np.zeros(0, np.uint8)  # a map that is looked into cannot be closed
         self.map.close()
         os.close(self.descriptor)
 

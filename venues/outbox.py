@@ -15,7 +15,7 @@ class Errand(NamedTuple):
 
     ts: int  # kernel time when it was decided
     approved: Approved | None  # an order to send
-    order: Order  # it, or the one to cancel
+    cancel: Order | None  # or the one to cancel
 
 
 class Outbox:
@@ -32,12 +32,16 @@ class Outbox:
     def submit(self, approved: Approved) -> None:
         """Lay an approved order out to be sent."""
         assert type(approved) is Approved, "a venue takes only what the risk gate approved"
-        self._waiting.append(Errand(self._now(), approved, approved.order))
+        self._waiting.append(Errand(self._now(), approved, None))
 
     def cancel(self, order: Order) -> bool:
         """Lay a cancel out to be sent; what became of the order a row will say."""
         self._waiting.append(Errand(self._now(), None, order))
         return True
+
+    def __bool__(self) -> bool:
+        """Tell whether anything waits."""
+        return bool(self._waiting)
 
     def take(self) -> list[Errand]:
         """Return what waits, oldest first, and forget it."""
