@@ -228,11 +228,18 @@ class Session:
 
     def drain(self) -> None:
         """Let the pipeline go over all that has come; decisions wait for a WAKE row."""
-        parts = self.parts
-        for window in self.tape.windows(self._words[CURSOR]):
-            parts.window = window
-            parts.pipeline.drain(window[0], window[1], window[2], window[2])
-        self.tape.forget(self._words[CURSOR])
+        parts, tape, words = self.parts, self.tape, self._words
+        first, cursor = tape.first_row, words[CURSOR]
+        if cursor >= first:  # all of it lies in the open segment
+            head = first + tape.at
+            if head > cursor:
+                parts.window = (tape.address, first, head)
+                parts.pipeline.drain(tape.address, first, head, head)
+        else:
+            for window in tape.windows(cursor):
+                parts.window = window
+                parts.pipeline.drain(window[0], window[1], window[2], window[2])
+        tape.forget(words[CURSOR])
         self.venue.send()
 
     async def run(self) -> Summary:

@@ -279,9 +279,10 @@ class LiveOrders(Venue):
 
     def send(self) -> None:
         """Give the desk what lies in the outbox."""
-        if not self._outbox:
+        waiting = self._outbox.take()
+        if not waiting:
             return
-        for ts, approved, cancelled in self._outbox.take():
+        for ts, approved, cancelled in waiting:
             if approved is None:
                 assert cancelled is not None
                 self._desk.orders.cancel(cancelled)

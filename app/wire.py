@@ -158,7 +158,7 @@ def build(
         SlotPort(
             plan.model,
             plan.instrument,
-            still if plan.serving is None else plan.serving.ort or still,
+            still if plan.serving is None else plan.serving.native or plan.serving.ort or still,
             plan.strategies,
             _readonly(state, at),
         )

@@ -28,7 +28,7 @@ from app.outcome import new_run_dir
 from app.wire import plan
 from benchmarks import tapes, ticks, traders
 from benchmarks.ours import bench_settings
-from config.settings import Settings
+from config.settings import Settings, StrategySettings
 from engine.account import Account
 from engine.account_marks import market_of
 from engine.book_sync import FIRST_TO_LAST
@@ -46,7 +46,6 @@ from venues.rate_budget import RateBudget
 
 MANY = (10**9, 0.001)  # requests that may leave: the load's orders are never held back
 TURNS = 200  # turns of the loop in which an order's answer must have come
-assert traders.Force.PARAMS == {}  # importing it registers the strategy
 Load = list[tuple[bytes, bool, int]]
 
 
@@ -177,16 +176,14 @@ class LiveLine:
         time.monotonic_ns()
         return self._now
 
-    def taker(self) -> Callable[[int], bool]:
-        """Return the function that takes message k and says whether an order was handed over."""
+    def taker(self) -> Callable[[int], None]:
+        """Return the function that takes message k."""
         load, take, wake = self.load, self.intake.take, self.session.wake
-        orders, now_ns = self.orders, self.clock.now_ns
+        now_ns = self.clock.now_ns
 
-        def step(k: int) -> bool:
-            message = load[k][0]
-            take(message, now_ns())
+        def step(k: int) -> None:
+            take(load[k][0], now_ns())
             wake()
-            return bool(orders.sending)
 
         return step
 
@@ -195,13 +192,12 @@ class LiveLine:
         self._now = self.load[k][2]
 
     async def answered(self) -> None:
-        """Let the order that was handed over be sent and answered, and its answer be booked."""
-        live = self.account.state.live
+        """Let the orders that were handed over be sent and answered; book the answers."""
         for _ in range(TURNS):
-            if not live and not self.orders.sending:
+            if not self.orders.sending:
                 break
             await asyncio.sleep(0)
-        assert not live, "an order is not over"
+        assert not self.account.state.live, "an order is not over"
         self.session.drain()
         self.account.journal.settle()
         if self.account.journal.wants_ahead():
@@ -227,7 +223,10 @@ class LiveLine:
 
 def _settings(folder: Path) -> Settings:
     """Return the settings of an order after each inference, with the account's balances."""
-    settings = bench_settings("force", 1, folder / "runs")
+    trading = bench_settings("force", 1, folder / "runs")
+    assert traders.Buy.PARAMS == {}, "importing it has registered the strategy"
+    strategies = (StrategySettings(name="bench_buy"),)
+    settings = msgspec.structs.replace(trading, strategies=strategies)
     risk = msgspec.structs.replace(settings.risk, max_price_deviation_pct=1.0)
     settings = msgspec.structs.replace(settings, risk=risk)
     return with_balances(settings, settings.portfolio.balances)

@@ -40,6 +40,8 @@ from engine.journal_segment import (
 POLICIES = ("written", "synced")
 SEGMENT_RECORDS = 1 << 16  # 8 MiB a file
 RESERVED_RECORDS = 4096  # of the last segment: for answers, fills and cancels when the disk is full
+HASHED_AT_ONCE = 8  # below 2 KiB hashlib keeps the interpreter's lock: no thread slips in
+TOUCHED_RECORDS = 1024  # whose pages are touched ahead: a first store waits for the file system
 LOCK = "lock"
 _CHAIN = int(Kind.CHAIN)
 _NO_NUMBERS = (0,) * 9
@@ -101,6 +103,7 @@ class Journal:
         segment_records: int = SEGMENT_RECORDS,
     ) -> None:
         assert policy in POLICIES
+        assert CHAIN_RECORDS % HASHED_AT_ONCE == 0
         assert segment_records >= CHAIN_RECORDS
         self.folder = folder
         self.policy = policy
@@ -128,6 +131,7 @@ class Journal:
             self._files.mkdir(mode=0o700, exist_ok=True)
             (self._files / AHEAD).unlink(missing_ok=True)
             self._segment = self._open(visit)
+            self._sure = self._segment.capacity - self._reserved  # before it there is room
         except BaseException:
             self._lock.release()
             raise
@@ -219,38 +223,52 @@ class Journal:
         Raises:
             JournalError: it cannot be kept: the order must not leave.
         """
-        segment = self._segment
-        if self.failed or self._at >= segment.capacity - self._reserved:
-            self.check_room()
-            if self._at == segment.capacity:
-                self._rotate()
-                segment = self._segment
-        if self.head % CHAIN_RECORDS == 0 and self.head:
-            self._append_chain(ts)
-            if self._at == segment.capacity:
-                self._rotate()
-                segment = self._segment
+        at, head = self._at, self.head
+        if at >= self._sure or head % HASHED_AT_ONCE == 0 or self.failed:
+            at, head = self._make_ready(ts)
+        self._at = at = at + 1
+        self.head = head + 1
         self._check = self._write_intent(
-            segment.address + (self._at + 1) * RECORD_BYTES,
+            self._segment.address + at * RECORD_BYTES,
             id(line) + BYTES_HEADER,
-            self.head,
+            head,
             -1 if self._at_once else self.synced,
             ts,
             tag,
             refs,
             self._check,
         )
-        self._at += 1
-        self.head += 1
+
+    def _make_ready(self, ts: int) -> tuple[int, int]:
+        """Do what is due before the next record: room, segment, link; return (place, number)."""
+        self.check_room()
+        if self._at == self._segment.capacity:
+            self._rotate()
+        if self.head % CHAIN_RECORDS == 0 and self.head:
+            self._append_chain(ts)
+            if self._at == self._segment.capacity:
+                self._rotate()
+        self._hash_all()  # a few at a time: the next link finds little left to do
+        return self._at, self.head
 
     def settle(self) -> None:
         """Do what need not be done before an order leaves: hash what the chain has not yet seen."""
+        self._segment.touch(self._at, TOUCHED_RECORDS)
+        self._hash_all()
+
+    def _hash_all(self) -> None:
+        """Let the chain see every record."""
         first = self.head - self._at
-        for seq in range(self._hashed, self.head):
-            at = seq - first
-            assert at >= 0, "a segment was left before it was hashed"
-            raw = self._segment.map[(at + 1) * RECORD_BYTES : (at + 2) * RECORD_BYTES]
-            self._link(seq, raw)
+        assert self._hashed >= first, "a segment was left before it was hashed"
+        while self._hashed < self.head:
+            seq = self._hashed
+            at = (seq - first + 1) * RECORD_BYTES
+            if seq % CHAIN_RECORDS == 0 and seq:
+                self._link(seq, self._segment.map[at : at + RECORD_BYTES])
+                continue
+            stop = min(self.head, (seq // CHAIN_RECORDS + 1) * CHAIN_RECORDS, seq + HASHED_AT_ONCE)
+            self._hash.update(self._segment.map[at : at + (stop - seq) * RECORD_BYTES])
+            self._hashed = stop
 
     def last_bytes(self) -> bytes:
         """Return the record that was stored last."""
@@ -367,13 +385,13 @@ class Journal:
 
     def _append_chain(self, ts: int) -> None:
         """Store the link that is due here."""
-        self.settle()
+        self._hash_all()
         self.append(_CHAIN, ts, body=self._hash.digest())
-        self.settle()
+        self._hash_all()
 
     def _rotate(self) -> None:
         """Go on in the next segment."""
-        self.settle()
+        self._hash_all()
         self.allocate_ahead()
         ahead = self._ahead
         assert ahead is not None
@@ -384,6 +402,7 @@ class Journal:
         self._name(ahead, path)
         self._segment.close()
         self._segment, self._ahead, self._at = ahead, None, 0
+        self._sure = ahead.capacity - self._reserved
 
     def _new_segment(self, path: Path, capacity: int) -> MappedSegment:
         """Allocate a segment and put it in its place."""

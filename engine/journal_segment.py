@@ -96,6 +96,12 @@ class MappedSegment:
         start = (at + 1) * RECORD_BYTES
         self.map[start : start + RECORD_BYTES] = record
 
+    def touch(self, at: int, count: int) -> None:
+        """Store to the pages of records [at, at + count) what stands there."""
+        start = (at + 1) * RECORD_BYTES
+        pages = self._view[start : min(start + count * RECORD_BYTES, self.size) : mmap.PAGESIZE]
+        pages |= np.uint8(0)
+
     def clear_from(self, at: int) -> None:
         """Put zeros from record `at` to the end."""
         for start in range((at + 1) * RECORD_BYTES, self.size, _BLOCK):

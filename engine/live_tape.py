@@ -180,7 +180,15 @@ class LiveTape:
         """
         if self.exhausted and self._capacity - self.at <= self._reserved // 2:
             return False
-        self.push(_WAKE_HEAD, 0, ts_recv)
+        at = self.at
+        if at == self._capacity:
+            self.push(_WAKE_HEAD, 0, ts_recv)  # into the next segment
+            return True
+        self._push(self.address, at, self.first_row, 0, ts_recv, _WAKE_HEAD, 0, 0, 0, 0, 0)
+        self.at = at = at + 1
+        if at >= self._mark:
+            self._mark = at + self._step
+            self._work.set()
         return True
 
     def append(self, rows: np.ndarray) -> bool:
