@@ -45,7 +45,8 @@ from venues.outcome import Attempt, rules_of
 from venues.rate_budget import RateBudget
 
 MANY = (10**9, 0.001)  # requests that may leave: the load's orders are never held back
-TURNS = 200  # turns of the loop in which an order's answer must have come
+TURNS = 20_000  # turns of the loop in which an order's answer must have come
+WAIT_S = 0.0002  # a turn where the disk is waited for
 Load = list[tuple[bytes, bool, int]]
 
 
@@ -193,21 +194,16 @@ class LiveLine:
 
     async def answered(self) -> None:
         """Let the orders that were handed over be sent and answered; book the answers."""
+        pause_s = 0.0 if self.account.journal.policy == "written" else WAIT_S
         for _ in range(TURNS):
             if not self.orders.sending:
                 break
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause_s)
         assert not self.account.state.live, "an order is not over"
         self.session.drain()
         self.account.journal.settle()
         if self.account.journal.wants_ahead():
             self.account.journal.allocate_ahead()
-
-    async def answered_slowly(self) -> None:
-        """The same where the disk must be waited for."""
-        while self.account.state.live or self.orders.sending:
-            await asyncio.sleep(0.0002)
-        self.session.drain()
 
     async def _close(self) -> None:
         await self.orders.close()

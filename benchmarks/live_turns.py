@@ -32,7 +32,7 @@ from engine.audit_layout import AUDIT, Record
 from engine.run_files import AUDIT_RECORDS
 
 STRETCH = 10_000  # messages of a turn
-BURST = 128  # orders that are answered together where no time passes between messages
+BURST = 200  # orders that are answered together where no time passes between messages
 SLEEP_OVER_NS = 150_000  # a longer gap is slept, the rest of it is spun
 WAKE_UP_NS = 90_000
 PERCENTILES = (50.0, 99.0, 99.9)
@@ -105,6 +105,7 @@ async def our_turn(
         if orders.sending > waiting:
             waiting += 1
             taken.append(ended - started)
+            line.account.prepare()  # as the adapter does in the loop's next turn
             if waiting >= burst:
                 begun = clock()
                 await line.answered()

@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import measure_memory, measure_parts, measure_replay, peer_models
+from benchmarks import measure_live, measure_memory, measure_parts, measure_replay, peer_models
 from benchmarks.bars import Figure
 from engine.errors import TickgateError
 
@@ -28,6 +28,7 @@ BASELINE = Path(__file__).resolve().parent / "baseline.json"
 GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
     "parts": measure_parts.ALL,
     "replay": measure_replay.ALL,
+    "live": measure_live.ALL,
     "memory": measure_memory.ALL,
 }
 WORSE = 1.25  # a ratio this much worse than the baseline's is pointed out

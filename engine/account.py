@@ -156,6 +156,10 @@ class Account:
         self._last_ordinal = ordinal
         self._unfolded.append(journal.last_bytes())
 
+    def prepare(self) -> None:
+        """Get ready for the next intent, when no order waits."""
+        self.journal.prepare(self._now())
+
     def sent(self, client: str, words: tuple[int, int]) -> int:
         """Store that the call which sends comes next; return the record's number.
 

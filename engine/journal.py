@@ -256,6 +256,12 @@ class Journal:
         self._segment.touch(self._at, TOUCHED_RECORDS)
         self._hash_all()
 
+    def prepare(self, ts: int) -> None:
+        """Do now what the next intent would have to wait for: hashes, and the link that is due."""
+        self._hash_all()
+        if self.head % CHAIN_RECORDS == 0 and self.head and self._at < self._segment.capacity:
+            self._append_chain(ts)
+
     def _hash_all(self) -> None:
         """Let the chain see every record."""
         first = self.head - self._at

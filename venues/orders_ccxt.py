@@ -111,6 +111,7 @@ class CcxtOrders:
         handed, self._handed = self._handed, []
         for approved in handed:
             self._begin(self._wire(approved), self._instruments[approved.order.instrument])
+        self._account.prepare()
 
     def _begin(self, wire: WireOrder, traded: Traded) -> None:
         """Send an order from a task of its own, if one may leave."""
