@@ -25,9 +25,7 @@ class _Trader:
         at = view.instrument
         self._net[at] += side
         signal = view.signal
-        place = Place(
-            at, side, LOTS[at], MARKET, 0, 0, signal.signal_id, signal.ts, ((view.model, 1),)
-        )
+        place = Place(at, side, LOTS[at], MARKET, 0, 0, signal.signal_id, signal.ts, view.owners)
         return (place,)
 
 
@@ -53,8 +51,7 @@ class Buy(_Trader):
     def decide(self, view: View) -> tuple[Intent, ...]:
         """Buy."""
         at, signal = view.instrument, view.signal
-        owners = ((view.model, 1),)
-        return (Place(at, 1, LOTS[at], MARKET, 0, 0, signal.signal_id, signal.ts, owners),)
+        return (Place(at, 1, LOTS[at], MARKET, 0, 0, signal.signal_id, signal.ts, view.owners),)
 
 
 @strategy("bench_band")
