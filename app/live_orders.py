@@ -282,28 +282,30 @@ class LiveOrders(Venue):
         waiting = self._outbox.take()
         if not waiting:
             return
+        now, orders, inbox = self._clock.now_ns(), self._desk.orders, self._inbox
         for ts, approved, cancelled in waiting:
             if approved is None:
                 assert cancelled is not None
-                self._desk.orders.cancel(cancelled)
-            elif reason := self._refusal(ts, approved):
-                order = approved.order
-                self._inbox.refuse(order.instrument, order.order_id, reason)
+                orders.cancel(cancelled)
+            elif self._closing or inbox.reduce_only or now - ts > self._max_age_ns:
+                self._send_or_refuse(approved, now - ts)
             else:
-                self._desk.orders.submit(approved)
+                orders.submit(approved)
 
-    def _refusal(self, ts: int, approved: Approved) -> int:
-        """Say why an order that was approved at `ts` must not be sent now, 0 when it may."""
+    def _send_or_refuse(self, approved: Approved, age_ns: int) -> None:
+        """Give the desk an order unless something stands against it; say so on the tape."""
+        order, reason = approved.order, RejectReason.NONE
+        symbol = self._session.parts.instruments[order.instrument].symbol
         if self._closing:
-            return int(RejectReason.PAUSED)
-        if self._clock.now_ns() - ts > self._max_age_ns:
-            return int(RejectReason.ENGINE_LATE)
-        if self._inbox.reduce_only:
-            order = approved.order
-            symbol = self._session.parts.instruments[order.instrument].symbol
-            if symbol in self._inbox.reduce_only and order.opening_lot > 0:
-                return int(RejectReason.PAUSED)
-        return 0
+            reason = RejectReason.PAUSED
+        elif age_ns > self._max_age_ns:
+            reason = RejectReason.ENGINE_LATE
+        elif symbol in self._inbox.reduce_only and order.opening_lot > 0:
+            reason = RejectReason.PAUSED
+        if reason:
+            self._inbox.refuse(order.instrument, order.order_id, int(reason))
+        else:
+            self._desk.orders.submit(approved)
 
     async def watch(self) -> None:
         """Wake the pipeline when the venue has said something; keep losses and latches."""

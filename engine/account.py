@@ -12,7 +12,7 @@ from engine.client_ids import run_tag
 from engine.errors import DataError
 from engine.events import RejectReason
 from engine.journal import SEGMENT_RECORDS, Journal, named
-from engine.journal_layout import NAME_BYTES, Doubt, Kind, Name, Note, text_bytes, unpack
+from engine.journal_layout import NAME_BYTES, RECORD_BYTES, Doubt, Kind, Name, Note, text_bytes, unpack
 from engine.venue_events import (
     Acked,
     Canceled,
@@ -54,9 +54,11 @@ class Account:
         segment_records: int = SEGMENT_RECORDS,
     ) -> None:
         self._state = AccountState()
-        self._unfolded: list[bytes] = []  # intents that left before they were folded
         self._last_ordinal = -1
         self.journal = Journal(folder, self._fold, policy, segment_records)
+        self._folded = self.journal.head  # records; intents leave before they are folded
+        self.journal.before_rotation = self._fold_rest
+        self._append_intent = self.journal.append_intent
         self.tag = ""
         self._tag_word = 0
         self.tell = emit
@@ -68,11 +70,16 @@ class Account:
     @property
     def state(self) -> AccountState:
         """What the journal adds up to now."""
-        if self._unfolded:
-            waiting, self._unfolded = self._unfolded, []
-            for raw in waiting:
-                self._state.apply(unpack(raw))
+        if self._folded < self.journal.head:
+            self._fold_rest()
         return self._state
+
+    def _fold_rest(self) -> None:
+        """Fold what was stored since somebody looked."""
+        raw = self.journal.since(self._folded)
+        self._folded = self.journal.head
+        for at in range(0, len(raw), RECORD_BYTES):
+            self._state.apply(unpack(raw[at : at + RECORD_BYTES]))
 
     def start_run(self, chance: int) -> str:
         """Reserve a run tag on the disk and judge what an earlier run left; return the tag.
@@ -138,7 +145,6 @@ class Account:
             numbers=(*numbers, 0, 0, 0),
         )
         self._last_ordinal = order.ordinal
-        self._unfolded.append(self.journal.last_bytes())
         return seq
 
     def intent_of(self, line: bytes, ordinal: int, refs: int) -> None:
@@ -151,10 +157,8 @@ class Account:
             JournalError: it cannot be kept: the order must not leave.
         """
         assert ordinal > self._last_ordinal, "client ids are used once, in order"
-        journal = self.journal
-        journal.append_intent(line, self._now(), self._tag_word, refs)
+        self._append_intent(line, self._now(), self._tag_word, refs)
         self._last_ordinal = ordinal
-        self._unfolded.append(journal.last_bytes())
 
     def prepare(self) -> None:
         """Get ready for the next intent, when no order waits."""
@@ -270,7 +274,7 @@ class Account:
     def put(self, kind: int, **fields: object) -> int:
         """Append a record and fold it; return its number. See journal_layout.py for the fields."""
         seq = self.journal.append(kind, self._now(), **fields)  # type: ignore[arg-type]
-        self.state.apply(unpack(self.journal.last_bytes()))
+        self._fold_rest()
         return seq
 
     def _fold(self, record: object) -> None:

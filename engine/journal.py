@@ -122,6 +122,7 @@ class Journal:
         self._at_once = policy == "written"
         self.head = 0  # records stored; the number of the next one
         self._closed = False
+        self.before_rotation: Callable[[], None] = lambda: None
         self._at = 0  # records in the open segment
         self._check = 0  # of the last record
         self._lock = AccountLock(folder)
@@ -276,9 +277,11 @@ class Journal:
             self._hash.update(self._segment.map[at : at + (stop - seq) * RECORD_BYTES])
             self._hashed = stop
 
-    def last_bytes(self) -> bytes:
-        """Return the record that was stored last."""
-        return self._segment.map[self._at * RECORD_BYTES : (self._at + 1) * RECORD_BYTES]
+    def since(self, seq: int) -> bytes:
+        """Return the records from number `seq` on, which must lie in the open segment."""
+        at = seq - (self.head - self._at)
+        assert at >= 0, "a segment was left before it was read"
+        return self._segment.map[(at + 1) * RECORD_BYTES : (self._at + 1) * RECORD_BYTES]
 
     def allocate_ahead(self) -> None:
         """Allocate the next segment, if there is none. May take milliseconds: call off the loop.
@@ -398,6 +401,7 @@ class Journal:
     def _rotate(self) -> None:
         """Go on in the next segment."""
         self._hash_all()
+        self.before_rotation()
         self.allocate_ahead()
         ahead = self._ahead
         assert ahead is not None

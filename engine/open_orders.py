@@ -57,6 +57,7 @@ def order_at(ledger: np.ndarray, at: int) -> Order:
 def free_place(ledger: np.ndarray, desk: np.void, at: int) -> None:
     """Free a place of the ledger, as `close_line` of engine/kernel/placing.py does."""
     ledger[at]["open"] = 0
+    desk["ledger_open"] -= 1
     while desk["ledger_high"] > 0 and ledger[int(desk["ledger_high"]) - 1]["open"] == 0:
         desk["ledger_high"] -= 1
 
