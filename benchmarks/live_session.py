@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 
 from app.live import Session
+from app.live_books import balances_of
 from app.live_inbox import Inbox
 from app.live_orders import LiveJob, LiveOrders, ModelNames, with_balances
 from app.live_urls import Urls
@@ -30,7 +32,7 @@ from benchmarks import tapes, ticks, traders
 from benchmarks.ours import bench_settings
 from config.settings import Settings, StrategySettings
 from engine.account import Account
-from engine.account_marks import market_of
+from engine.account_marks import declare_balance, market_of
 from engine.book_sync import FIRST_TO_LAST
 from engine.clock import SystemClock
 from engine.journal_sync import GroupCommit
@@ -114,14 +116,17 @@ class LiveLine:
         load: of `messages`.
         policy: of the journal: written or synced.
         folder: where run and account lie.
+        strategy: of benchmarks/traders.py.
     """
 
-    def __init__(self, load: Load, policy: str, folder: Path) -> None:
+    def __init__(
+        self, load: Load, policy: str, folder: Path, strategy: str = "bench_buy"
+    ) -> None:
         self.load = load
         self.folder = folder
         self._now = load[0][2]
         self.clock = SystemClock(lambda: 0, self._time)
-        settings = _settings(folder)
+        settings = _settings(folder, strategy)
         instruments = tuple(
             msgspec.structs.replace(one, venue="embedded") for one in tapes.tick_instruments()
         )
@@ -129,6 +134,9 @@ class LiveLine:
         place = folder / "account"
         self.account = Account(place, self.inbox.tell, self.clock.now_ns, policy=policy)
         self.account.start_run(7)
+        for asset, amount in settings.portfolio.balances.items():
+            declare_balance(self.account, asset, Decimal(amount), "what the benchmark begins with")
+        settings = with_balances(settings, balances_of(self.account))
         self.exchange = FillsAtOnce()
         loop_time = asyncio.get_running_loop().time
         brake = Brake(RateBudget(MANY, MANY, MANY), self.account.tell, loop_time)
@@ -217,15 +225,14 @@ class LiveLine:
         return self.session._close(1.0)
 
 
-def _settings(folder: Path) -> Settings:
-    """Return the settings of an order after each inference, with the account's balances."""
+def _settings(folder: Path, strategy: str) -> Settings:
+    """Return the settings of an order after each inference."""
     trading = bench_settings("force", 1, folder / "runs")
-    assert traders.Buy.PARAMS == {}, "importing it has registered the strategy"
-    strategies = (StrategySettings(name="bench_buy"),)
+    assert traders.Buy.PARAMS == {}, "importing it has registered the strategies"
+    strategies = (StrategySettings(name=strategy),)
     settings = msgspec.structs.replace(trading, strategies=strategies)
     risk = msgspec.structs.replace(settings.risk, max_price_deviation_pct=1.0)
-    settings = msgspec.structs.replace(settings, risk=risk)
-    return with_balances(settings, settings.portfolio.balances)
+    return msgspec.structs.replace(settings, risk=risk)
 
 
 def scratch() -> tuple[Path, Callable[[], None]]:

@@ -32,7 +32,7 @@ from engine.audit_layout import AUDIT, Record
 from engine.run_files import AUDIT_RECORDS
 
 STRETCH = 10_000  # messages of a turn
-BURST = 200  # orders that are answered together where no time passes between messages
+BURST = 250  # orders that are answered together where no time passes between messages
 SLEEP_OVER_NS = 150_000  # a longer gap is slept, the rest of it is spun
 WAKE_UP_NS = 90_000
 PERCENTILES = (50.0, 99.0, 99.9)

@@ -22,7 +22,7 @@ from engine.view import View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
-SAMPLED = 63  # one inference in 64 is timed; all that the kernel leaves to Python where it infers
+SAMPLED = 255  # one inference in 256 is timed; all that the kernel leaves to Python where it infers
 
 
 def _reader(names: str) -> struct.Struct:

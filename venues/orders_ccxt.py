@@ -86,6 +86,8 @@ class CcxtOrders:
         if not self._handed:
             self._soon(self._begin_all)
         self._handed.append(approved)
+        if self.stopped or self._brake.held:  # it will not leave: said at once
+            self._begin_all()
 
     def _wire(self, approved: Approved) -> WireOrder:
         symbol = self._instruments[approved.order.instrument].market.instrument.symbol
@@ -110,7 +112,11 @@ class CcxtOrders:
         """Begin to send what was handed over, in order."""
         handed, self._handed = self._handed, []
         for approved in handed:
-            self._begin(self._wire(approved), self._instruments[approved.order.instrument])
+            wire = self._wire(approved)
+            try:
+                self._begin(wire, self._instruments[approved.order.instrument])
+            except JournalError as error:
+                self._halt("journal.failed", str(error), client_id(wire.tag, wire.ordinal))
         self._account.prepare()
 
     def _begin(self, wire: WireOrder, traded: Traded) -> None:
