@@ -7,6 +7,7 @@ What differs between paper and real orders is the `Venue` given to a session (ap
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import secrets
@@ -266,6 +267,8 @@ class Session:
             if not screen.plain:
                 lines_to(screen.say)
         self._listen()
+        gc.collect()
+        gc.freeze()  # what is loaded now is not looked through again while orders wait
         self._beat.start()
         self.notifier.notify("start", f"{title} begins")
         try:
@@ -275,6 +278,7 @@ class Session:
             await self.venue.finish()
         finally:
             self._beat.stop()
+            gc.unfreeze()
             if screen is not None:
                 screen.close()
             lines_to(None)

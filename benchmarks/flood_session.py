@@ -3,10 +3,10 @@
     python -m benchmarks.flood_session --base-url http://127.0.0.1:PORT --runs-dir DIR
     python -m benchmarks.flood_session --base-url http://127.0.0.1:PORT --bare
 
-The session is that of `run_live.py --paper` on an exchange that runs already. `--bare` is the floor:
-the same transport and subscription, and messages that are received and forgotten. Both write one
-line when they listen, then run until their stdin closes. Times are the monotonic clock's, which all
-processes of a machine share.
+The session is that of `run_live.py --paper` on an exchange that runs already. `--bare` is the
+floor: the same transport and subscription, and messages that are received and forgotten. Both write
+one line when they listen, then run until their stdin closes. Times are the monotonic clock's, which
+all processes of a machine share.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Floor of the live path: bytes to a journalled order by hand, with the tools the engine is made of.
+"""Floor of the live path: bytes to a journalled order by hand, with the tools the engine is of.
 
 One message: msgspec's typed decoder, one jitted feature step called by addresses, at each tenth
 message the MLP over bound arrays, ten limits in plain Python, one order object, one record with its
@@ -63,11 +63,13 @@ def live_trade(states_at, instrument, ts, x_at, wanted, size, side):  # type: ig
     return 0
 
 
-def within_limits(  # noqa: PLR0911, PLR0913
-    side: int, price: float, qty: float, held: float, spent: float, sent: int, lost: float,
-    low: float, high: float, killed: bool,
-) -> bool:  # fmt: skip
-    """Compare an order with ten limits that never bind."""
+def within_limits(
+    order: tuple[int, float, float], held: float, spent: float, counts: tuple[int, float, bool]
+) -> bool:
+    """Compare an order (side, price, qty) with ten limits that never bind."""
+    side, price, qty = order
+    sent, lost, killed = counts
+    low, high = price * 0.9, price * 1.1
     if killed or qty > 1e9 or lost > 1e9 or sent > 10**9:
         return False
     after = held + side * qty
@@ -85,9 +87,7 @@ class LiveFloor:
         folder: where its journal lies.
     """
 
-    def __init__(
-        self, messages: list[tuple[bytes, bool, int]], model: bytes, folder: Path
-    ) -> None:
+    def __init__(self, messages: list[tuple[bytes, bool, int]], model: bytes, folder: Path) -> None:
         self.messages = messages
         self.states = np.zeros(floor_replay.INSTRUMENTS, floor_replay.STATE)
         self.states["variance"] = 1e-10
@@ -139,9 +139,7 @@ class LiveFloor:
             self.checksum += answer[0]
             side = -1 if net[at] > 0.0 else 1
             price, qty = (asks if side > 0 else bids)[at], sizes[at]
-            if not within_limits(
-                side, price, qty, net[at], 0.0, count, 0.0, price * 0.9, price * 1.1, False
-            ):
+            if not within_limits((side, price, qty), net[at], 0.0, (count, 0.0, False)):
                 return False
             net[at] += side * qty
             order = Order(count, at, side, price, qty, ts)

@@ -119,9 +119,7 @@ class LiveLine:
         strategy: of benchmarks/traders.py.
     """
 
-    def __init__(
-        self, load: Load, policy: str, folder: Path, strategy: str = "bench_buy"
-    ) -> None:
+    def __init__(self, load: Load, policy: str, folder: Path, strategy: str = "bench_buy") -> None:
         self.load = load
         self.folder = folder
         self._now = load[0][2]

@@ -1,4 +1,4 @@
-"""Measures the live path beside its floor: from a message's bytes to an order that is handed over."""
+"""Measures the live path beside its floor: from a message's bytes to an order handed over."""
 
 import statistics
 import sys

@@ -159,8 +159,10 @@ class Sink(ExecutionClient):
         at = time.perf_counter_ns()
         stamps = STAMPS
         stamps.sent[stamps.ordering.pop(0)] = at
-        order = command.order if hasattr(command, "order") else self.cache.order(
-            command.client_order_id
+        order = (
+            command.order
+            if hasattr(command, "order")
+            else self.cache.order(command.client_order_id)
         )
         now = self.clock.timestamp_ns()
         Sink.filled += 1
@@ -255,11 +257,9 @@ def main():
     given = parser.parse_args()
     stamps = run(given.n, given.rate, given.model)
     taken = np.array(
-        [
-            sent - begun
-            for sent, begun in zip(stamps.sent, stamps.given, strict=True)
-            if sent
-        ][int(given.n * WARM_SHARE / 10) :]
+        [sent - begun for sent, begun in zip(stamps.sent, stamps.given, strict=True) if sent][
+            int(given.n * WARM_SHARE / 10) :
+        ]
     )
     p50, p99, p999 = (float(v) / 1e3 for v in np.percentile(taken, PERCENTILES))
     trader = stamps.trader

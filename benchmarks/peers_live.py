@@ -29,7 +29,9 @@ def our_run(rate: int) -> dict[str, Any]:
     """Run our session once; the best of its turns."""
     words = ["--rate", str(rate), "--turns", str(TURNS), "--stretch", str(STRETCH)]
     found = run_json([sys.executable, "-m", "benchmarks.live_turns", *words])
-    best = {f"{name}_us": min(turn[at] for turn in found["ours"]) for at, name in enumerate(FIGURES)}
+    best = {
+        f"{name}_us": min(turn[at] for turn in found["ours"]) for at, name in enumerate(FIGURES)
+    }
     return {**found, **best}
 
 

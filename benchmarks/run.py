@@ -1,8 +1,8 @@
 """`make bench`: the speed bars, each beside its floor of the same run, and the committed baseline.
 
 Every line compares two things that were measured in turns in this process or in processes started
-by it: CPU time per unit (the live path: wall time), the smallest of several turns. Only ratios say something about the code;
-docs/benchmarks.md says how each is measured and what the bars rest on.
+by it: CPU time per unit (the live path: wall time), the smallest of several turns. Only ratios say
+something about the code; docs/benchmarks.md says how each is measured and what the bars rest on.
 """
 
 import argparse

@@ -11,8 +11,18 @@ from engine.account_state import AccountOrder, AccountState, Market
 from engine.client_ids import run_tag
 from engine.errors import DataError
 from engine.events import RejectReason
-from engine.journal import SEGMENT_RECORDS, Journal, named
-from engine.journal_layout import NAME_BYTES, RECORD_BYTES, Doubt, Kind, Name, Note, text_bytes, unpack
+from engine.journal import SEGMENT_RECORDS, Journal
+from engine.journal_layout import (
+    NAME_BYTES,
+    RECORD_BYTES,
+    Doubt,
+    Kind,
+    Name,
+    Note,
+    named,
+    text_bytes,
+    unpack,
+)
 from engine.venue_events import (
     Acked,
     Canceled,

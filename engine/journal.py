@@ -5,20 +5,19 @@ into a mapped, preallocated file: it survives the process from then on (`written
 engine/journal_sync.py waits until it survives a power loss (`synced`). See journal_layout.py.
 """
 
-import fcntl
 import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.errors import DataError, JournalError, UsageError
+from engine.account_lock import AccountLock
+from engine.errors import DataError, JournalError
 from engine.journal_intent import BYTES_HEADER, entry_point
 from engine.journal_layout import (
     AT_ONCE,
     CHAIN_RECORDS,
     HEAD,
-    MIXED,
     NAME_BYTES,
     NUMBERS,
     RECORD_BYTES,
@@ -26,7 +25,6 @@ from engine.journal_layout import (
     Kind,
     Record,
     put_check,
-    text_bytes,
 )
 from engine.journal_segment import (
     AHEAD,
@@ -35,50 +33,18 @@ from engine.journal_segment import (
     scan_segment,
     segment_path,
     segment_paths,
+    sync_folder,
 )
 
 POLICIES = ("written", "synced")
 SEGMENT_RECORDS = 1 << 16  # 8 MiB a file
 RESERVED_RECORDS = 4096  # of the last segment: for answers, fills and cancels when the disk is full
-HASHED_AT_ONCE = 8  # below 2 KiB hashlib keeps the interpreter's lock: no thread slips in
+HASHED_AT_ONCE = (
+    8  # divides 64; below 2 KiB hashlib keeps the interpreter's lock: no thread slips in
+)
 TOUCHED_RECORDS = 1024  # whose pages are touched ahead: a first store waits for the file system
-LOCK = "lock"
 _CHAIN = int(Kind.CHAIN)
-_NO_NUMBERS = (0,) * 9
 Visit = Callable[[Record], None]
-
-
-class AccountLock:
-    """Holds an account's folder for one engine, as long as the process lives."""
-
-    def __init__(self, folder: Path) -> None:
-        """Create the folder (0700) and take it.
-
-        Raises:
-            UsageError: another engine holds it, or it cannot be written.
-        """
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(folder / LOCK, flags, 0o600)
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot keep an account here ({error.strerror})") from None
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
-            raise UsageError(
-                f"{folder}: the engine with process id {owner or 'unknown'} trades this account; "
-                "one account is traded by one engine"
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Let the next engine have the account."""
-        os.close(self._descriptor)
 
 
 class Journal:
@@ -103,7 +69,6 @@ class Journal:
         segment_records: int = SEGMENT_RECORDS,
     ) -> None:
         assert policy in POLICIES
-        assert CHAIN_RECORDS % HASHED_AT_ONCE == 0
         assert segment_records >= CHAIN_RECORDS
         self.folder = folder
         self.policy = policy
@@ -182,7 +147,7 @@ class Journal:
         order_type: int = 0,
         code: int = 0,
         body: bytes = b"",
-        numbers: Sequence[int] = _NO_NUMBERS,
+        numbers: Sequence[int] = (0,) * 9,
     ) -> int:
         """Store one record; return its number. It survives the process when this returns.
 
@@ -243,12 +208,10 @@ class Journal:
     def _make_ready(self, ts: int) -> tuple[int, int]:
         """Do what is due before the next record: room, segment, link; return (place, number)."""
         self.check_room()
-        if self._at == self._segment.capacity:
-            self._rotate()
         if self.head % CHAIN_RECORDS == 0 and self.head:
             self._append_chain(ts)
-            if self._at == self._segment.capacity:
-                self._rotate()
+        if self._at == self._segment.capacity:
+            self._rotate()
         self._hash_all()  # a few at a time: the next link finds little left to do
         return self._at, self.head
 
@@ -431,21 +394,7 @@ class Journal:
             os.rename(segment.path, path)
             segment.path = path
             if self.policy == "synced":
-                _sync_folder(self._files)
+                sync_folder(self._files)
         except OSError as error:
             self.fail(f"{path}: cannot be kept ({error.strerror})")
             raise JournalError(self.failed) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make new names in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def named(text: str, *numbers: int) -> bytes:
-    """Return a body of a text of at most 40 bytes and up to four numbers."""
-    return MIXED.pack(text_bytes(text), *(*numbers, 0, 0, 0, 0)[:4])

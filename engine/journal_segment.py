@@ -126,6 +126,15 @@ class MappedSegment:
         os.close(self.descriptor)
 
 
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Scan(NamedTuple):
     """What a segment was found to hold."""
 

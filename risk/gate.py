@@ -261,7 +261,9 @@ class Gate:
         Args:
             at: its place in the ledger; only what passed has one.
         """
-        return Approved(None, NO_COLLAR, _GATE_KEY, self._lines[at * LINE : at * LINE + LINE].tobytes())
+        return Approved(
+            None, NO_COLLAR, _GATE_KEY, self._lines[at * LINE : at * LINE + LINE].tobytes()
+        )
 
     def _promise(
         self, order: Order, parts: tuple[int, ...], opens: tuple[int, ...], reserves: list[int]

@@ -7,8 +7,8 @@ from engine.account_state import AccountOrder
 from engine.client_ids import client_id
 from engine.errors import JournalError
 from engine.events import OrderType, RejectReason
-from engine.journal_layout import Doubt
 from engine.journal_intent import line_head
+from engine.journal_layout import Doubt
 from engine.journal_layout import Kind as Record
 from engine.journal_sync import GroupCommit
 from engine.orders import Approved, Order

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from engine.orders import Approved, Order
 
-
 # One thing to do at the venue: the kernel time when it was decided, and what the gate approved, or
 # else the order to cancel. A plain tuple: it is made on the way of every order.
 Errand = tuple[int, Approved | None, Order | None]

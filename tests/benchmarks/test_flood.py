@@ -1,4 +1,4 @@
-"""The benchmark's flood in short: everything is taken, conflated by wakes, and memory stays flat."""
+"""The benchmark's flood in short: all of it is taken, conflated by wakes; memory stays flat."""
 
 import subprocess
 from pathlib import Path

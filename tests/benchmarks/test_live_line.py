@@ -48,7 +48,9 @@ def test_live_orders_in_the_kernel_and_in_python_are_one_run(
     found = []
     for in_kernel in (True, False):
         monkeypatch.setattr(app.wire, "ORDERS_IN_KERNEL", in_kernel)
-        found.append(run(tmp_path / str(in_kernel), "bench_force" if burst == 1 else "bench_buy", burst))
+        found.append(
+            run(tmp_path / str(in_kernel), "bench_force" if burst == 1 else "bench_buy", burst)
+        )
     kernel, python = found
     assert kernel.decision_digest == python.decision_digest
     assert kernel.orders == kernel.fills == MESSAGES // 10
