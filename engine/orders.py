@@ -135,22 +135,25 @@ class Approved:
         self._collar = collar
         self.line = line
 
+    def _read(self) -> tuple[Order, tuple[int, int]]:
+        if self._order is None:
+            self._order, self._collar = order_of(self.line)
+        return self._order, self._collar
+
     @property
     def order(self) -> Order:
         """The order; one of the ledger is a copy of what was approved."""
-        if self._order is None:
-            self._order, self._collar = order_of(self.line)
-        return self._order
+        return self._read()[0]
 
     @property
     def collar_low(self) -> int:
         """Lowest price at which it may fill, ticks."""
-        return self._collar[0] if self.order is not None else 0
+        return self._read()[1][0]
 
     @property
     def collar_high(self) -> int:
         """Highest price at which it may fill, ticks."""
-        return self._collar[1] if self.order is not None else 0
+        return self._read()[1][1]
 
 
 _LINE = struct.Struct(f"<{LEDGER.itemsize // 8}q")
