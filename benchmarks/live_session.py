@@ -207,7 +207,6 @@ class LiveLine:
             await asyncio.sleep(pause_s)
         assert not self.account.state.live, "an order is not over"
         self.session.drain()
-        self.account.journal.settle()
         if self.account.journal.wants_ahead():
             self.account.journal.allocate_ahead()
 

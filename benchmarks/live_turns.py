@@ -105,7 +105,7 @@ async def our_turn(
         if orders.sending > waiting:
             waiting += 1
             taken.append(ended - started)
-            line.account.prepare()  # as the adapter does in the loop's next turn
+            line.account.journal.settle()  # as the adapter does in the loop's next turn
             if waiting >= burst:
                 begun = clock()
                 await line.answered()

@@ -68,11 +68,9 @@ class Account:
         self.journal = Journal(folder, self._fold, policy, segment_records)
         self._folded = self.journal.head  # records; intents leave before they are folded
         self.journal.before_rotation = self._fold_rest
-        self._append_intent = self.journal.append_intent
         self.tag = ""
-        self._tag_word = 0
         self.tell = emit
-        self._now = now
+        self.now = now
         self._boot = boot[:32]
         if self.journal.cut:
             self.note(Note.TAIL_CUT, f"{self.journal.cut} bytes of a torn record were cut")
@@ -98,7 +96,7 @@ class Account:
         not sent. Everything else without an answer becomes UNKNOWN.
         """
         survived = bool(self._boot) and self.state.boot == self._boot
-        second = self._now() // 1_000_000_000
+        second = self.now() // 1_000_000_000
         tag = run_tag(second, chance)
         while tag in self.state.tags:
             second += 1
@@ -106,7 +104,6 @@ class Account:
         self.put(Kind.RUN, tag=tag.encode(), body=named(self._boot))
         self.journal.sync()
         self.tag = tag
-        self._tag_word = int.from_bytes(tag.encode(), "little", signed=True)
         for order in list(self.state.open_orders()):
             if order.state == 1 and survived:
                 self.ended(order.client_id, Kind.NOT_SENT, RejectReason.RUN_ENDED)
@@ -144,7 +141,7 @@ class Account:
         numbers = (order.qty_lot, price_tick, order.wire_tick, low, high, intent_id)
         seq = self.journal.append(
             _INTENT,
-            self._now(),
+            self.now(),
             tag=order.tag.encode(),
             ordinal=order.ordinal,
             ref=market.ref,
@@ -156,23 +153,6 @@ class Account:
         )
         self._last_ordinal = order.ordinal
         return seq
-
-    def intent_of(self, line: bytes, ordinal: int, refs: int) -> None:
-        """Store an order of the ledger before its first byte goes out, as `intent` does.
-
-        Args:
-            line: its LEDGER record; ordinal: its number, the record's first word.
-            refs: its market's reference | its model's << 32.
-        Raises:
-            JournalError: it cannot be kept: the order must not leave.
-        """
-        assert ordinal > self._last_ordinal, "client ids are used once, in order"
-        self._append_intent(line, self._now(), self._tag_word, refs)
-        self._last_ordinal = ordinal
-
-    def prepare(self) -> None:
-        """Get ready for the next intent, when no order waits."""
-        self.journal.prepare(self._now())
 
     def sent(self, client: str, words: tuple[int, int]) -> int:
         """Store that the call which sends comes next; return the record's number.
@@ -283,7 +263,7 @@ class Account:
 
     def put(self, kind: int, **fields: object) -> int:
         """Append a record and fold it; return its number. See journal_layout.py for the fields."""
-        seq = self.journal.append(kind, self._now(), **fields)  # type: ignore[arg-type]
+        seq = self.journal.append(kind, self.now(), **fields)  # type: ignore[arg-type]
         self._fold_rest()
         return seq
 

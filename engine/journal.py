@@ -90,6 +90,7 @@ class Journal:
         self.before_rotation: Callable[[], None] = lambda: None
         self._at = 0  # records in the open segment
         self._check = 0  # of the last record
+        self._ts = 0  # of the last record that Python packed
         self._lock = AccountLock(folder)
         self._ahead: MappedSegment | None = None
         self._allocating = threading.Lock()
@@ -101,11 +102,6 @@ class Journal:
         except BaseException:
             self._lock.release()
             raise
-
-    @property
-    def promised(self) -> int:
-        """Records that the policy promises to be kept."""
-        return self.head if self.policy == "written" else self.synced
 
     @property
     def _promised_on_disk(self) -> int:
@@ -174,6 +170,7 @@ class Journal:
             NUMBERS.pack_into(record, HEAD.size, *numbers)
         self._check = put_check(record, self._check)
         self._segment.put(self._at, record)
+        self._ts = ts
         self._at += 1
         self.head += 1
         return self.head - 1
@@ -216,15 +213,14 @@ class Journal:
         return self._at, self.head
 
     def settle(self) -> None:
-        """Do what need not be done before an order leaves: hash what the chain has not yet seen."""
+        """Do now what the next intent would have to wait for: pages, hashes, the link that is due.
+
+        What it does not get to is done with a later record.
+        """
         self._segment.touch(self._at, TOUCHED_RECORDS)
         self._hash_all()
-
-    def prepare(self, ts: int) -> None:
-        """Do now what the next intent would have to wait for: hashes, and the link that is due."""
-        self._hash_all()
         if self.head % CHAIN_RECORDS == 0 and self.head and self._at < self._segment.capacity:
-            self._append_chain(ts)
+            self._append_chain(self._ts)
 
     def _hash_all(self) -> None:
         """Let the chain see every record."""

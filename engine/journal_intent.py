@@ -102,9 +102,7 @@ def write_intent(record, line, seq, durable, ts, tag, refs, before):  # type: ig
     to[13] = np.uint64(0)
     to[14] = np.uint64(0)
     to[15] = np.uint64(0)
-    check = np.int64(crc32(to, before))
-    if check == 0:
-        check = 1
+    check = max(1, np.int64(crc32(to, before)))
     to[6] = np.uint64(head | check << 32)
     return check
 

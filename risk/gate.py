@@ -23,7 +23,6 @@ TYPES = frozenset(int(kind) for kind in OrderType)
 NUMBER, LOT, TICK = int(Block.NUMBER), int(Block.LOT_SIZE), int(Block.TICK_SIZE)
 BALANCE, STATUS = int(Block.BALANCE), int(Block.MODEL_STATUS)
 OPPOSITE = int(Block.OPPOSITE_INTENT)
-NO_COLLAR = (0, 0)
 LINE = LEDGER.itemsize
 ALONE = ((NOBODY, 1),)  # the owner of an order without a model
 _FIELD = {name: GATE.fields[name][1] // 8 for name in GATE.names}  # type: ignore[index, union-attr]
@@ -53,7 +52,6 @@ class Gate:
     Args:
         record: GATE[1] with the limits (risk/limits.py).
         portfolio: balances and books; the gate only locks and unlocks.
-        deviation: half-width of the price collar as a share of the mid.
         may_trade: by model, False for candidates and shadows.
         kernel: the compiled gate functions, bound to the run's state.
         reduce_to_fit: approve the part of an order that the size limits leave room for.
@@ -256,14 +254,8 @@ class Gate:
         return Approved(order, (max(1, int(mid - width)), int(mid + width) + 1), _GATE_KEY)
 
     def passed(self, at: int) -> Approved:
-        """Return the proof of an order that the kernel's gate let pass (risk/order_kernel.py).
-
-        Args:
-            at: its place in the ledger; only what passed has one.
-        """
-        return Approved(
-            None, NO_COLLAR, _GATE_KEY, self._lines[at * LINE : at * LINE + LINE].tobytes()
-        )
+        """Return the proof of an order that passed in the kernel: only such have a place there."""
+        return Approved(None, (0, 0), _GATE_KEY, self._lines[at * LINE : (at + 1) * LINE].tobytes())
 
     def _promise(
         self, order: Order, parts: tuple[int, ...], opens: tuple[int, ...], reserves: list[int]

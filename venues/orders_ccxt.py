@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
+from engine.account_intents import Intents
 from engine.account_state import AccountOrder
 from engine.client_ids import client_id
 from engine.errors import JournalError
@@ -53,6 +54,7 @@ class CcxtOrders:
         self._commit = commit
         self._instruments = tuple(instruments)
         self._model_reference = model_reference
+        self._intents = Intents(self._account)
         self._references = tuple(one.market.ref for one in self._instruments)
         self._models: dict[int, int] = {}  # owner -> the journal's number of it, << 32
         self._soon = asyncio.get_running_loop().call_soon
@@ -77,7 +79,7 @@ class CcxtOrders:
                 model = self._models.get(owner)
                 if model is None:
                     model = self._models[owner] = self._model_reference(approved.order) << 32
-                self._account.intent_of(line, number, self._references[instrument] | model)
+                self._intents.store(line, number, self._references[instrument] | model)
             else:
                 self._journal(approved)
         except JournalError as error:
@@ -117,7 +119,7 @@ class CcxtOrders:
                 self._begin(wire, self._instruments[approved.order.instrument])
             except JournalError as error:
                 self._halt("journal.failed", str(error), client_id(wire.tag, wire.ordinal))
-        self._account.prepare()
+        self._account.journal.settle()
 
     def _begin(self, wire: WireOrder, traded: Traded) -> None:
         """Send an order from a task of its own, if one may leave."""

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.account_intents import Intents
 from engine.events import OrderType
 from engine.journal_intent import crc32
 from engine.kernel.ledger import LEDGER
@@ -47,7 +48,8 @@ def keep_by_python(world: World, number: int, order: dict[str, int], model: int)
 
 
 def keep_by_machine(world: World, number: int, order: dict[str, int], model: int) -> None:
-    world.account.intent_of(line_of(number, order), number, world.market.ref | model << 32)
+    refs = world.market.ref | model << 32
+    Intents(world.account).store(line_of(number, order), number, refs)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -82,7 +84,7 @@ def test_what_was_kept_by_machine_code_is_read_again(tmp_path: Path) -> None:
     for number in range(200):
         keep_by_machine(world, number, {**order, "order_type": 1}, 0)
         if number % 3 == 0:
-            world.account.prepare()
+            world.account.journal.settle()
     found = {client: one.words() for client, one in world.account.state.orders.items()}
     world.account.journal.close()
     again = World(tmp_path / "account", boot="boot-1", segment_records=64)
