@@ -102,7 +102,8 @@ def write_intent(record, line, seq, durable, ts, tag, refs, before):  # type: ig
     to[13] = np.uint64(0)
     to[14] = np.uint64(0)
     to[15] = np.uint64(0)
-    check = max(1, np.int64(crc32(to, before)))
+    crc = np.int64(crc32(to, before))
+    check = crc if crc != 0 else np.int64(1)
     to[6] = np.uint64(head | check << 32)
     return check
 
