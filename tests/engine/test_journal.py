@@ -280,7 +280,7 @@ async def test_waiters_share_a_sync_and_learn_when_the_disk_refuses(tmp_path, mo
 WRITER = """
 import asyncio, os, sys
 from pathlib import Path
-from engine.journal_sync import GroupCommit, promised
+from engine.journal_sync import GroupCommit
 from tests.engine.account_world import World
 
 async def main():
