@@ -113,6 +113,8 @@ class CcxtOrders:
     def _begin_all(self) -> None:
         """Begin to send what was handed over, in order."""
         handed, self._handed = self._handed, []
+        if not handed:  # they were begun at once; the journal may be closed by now
+            return
         for approved in handed:
             wire = self._wire(approved)
             try:
