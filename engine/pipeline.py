@@ -22,8 +22,8 @@ from engine.view import View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
-# One inference in 64 is timed (all that the kernel leaves to Python where it infers itself), and the
-# first 64 pieces of advice and one in 64 of those after.
+# One inference in 64 is timed (all that the kernel leaves to Python where it infers itself), and
+# the first 64 pieces of advice and one in 64 of those after.
 SAMPLED = 63
 
 
