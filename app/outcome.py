@@ -217,7 +217,7 @@ def _book_line(parts: Parts, key: tuple[str, str, int], book: Book) -> BookLine:
 def _signals(parts: Parts) -> Signals:
     slots = parts.state.slots[: len(parts.plans)]
     by_action = slots["counts"].sum(axis=0) if len(slots) else np.zeros(3, int)
-    holds = slots["holds"].sum(axis=0) if len(slots) else np.zeros(16, int)
+    holds = slots["holds"].sum(axis=0) if len(slots) else np.zeros(32, int)
     reasons = {
         HoldReason(at).name: int(count)
         for at, count in enumerate(holds)

@@ -20,6 +20,7 @@ from engine.view import View
 
 CURSOR, ROW, NOW, SLOT = WORD["cursor"], WORD["row"], WORD["now"], WORD["slot"]
 INSTRUMENT, SIGNAL_ID = WORD["instrument"], WORD["signal_id"]
+SIGNAL_TS = WORD["signal_ts"]
 ACTION, HOLD_REASON = WORD["action"], WORD["hold_reason"]
 AUDIT_COUNT = WORD["audit_count"]
 INFER, HEAD, BLOCK = int(Reason.INFER), int(Reason.HEAD), int(Reason.BLOCK)
@@ -58,7 +59,7 @@ class Pipeline:
         slots: one port for each slot of the state.
         desk: intents to orders, and what comes back.
         audit: takes the filled record buffer.
-        hooks: further actions by Reason: BATCH, SAMPLE, CONTROL (see app/wire.py).
+        hooks: further actions by Reason: BATCH, SAMPLE, CONTROL, ASK, ANSWER (see app/wire.py).
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Pipeline:
             (int(Reason.FLUSH), self.on_flush),
             (int(Reason.SAMPLE), hooks[Reason.SAMPLE]),
             (int(Reason.BATCH), hooks[Reason.BATCH]),
+            (int(Reason.ASK), hooks[Reason.ASK]),
+            (int(Reason.ANSWER), hooks[Reason.ANSWER]),
         )
 
     def drain(self, rows: int, first_row: int, head: int, stop_at: int) -> None:
@@ -154,7 +157,7 @@ class Pipeline:
         at = self._p_sell
         signal = Signal(
             words[SIGNAL_ID],
-            words[NOW],
+            words[SIGNAL_TS],
             words[ROW],
             port.instrument,
             port.model,

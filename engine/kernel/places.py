@@ -8,6 +8,7 @@ from numba import carray, njit
 
 from engine.audit_layout import AUDIT
 from engine.kernel.layout import (
+    ASKED,
     BARS,
     BATCH,
     COLLECT,
@@ -157,6 +158,12 @@ def slot_at(root, at):  # type: ignore[no-untyped-def]
 def model_at(root, at):  # type: ignore[no-untyped-def]
     """Return a MODEL."""
     return carray(pointer(root["models"]), (MANY,), MODEL)[at]
+
+
+@njit(forceinline=True)
+def asked_at(root, place):  # type: ignore[no-untyped-def]
+    """Return a place of the ASKED requests: ASKED_PLACES for each slot, in order."""
+    return carray(pointer(root["asked"]), (MANY,), ASKED)[place]
 
 
 @njit(forceinline=True)
