@@ -151,4 +151,6 @@ class Inference:
             if self._loop is not None and thread.ready_fd >= 0:
                 self._loop.remove_reader(thread.ready_fd)
             if not thread.close(max(0.0, until - time.monotonic())):
-                self._log.error("left_behind", thread=thread.name, remedy="it ends with the process")
+                self._log.error(
+                    "left_behind", thread=thread.name, remedy="it ends with the process"
+                )

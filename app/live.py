@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.kernel import is_compiled, load_kernel
 from app.inference import Inference, cores_for
+from app.kernel import is_compiled, load_kernel
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier

@@ -9,7 +9,7 @@ from app.wire import NewVenue
 from engine.errors import DataError
 from engine.journal_reader import fold
 from engine.rows import Kind
-from engine.run_files import LIVE, LiveRun, read_json
+from engine.run_files import CONFIG, LIVE, LiveRun, RunConfigFile, read_json
 from engine.tape import Tape
 from venues.recorded import Recorded
 
@@ -45,6 +45,11 @@ def recorded_venue(run: Path, tape: Tape) -> tuple[NewVenue, Callable[[], None],
         unsent.update(rows["i0"][np.flatnonzero(rows["kind"] == Kind.NOT_SENT)].tolist())
     venue = Recorded(orders, symbols, unsent, live.tag, tape.instruments)
     return lambda now: venue, venue.check_all_seen, live
+
+
+def has_answers(run: Path) -> bool:
+    """Return True when a run's models on threads were answered by rows of its tape."""
+    return read_json(run / CONFIG, RunConfigFile).answers_on_tape
 
 
 def account_folder(runs_dir: Path, account: str) -> Path:

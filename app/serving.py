@@ -75,6 +75,11 @@ class Serving:
         """Features in order, None when the model does not serve."""
         return None if self.loaded is None or self.hold else self.loaded.spec
 
+    @property
+    def placement(self) -> str:
+        """Where it is run: inline or thread."""
+        return "thread" if self.threaded else "inline"
+
     def run(self) -> None:
         """Evaluate x into y."""
         if self.threaded:

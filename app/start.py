@@ -139,7 +139,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
     tape = Tape.open(folder, repair=False)
     if not tape.info.rows:
         raise DataError(f"{folder}: the tape is empty")
-    new_venue, check, record = _recorded_venue(args, settings, tape)
+    new_venue, check, record, answered = _recorded_venue(args, settings, tape)
     bar = None if quiet else Bar(tape.info.rows)
     job = Replay(
         tape=tape,
@@ -155,6 +155,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         new_venue=new_venue,
         check=check,
         live=record,
+        answers_on_tape=answered,
     )
     try:
         summary = replay(job)
@@ -174,13 +175,13 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
 
 def _recorded_venue(args: argparse.Namespace, settings: Settings, tape: Tape) -> tuple[Any, ...]:
     """Return a live run's recorded venue; with other settings its market is traded on paper."""
-    from app.live_record import is_live, recorded_venue
+    from app.live_record import has_answers, is_live, recorded_venue
 
-    runs_dir = Path(settings.runs_dir)
-    run = run_folder(args.replay, runs_dir)
-    if run is None or not is_live(run) or args.what_if or args.config:
-        return None, None, None
-    return recorded_venue(run, tape)
+    run = run_folder(args.replay, Path(settings.runs_dir))
+    if run is None or args.what_if or args.config:
+        return None, None, None, False
+    venue = recorded_venue(run, tape) if is_live(run) else (None, None, None)
+    return *venue, has_answers(run)
 
 
 def _say(line: str) -> None:
@@ -317,9 +318,8 @@ def tape_folder(args: argparse.Namespace, settings: Settings, quiet: bool) -> Pa
     Raises:
         DataError: a path is missing, empty, or holds nothing that can be replayed.
     """
-    runs_dir = Path(settings.runs_dir)
-    cache = runs_dir / "tapes"
-    run = run_folder(args.replay, runs_dir)
+    cache = Path(settings.runs_dir) / "tapes"
+    run = run_folder(args.replay, cache.parent)
     if run is not None:
         return _referenced(run, cache)
     from app.sources import open_tape

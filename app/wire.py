@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from app.ahead import Ahead
+from app.asked_again import AskedAgain
 from app.kernel import KernelModule, load_kernel
 from app.samples import Samples
 from app.serving import Serving, load_models
@@ -66,6 +67,7 @@ class Parts:
     pipeline: Pipeline
     ahead: Ahead | None
     model_answers: ModelAnswers
+    asked_again: AskedAgain | None = None  # of a session's replay
     answers: VenueAnswers | None  # of a venue outside of the kernel
     window: tuple[int, int, int]
 

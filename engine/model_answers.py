@@ -48,12 +48,12 @@ class ModelAnswers:
     ) -> None:
         self._words = words
         self._ask, self._answer, self._begin, self._end = calls
-        self._predictors = tuple(predictors)
+        self.predictors = tuple(predictors)
         self._inputs = tuple(inputs)
         self._failed = failed
         self._advise = advise
         self.asker = asker
-        self._from_tape = from_tape
+        self.from_tape = from_tape
         self.unmatched = 0  # rows that answer no request of this run
 
     def on_ask(self) -> None:
@@ -65,7 +65,7 @@ class ModelAnswers:
 
     def on_row(self, row: np.void) -> None:
         """Take a SIGNAL row."""
-        if not self._from_tape:
+        if not self.from_tape:
             return
         status, known = int(row["i4"]), 5
         if 0 <= status < known:
@@ -82,7 +82,7 @@ class ModelAnswers:
             return
         if said == RUN_MODEL:
             try:
-                self._predictors[slot].run()
+                self.predictors[slot].run()
             except Exception as error:  # a model's failure costs its own signal only
                 failed = 1
                 self._failed(slot, error)

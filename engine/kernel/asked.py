@@ -1,8 +1,8 @@
 """Requests to models that answer later: asked at one decision, answered at a row or a time.
 
-A session writes each answer onto its tape as a SIGNAL row. Where the tape has none, the kernel keeps
-the model's time itself: one request of a model is in service at a time, the others of its slots wait
-in turn, and a newer request takes the place of the waiting one of its slot (latest wins).
+A session writes each answer onto its tape as a SIGNAL row. Where the tape has none, the kernel
+keeps the model's time itself: one request of a model is in service at a time, the others of its
+slots wait in turn, and a newer request takes the place of the waiting one of its slot (latest wins).
 """
 
 from numba import njit

@@ -50,10 +50,10 @@ class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     max_jump: float
     jump_confirmations: int
     trigger_confirmations: int
-    max_answer_age_ns: int
     sample_ns: int
     assumed_notional: float
     half_spread: float
+    max_answer_age_ns: int = 1 << 62
 
 
 def has_book(instrument: Instrument) -> bool:

@@ -299,4 +299,3 @@ def _restore_switch_interval() -> None:
         before = _switch_kept.pop()
         if not _switch_kept:
             sys.setswitchinterval(before)
-
