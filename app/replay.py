@@ -76,7 +76,8 @@ class Replay(msgspec.Struct, kw_only=True):
         new_venue: the venue of a live run's replay; None is paper matching.
         check: called after the last row.
         live: the live run's live.json, to be kept with this one.
-        answers_on_tape: the tape's rows answer for models on threads.
+        answered_by: sha256 of the models whose answers stand on the tape; with other models their
+            answers come after the time that the registry says.
     """
 
     tape: Any
@@ -92,7 +93,7 @@ class Replay(msgspec.Struct, kw_only=True):
     new_venue: NewVenue | None = None
     check: Callable[[], None] | None = None
     live: LiveRun | None = None
-    answers_on_tape: bool = False
+    answered_by: Sequence[str] = ()
 
 
 def replay(job: Replay) -> Summary:
@@ -109,14 +110,16 @@ def replay(job: Replay) -> Summary:
     blocks = job.tape.info.block_sha256
     hash_of = functools.lru_cache(maxsize=2)(lambda count: tape_hash(blocks[:count]))
     audit = AuditWriter(run_dir, lambda row: hash_of(row // BLOCK_ROWS))
+    served = tuple(serving.sha256 for serving in parts.models)
+    from_tape = bool(served) and served == tuple(job.answered_by)
     build(
         parts,
         audit,
         job.tape.info.wakes == "implied",
         new_venue=job.new_venue,
-        answers_on_tape=job.answers_on_tape,
+        answers_on_tape=from_tape,
     )
-    if job.answers_on_tape:
+    if from_tape:
         _ask_again(parts, job.tape)
     asked = Asked("replay", job.settings, job.named, job.inputs, job.command)
     info = job.tape.info

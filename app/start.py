@@ -155,7 +155,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         new_venue=new_venue,
         check=check,
         live=record,
-        answers_on_tape=answered,
+        answered_by=answered,
     )
     try:
         summary = replay(job)
@@ -175,13 +175,14 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
 
 def _recorded_venue(args: argparse.Namespace, settings: Settings, tape: Tape) -> tuple[Any, ...]:
     """Return a live run's recorded venue; with other settings its market is traded on paper."""
-    from app.live_record import has_answers, is_live, recorded_venue
+    from app.live_record import answered_by, is_live, recorded_venue
 
     run = run_folder(args.replay, Path(settings.runs_dir))
-    if run is None or args.what_if or args.config:
-        return None, None, None, False
-    venue = recorded_venue(run, tape) if is_live(run) else (None, None, None)
-    return *venue, has_answers(run)
+    if run is None:
+        return None, None, None, ()
+    own = not args.what_if and not args.config and is_live(run)
+    venue = recorded_venue(run, tape) if own else (None, None, None)
+    return *venue, answered_by(run, settings)
 
 
 def _say(line: str) -> None:
@@ -325,11 +326,10 @@ def tape_folder(args: argparse.Namespace, settings: Settings, quiet: bool) -> Pa
     from app.sources import open_tape
 
     symbols = tuple(word for word in args.symbols.split(",") if word.strip())
-    paths = [Path(path) for path in args.replay]
     convert = None if quiet else Bar(0, "reading")
     try:
         return open_tape(
-            paths,
+            [Path(path) for path in args.replay],
             assumed=settings.assumed,
             cache_dir=cache,
             symbols=symbols,

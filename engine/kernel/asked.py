@@ -2,7 +2,7 @@
 
 A session writes each answer onto its tape as a SIGNAL row. Where the tape has none, the kernel
 keeps the model's time itself: one request of a model is in service at a time, the others of its
-slots wait in turn, and a newer request takes the place of the waiting one of its slot (latest wins).
+slots wait in turn, and a newer request takes the place of the waiting one of its slot.
 """
 
 from numba import njit
@@ -67,6 +67,7 @@ def ask_model(root, at):  # type: ignore[no-untyped-def]
     -1: the slot has no room for it, which a tape of ours cannot bring about; it is a HOLD then.
     """
     slot = slot_at(root, at)
+    row_hash = slot["row_hash"]  # of the row in the input; an end writes its own
     if root["answers_on_tape"] == 0:
         waits = place_in(root, at, WAITING)
         if waits >= 0:
@@ -80,7 +81,7 @@ def ask_model(root, at):  # type: ignore[no-untyped-def]
     asked["state"] = WAITING
     asked["request"] = root["requests"]
     asked["ts"] = root["now"]
-    asked["row_hash"] = slot["row_hash"]
+    asked["row_hash"] = row_hash
     asked["quote_ts"] = m["quote_ts"]
     asked["bid"] = m["bid"]
     asked["ask"] = m["ask"]
