@@ -74,7 +74,7 @@ class Inference:
         thread = ModelThread(
             f"model-{serving.settings.name}"[:15],
             serving.ort,
-            len(slots),
+            [serving.x for _ in slots],
             deadline_ns=serving.deadline_ns,
             cores=cores,
         )
@@ -88,7 +88,11 @@ class Inference:
         self._loop = asyncio.get_running_loop()
         for thread in self.threads.values():
             thread.start()
-            self._loop.add_reader(thread.ready_fd, self._news.set)
+            self._loop.add_reader(thread.ready_fd, self._heard, thread)
+
+    def _heard(self, thread: ModelThread) -> None:
+        thread.heard()
+        self._news.set()
 
     async def watch(self, wake: Callable[[], None]) -> None:
         """Wake the pipeline whenever a thread has answered, until cancelled."""
@@ -98,12 +102,12 @@ class Inference:
             wake()
 
     def ask(self, slot: int, request: int, x: np.ndarray) -> None:
-        """Give a request to the slot's thread; called by the pipeline."""
+        """Give a request to the slot's thread, which reads `x` itself; called by the pipeline."""
         found = self._of_slot[slot]
         assert found is not None, "a slot without a thread"
         thread, place = found
         self._asked_ts[slot][request] = int(self._parts.state.root[0]["now"])
-        thread.ask(place, request, x)
+        thread.ask(place, request)
         if thread not in self._watched and self._loop is not None:
             self._watched.add(thread)
             self._loop.call_later(thread.deadline_ns / 1e9, self._look, thread)

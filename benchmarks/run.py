@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import measure_memory, measure_parts, measure_replay, peer_models
+from benchmarks import measure_memory, measure_parts, measure_replay, measure_threads, peer_models
 from benchmarks.bars import Figure
 from engine.errors import TickgateError
 
@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
     "parts": measure_parts.ALL,
     "replay": measure_replay.ALL,
     "memory": measure_memory.ALL,
+    "threads": measure_threads.ALL,
 }
 WORSE = 1.25  # a ratio this much worse than the baseline's is pointed out
 

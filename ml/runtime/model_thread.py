@@ -10,17 +10,19 @@ lock that is held for well under a microsecond.
 import os
 import sys
 import threading
-import time
+from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from os import eventfd_read, eventfd_write
+from time import perf_counter_ns
+from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from engine.events import AnswerStatus
 from engine.limits import ASKED_PLACES
 
-RESULT, SUPERSEDED = AnswerStatus.RESULT, AnswerStatus.SUPERSEDED
-TIMED_OUT, FAILED, CLOSED = AnswerStatus.TIMED_OUT, AnswerStatus.FAILED, AnswerStatus.CLOSED
+RESULT, SUPERSEDED, TIMED_OUT, FAILED, CLOSED = (int(status) for status in AnswerStatus)
 SWITCH_INTERVAL_S = 5e-5  # how long one thread may keep another waiting for the interpreter
 NOTHING = -1
 _switch_lock = threading.Lock()
@@ -43,12 +45,12 @@ class Runnable(Protocol):
         """Make runs possible again after `terminate`."""
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, gc=False):
     """How one request ended; `y` is a view that is valid until the next `take`."""
 
     place: int
     request: int
-    status: AnswerStatus
+    status: int  # AnswerStatus
     asked_ns: int  # perf_counter
     y: np.ndarray  # float32[C]; NaN but for a RESULT
     error: str  # of FAILED
@@ -60,12 +62,12 @@ class ModelThread:
     Args:
         name: shown by tools that list threads.
         model: nobody else may run it while the thread lives.
-        places: how many rows may wait, one each.
+        inputs: of each place (an instrument), float32[1, F]; read by `ask`. They may be one array.
         deadline_ns: a run that takes longer is ended by `end_overdue`.
         cores: where the thread may run; empty leaves it where it is.
 
     Attributes:
-        ready_fd: readable when `take` has something; -1 before `start` and after `close`.
+        ready_fd: readable when `take` has something, until `heard`; -1 when there is no thread.
         counts: ended requests by AnswerStatus.
         failure: why the thread has ended by itself, "" while it has not.
     """
@@ -74,12 +76,12 @@ class ModelThread:
         self,
         name: str,
         model: Runnable,
-        places: int,
+        inputs: Sequence[np.ndarray],
         *,
         deadline_ns: int,
         cores: Sequence[int] = (),
     ) -> None:
-        assert places > 0
+        assert inputs
         assert deadline_ns > 0
         self.name = name
         self.deadline_ns = deadline_ns
@@ -87,74 +89,83 @@ class ModelThread:
         self.counts = [0] * len(AnswerStatus)
         self._model = model
         self._cores = tuple(cores)
-        width, columns = model.x.shape[1], model.y.shape[1]
-        self._x = np.zeros((places, width), np.float32)
+        places = len(inputs)
+        self._given = [_bytes_of(x) for x in inputs]
+        self._kept = [_bytes_of(np.zeros_like(x)) for x in inputs]
+        self._model_x, self._model_y = _bytes_of(model.x), _bytes_of(model.y)
+        assert all(len(given) == len(self._model_x) for given in self._given)
         self._waiting = [NOTHING] * places  # request of each place
         self._asked = [0] * places
-        self._turns = [0] * places  # ring of the places that wait, the oldest first
-        self._turn_from = self._turn_count = 0
+        self._turns: deque[int] = deque(maxlen=places)  # which wait, the oldest first
         self._running, self._running_place = NOTHING, 0
         self._running_asked = self._started = 0
         self._ended_early = False
-        self._room = places * ASKED_PLACES + 2
-        self._done_y = [np.full((self._room, columns), np.nan, np.float32) for _ in range(2)]
+        ends = range(places * ASKED_PLACES + 2)
+        self._ys = [[np.zeros_like(model.y[0]) for _ in ends] for _ in range(2)]  # as `_done`
+        self._y_bytes = [[_bytes_of(y) for y in ys] for ys in self._ys]
+        self._no_y = np.full_like(model.y[0], np.nan)
         self._done: list[list[Answer]] = [[], []]  # filled, and being read
+        self._most = 3 * places  # ends that may stand there when somebody asks
         self._closing = False
         self._lock = threading.Lock()
-        self._go_fd = self.ready_fd = -1
+        self._go_fd = self._ready_fd = self.ready_fd = -1
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._open = False
 
     def start(self) -> None:
         """Begin to serve."""
         self._go_fd = os.eventfd(0, os.EFD_CLOEXEC)
-        self.ready_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._ready_fd = self.ready_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         _shorten_switch_interval()
         self._open = True
         self._thread.start()
 
-    def ask(self, place: int, request: int, x: np.ndarray) -> None:
-        """Let a row wait for the model; one of the same place that still waits is superseded.
+    def ask(self, place: int, request: int) -> None:
+        """Let a place's input wait for the model; what still waits of that place is superseded.
 
         Args:
             place: 0 <= place < places.
             request: a number that comes back with the answer.
-            x: float32[1, F], copied.
         """
-        asked = time.perf_counter_ns()
+        asked = perf_counter_ns()
         with self._lock:
-            assert len(self._done[0]) <= 3 * len(self._waiting), "nobody takes the answers"
+            assert len(self._done[0]) <= self._most, "nobody takes the answers"
             if self._closing or self.failure:
                 status = CLOSED if self._closing else FAILED
                 self._end(place, request, status, asked, self.failure)
+                self._signal()
                 return
             before = self._waiting[place]
             if before != NOTHING:
                 self._end(place, before, SUPERSEDED, self._asked[place])
+                self._signal()
             else:
-                at = (self._turn_from + self._turn_count) % len(self._turns)
-                self._turns[at] = place
-                self._turn_count += 1
-            self._x[place] = x[0]
+                self._turns.append(place)
+            self._kept[place][:] = self._given[place]
             self._waiting[place] = request
             self._asked[place] = asked
-        os.eventfd_write(self._go_fd, 1)
+        eventfd_write(self._go_fd, 1)
 
     def take(self) -> list[Answer]:
         """Return what has ended since the last call, oldest first; its arrays live until the next.
 
-        Called by the thread that asks, or after `close`.
+        Called by the thread that asks. Costs next to nothing where there is nothing.
         """
-        with self._lock:
-            taken = self._done[0]
-            if not taken:
-                return taken
-            self._done.reverse()
-            self._done_y.reverse()
-            self._done[0].clear()
-            if self.ready_fd >= 0:
-                os.eventfd_read(self.ready_fd)
+        taken = self._done[0]
+        if taken:
+            with self._lock:
+                self._done.reverse()
+                self._ys.reverse()
+                self._y_bytes.reverse()
+                self._done[0].clear()
         return taken
+
+    def heard(self) -> None:
+        """Let `ready_fd` be readable no more until something else has ended."""
+        try:
+            eventfd_read(self.ready_fd)
+        except BlockingIOError:
+            return
 
     def end_overdue(self) -> int:
         """End the run that goes on if its deadline is over.
@@ -163,11 +174,11 @@ class ModelThread:
             ns until the run that goes on now is overdue; 0 when there is none.
         """
         with self._lock:
-            if self._running == NOTHING and self._turn_count == 0:
+            if self._running == NOTHING and not self._turns:
                 return 0
             if self._running == NOTHING or self._ended_early:
                 return self.deadline_ns
-            left = self._started + self.deadline_ns - time.perf_counter_ns()
+            left = self._started + self.deadline_ns - perf_counter_ns()
             if left > 0:
                 return left
             self._ended_early = True
@@ -181,10 +192,11 @@ class ModelThread:
                 return
             self._closing = True
             self._end_waiting(CLOSED)
+            self._signal()
             if self._running != NOTHING and not self._ended_early:
                 self._ended_early = True
                 self._model.terminate()
-        os.eventfd_write(self._go_fd, 1)
+        eventfd_write(self._go_fd, 1)
 
     def close(self, within_s: float | None = None) -> bool:
         """End the thread; what it still runs after `within_s` (the deadline) is left to itself.
@@ -201,48 +213,43 @@ class ModelThread:
                 self._end(self._running_place, self._running, CLOSED, self._running_asked)
                 self._running = NOTHING
         ended = not self._thread.is_alive()
-        if ended:
+        if ended:  # else it will still write into one of them
             os.close(self._go_fd)
-        os.close(self.ready_fd)
+            os.close(self.ready_fd)
         self.ready_fd = -1
         self._open = False
         _restore_switch_interval()
         return ended
 
-    def _end(
-        self, place: int, request: int, status: AnswerStatus, asked: int, error: str = ""
-    ) -> None:
+    def _end(self, place: int, request: int, status: int, asked: int, error: str = "") -> None:
         """Enter an end into the ring; the lock is held."""
         done = self._done[0]
-        y = self._done_y[0][len(done) % len(self._done_y[0])]
-        y[:] = self._model.y[0] if status == RESULT else np.nan
+        y = self._no_y
+        if status == RESULT:
+            at = len(done)
+            self._y_bytes[0][at][:] = self._model_y
+            y = self._ys[0][at]
         done.append(Answer(place, request, status, asked, y, error))
         self.counts[status] += 1
-        if self.ready_fd >= 0:
-            os.eventfd_write(self.ready_fd, 1)
 
-    def _end_waiting(self, status: AnswerStatus) -> None:
+    def _signal(self) -> None:
+        """Make `ready_fd` readable."""
+        if self._open:
+            eventfd_write(self._ready_fd, 1)
+
+    def _end_waiting(self, status: int) -> None:
         """End all that waits; the lock is held."""
-        while self._turn_count:
-            place = self._next_turn()
+        while self._turns:
+            place = self._turns.popleft()
             self._end(place, self._waiting[place], status, self._asked[place], self.failure)
             self._waiting[place] = NOTHING
-
-    def _next_turn(self) -> int:
-        place = self._turns[self._turn_from]
-        self._turn_from = (self._turn_from + 1) % len(self._turns)
-        self._turn_count -= 1
-        return place
 
     def _main(self) -> None:
         """Serve until closed; what goes wrong here fails all that waits, and nothing else."""
         try:
             if self._cores:
                 os.sched_setaffinity(0, self._cores)  # of this thread alone
-            while not self._closing:
-                os.eventfd_read(self._go_fd)
-                while self._begin():
-                    self._finish(self._run())
+            self._serve()
         except Exception as error:
             with self._lock:
                 self.failure = f"{type(error).__name__}: {error}"
@@ -251,31 +258,41 @@ class ModelThread:
                     self._end(place, request, FAILED, self._running_asked, self.failure)
                     self._running = NOTHING
                 self._end_waiting(FAILED)
+            self._signal()
+
+    def _serve(self) -> None:
+        model, go_fd = self._model, self._go_fd
+        while not self._closing:
+            eventfd_read(go_fd)
+            with self._lock:
+                more = self._begin()
+            while more:
+                error = ""
+                try:
+                    model.run()
+                except Exception as raised:
+                    error = f"{type(raised).__name__}: {str(raised)[:200]}"
+                more = self._finish(error)
 
     def _begin(self) -> bool:
-        """Take the oldest waiting row into the model's input; False when there is none."""
-        with self._lock:
-            if self._closing or self._turn_count == 0:
-                return False
-            place = self._next_turn()
-            self._running, self._waiting[place] = self._waiting[place], NOTHING
-            self._running_place = place
-            self._running_asked = self._asked[place]
-            self._model.x[0] = self._x[place]
-            self._started = time.perf_counter_ns()
-            return True
+        """Take the oldest waiting row into the model's input, if there is one; the lock is held."""
+        if self._closing or not self._turns:
+            return False
+        place = self._turns.popleft()
+        self._running, self._waiting[place] = self._waiting[place], NOTHING
+        self._running_place = place
+        self._running_asked = self._asked[place]
+        self._model_x[:] = self._kept[place]
+        self._started = perf_counter_ns()
+        return True
 
-    def _run(self) -> str:
-        try:
-            self._model.run()
-        except Exception as error:
-            return f"{type(error).__name__}: {str(error)[:200]}"
-        return ""
+    def _finish(self, error: str) -> bool:
+        """Enter how the run ended, and begin with the next; False when there is none.
 
-    def _finish(self, error: str) -> None:
-        """Enter how the run ended."""
+        The signal comes last: whoever waits for it wants the interpreter that we hold.
+        """
         with self._lock:
-            early, self._ended_early = self._ended_early, False
+            early = self._ended_early
             if self._running != NOTHING:  # else it was given up while it ran
                 status = FAILED if error else RESULT
                 if early:
@@ -283,8 +300,19 @@ class ModelThread:
                 place, request = self._running_place, self._running
                 self._end(place, request, status, self._running_asked, error)
                 self._running = NOTHING
-        if early:
-            self._model.renew()
+            if early:
+                self._ended_early = False
+                self._model.renew()
+            more = len(self._turns) > 0 and self._begin()
+        eventfd_write(self._ready_fd, 1)
+        return more
+
+
+def _bytes_of(x: np.ndarray) -> memoryview:
+    """View an array as bytes: copies of those take half the time of NumPy's."""
+    assert x.dtype == np.float32
+    assert x.flags.c_contiguous
+    return memoryview(x).cast("B")
 
 
 def _shorten_switch_interval() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,13 +69,14 @@ class Ends:
         while len(self.all) < count:
             assert time.monotonic() < ends, f"{len(self.all)} of {count} requests have ended"
             select.select([self.thread.ready_fd], [], [], 0.2)
+            self.thread.heard()
             self.thread.end_overdue()
             self.more()
         return self.all
 
     def more(self) -> None:
         """Take what is there."""
-        self.all += [answer._replace(y=answer.y.copy()) for answer in self.thread.take()]
+        self.all += [msgspec.structs.replace(a, y=a.y.copy()) for a in self.thread.take()]
 
 
 def row(number: float, columns: int = 3) -> np.ndarray:
