@@ -93,9 +93,7 @@ def _feature_words(told: dict[str, Any]) -> str:
         return ""
     read = f"row hash {signal['features_hash']}, read from data"
     if signal.get("model_placement") == "thread":
-        return (
-            f"{read} that was {signal['data_age_ms']:.1f} ms old when the model's thread answered"
-        )
+        return f"{read} {signal['data_age_ms']:.1f} ms old when the model's thread answered"
     return f"{read} {signal['data_age_ms']:.1f} ms old"
 
 
