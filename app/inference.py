@@ -87,8 +87,12 @@ class Inference:
         """Let the threads serve."""
         self._loop = asyncio.get_running_loop()
         for thread in self.threads.values():
-            thread.start()
-            self._loop.add_reader(thread.ready_fd, self._heard, thread)
+            self._begin(thread)
+
+    def _begin(self, thread: ModelThread) -> None:
+        assert self._loop is not None
+        thread.start()
+        self._loop.add_reader(thread.ready_fd, self._heard, thread)
 
     def _heard(self, thread: ModelThread) -> None:
         thread.heard()
@@ -115,7 +119,7 @@ class Inference:
     def _look(self, thread: ModelThread) -> None:
         """End what is overdue; come back while the thread has work."""
         assert self._loop is not None
-        left = 0 if thread.ready_fd < 0 else thread.end_overdue()
+        left = thread.end_overdue()
         if left:
             self._loop.call_later(left / 1e9, self._look, thread)
         else:
@@ -144,6 +148,33 @@ class Inference:
         head = signal_head(parts.plans[at].instrument)
         payload = signal_payload(answer.request, chances, int(status))
         self._tape.push(head, asked_ts, self._now(), payload)
+
+    def release(self, index: int) -> ModelThread | None:
+        """Take a model's thread away, its requests ended by rows; called between wakes.
+
+        Returns:
+            the thread, None where it has none; it ends soon, `close` it outside of the loop.
+        """
+        thread = self.threads.get(index)
+        if thread is None:
+            return None
+        thread.stop()
+        self.write()
+        del self.threads[index]
+        for at in self._slots.pop(index):
+            self._of_slot[at] = None
+        if self._loop is not None and thread.ready_fd >= 0:
+            self._loop.remove_reader(thread.ready_fd)
+        return thread
+
+    def adopt(self, serving: Serving) -> None:
+        """Give a model that serves from now on its thread, if it wants one."""
+        assert serving.index not in self.threads, "release the one before"
+        if serving.threaded and serving.ort is not None:
+            core = cores_for(self._parts.settings.engine.inference_cores, serving.index + 1)[-1]
+            self._add(serving, core)
+            if self._loop is not None:
+                self._begin(self.threads[serving.index])
 
     def close(self) -> None:
         """End the threads, within the longest deadline; what was open is closed by a row each."""

@@ -94,6 +94,7 @@ class KernelModule(msgspec.Struct, frozen=True):
     answer: Callable[..., int]
     begin: Callable[[int, int], int]
     end: Callable[[int, int, int], int]
+    close_asked: Callable[[int, int], int]
     needs_levels: bool
     name: str
 

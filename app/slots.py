@@ -168,7 +168,7 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
 def _thread_times(serving: Serving) -> dict[str, int]:
     """Return what a slot says of a model on a thread: how long it takes by the registry's word."""
     if not serving.threaded:
-        return {}
+        return {"threaded": 0, "service_ns": 1, "service_status": 0}
     late = serving.latency_ns > serving.deadline_ns
     return {
         "threaded": 1,

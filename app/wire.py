@@ -209,7 +209,7 @@ def _build_answers(
         parts.pipeline.on_signal()
         numbers["paper_latency_ns"] = usual
 
-    names = (kernel.ask, kernel.answer, kernel.begin, kernel.end)
+    names = (kernel.ask, kernel.answer, kernel.begin, kernel.end, kernel.close_asked)
     return ModelAnswers(
         state.words,
         [partial(call, state.address) for call in names],

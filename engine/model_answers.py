@@ -25,7 +25,7 @@ class ModelAnswers:
 
     Args:
         words: of the kernel's state.
-        calls: the kernel's `ask`, `answer`, `begin` and `end`, bound to the state.
+        calls: the kernel's `ask`, `answer`, `begin`, `end` and `close_asked`, bound to the state.
         predictors: of each slot, to be run where the tape does not answer.
         inputs: float32[1, F] of each slot.
         failed: told of a slot whose model raised.
@@ -47,7 +47,7 @@ class ModelAnswers:
         from_tape: bool,
     ) -> None:
         self._words = words
-        self._ask, self._answer, self._begin, self._end = calls
+        self._ask, self._answer, self._begin, self._end, self._close = calls
         self.predictors = tuple(predictors)
         self._inputs = tuple(inputs)
         self._failed = failed
@@ -73,6 +73,10 @@ class ModelAnswers:
             if self._answer(int(row["i0"]), int(row["ts_event"]), *answer):
                 return
         self.unmatched += 1
+
+    def close(self, slot: int) -> None:
+        """End what is open of a slot as a HOLD each, because its model goes."""
+        self._close(slot)
 
     def on_answer(self) -> None:
         """Settle the oldest answer of the stop's slot; it may become a strategy's advice."""

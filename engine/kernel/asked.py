@@ -27,6 +27,7 @@ FREE, WAITING = int(AskedState.FREE), int(AskedState.WAITING)
 IN_SERVICE, ANSWERED = int(AskedState.IN_SERVICE), int(AskedState.ANSWERED)
 RESULT, SUPERSEDED = int(AnswerStatus.RESULT), int(AnswerStatus.SUPERSEDED)
 TIMED_OUT, FAILED = int(AnswerStatus.TIMED_OUT), int(AnswerStatus.FAILED)
+CLOSED = int(AnswerStatus.CLOSED)
 MODEL_SUPERSEDED = int(HoldReason.MODEL_SUPERSEDED)
 MODEL_TIMED_OUT = int(HoldReason.MODEL_TIMED_OUT)
 MODEL_CLOSED = int(HoldReason.MODEL_CLOSED)
@@ -160,6 +161,27 @@ def end_request(root, place, status):  # type: ignore[no-untyped-def]
     elif status == FAILED:
         reason = MODEL_FAILED
     hold_asked(root, place, reason)
+
+
+@njit
+def close_requests(root, at):  # type: ignore[no-untyped-def]
+    """End what is open of a slot, because its model goes; return how many there were."""
+    count = 0
+    slot = slot_at(root, at)
+    for place in range(at * ASKED_PLACES, (at + 1) * ASKED_PLACES):
+        state = asked_at(root, place)["state"]
+        if state == FREE:
+            continue
+        count += 1
+        if state == ANSWERED:
+            slot["answered"] -= 1
+            root["due_count"] -= 1
+        elif state == IN_SERVICE:  # the next one waits for the new model
+            model_at(root, slot["model"])["serves"] = 0
+        if state != ANSWERED:
+            slot["answers"][CLOSED] += 1
+        hold_asked(root, place, MODEL_CLOSED)
+    return count
 
 
 @njit

@@ -186,16 +186,18 @@ class ModelThread:
             return self.deadline_ns
 
     def stop(self) -> None:
-        """Let what waits end as closed and what runs end soon; `close` waits for it."""
+        """End all requests as closed, now; what runs is told to end, `close` waits for it."""
         with self._lock:
             if self._closing or not self._open:
                 return
             self._closing = True
             self._end_waiting(CLOSED)
-            self._signal()
-            if self._running != NOTHING and not self._ended_early:
+            if self._running != NOTHING:
+                self._end(self._running_place, self._running, CLOSED, self._running_asked)
+                self._running = NOTHING
                 self._ended_early = True
                 self._model.terminate()
+            self._signal()
         eventfd_write(self._go_fd, 1)
 
     def close(self, within_s: float | None = None) -> bool:
@@ -208,10 +210,6 @@ class ModelThread:
             return True
         self.stop()
         self._thread.join(self.deadline_ns / 1e9 if within_s is None else within_s)
-        with self._lock:
-            if self._running != NOTHING:
-                self._end(self._running_place, self._running, CLOSED, self._running_asked)
-                self._running = NOTHING
         ended = not self._thread.is_alive()
         if ended:  # else it will still write into one of them
             os.close(self._go_fd)
@@ -293,10 +291,10 @@ class ModelThread:
         """
         with self._lock:
             early = self._ended_early
-            if self._running != NOTHING:  # else it was given up while it ran
+            if self._running != NOTHING:  # else `stop` has given it up
                 status = FAILED if error else RESULT
                 if early:
-                    status = CLOSED if self._closing else TIMED_OUT
+                    status = TIMED_OUT
                 place, request = self._running_place, self._running
                 self._end(place, request, status, self._running_asked, error)
                 self._running = NOTHING
