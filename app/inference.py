@@ -25,8 +25,8 @@ NO_CHANCES = (0.0, 0.0, 0.0)
 STAGE = "inference_thread"  # from the question to the row that answers it
 
 
-def cores_for(wanted: Sequence[int], threads: int) -> list[tuple[int, ...]]:
-    """Return the core of each thread: those of the settings in turn, else the last one allowed.
+def cores_of(wanted: Sequence[int]) -> list[int]:
+    """Return the cores that threads take in turn: those of the settings, else the last allowed.
 
     Raises:
         ConfigError: a core that this process may not use.
@@ -38,8 +38,7 @@ def cores_for(wanted: Sequence[int], threads: int) -> list[tuple[int, ...]]:
                 f"engine.inference_cores: {core} is not allowed here; there are "
                 f"{', '.join(map(str, allowed))}"
             )
-    chosen = list(wanted) or allowed[-1:]
-    return [(chosen[at % len(chosen)],) for at in range(threads)]
+    return list(wanted) or allowed[-1:]
 
 
 class Inference:
@@ -63,20 +62,23 @@ class Inference:
         self._asked_ts: list[dict[int, int]] = [{} for _ in parts.plans]
         self.threads: dict[int, ModelThread] = {}  # by model index
         self._slots: dict[int, list[int]] = {}  # of the model's places
-        heavy = [one for one in parts.models if one.threaded and one.ort is not None]
-        cores = cores_for(parts.settings.engine.inference_cores, len(heavy))
-        for serving, core in zip(heavy, cores, strict=True):
-            self._add(serving, core)
+        self._cores = cores_of(parts.settings.engine.inference_cores)
+        self._core_of: dict[int, int] = {}  # by model index; a later version takes the same
+        for serving in parts.models:
+            if serving.threaded and serving.ort is not None:
+                self._add(serving)
 
-    def _add(self, serving: Serving, cores: tuple[int, ...]) -> None:
+    def _add(self, serving: Serving) -> None:
         """Make a model's thread, with a place for each of its slots."""
+        turn = self._cores[len(self._core_of) % len(self._cores)]
+        core = self._core_of.setdefault(serving.index, turn)
         slots = [at for at, plan in enumerate(self._parts.plans) if plan.serving is serving]
         thread = ModelThread(
             f"model-{serving.settings.name}"[:15],
             serving.ort,
             [serving.x for _ in slots],
             deadline_ns=serving.deadline_ns,
-            cores=cores,
+            cores=(core,),
         )
         self.threads[serving.index] = thread
         self._slots[serving.index] = slots
@@ -171,8 +173,7 @@ class Inference:
         """Give a model that serves from now on its thread, if it wants one."""
         assert serving.index not in self.threads, "release the one before"
         if serving.threaded and serving.ort is not None:
-            core = cores_for(self._parts.settings.engine.inference_cores, serving.index + 1)[-1]
-            self._add(serving, core)
+            self._add(serving)
             if self._loop is not None:
                 self._begin(self.threads[serving.index])
 

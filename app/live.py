@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.inference import Inference, cores_for
+from app.inference import Inference, cores_of
 from app.kernel import is_compiled, load_kernel
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
@@ -133,7 +133,7 @@ def paper(job: Job) -> Summary:
     """
     import uvloop
 
-    cores_for(job.settings.engine.inference_cores, 0)  # refused before anything is written
+    cores_of(job.settings.engine.inference_cores)  # refused before anything is written
     notifier = Notifier(job.settings.notify, os.environ)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -35,16 +35,16 @@ def _chances(features: int, name: str = "x", seed: int = 3, scale: float = 3.0):
     return nodes, [numpy_helper.from_array(weight, "w_last")]
 
 
-def wide(features: int) -> bytes:
-    """Return a network whose layers take milliseconds together."""
+def wide(features: int, width: int = WIDTH) -> bytes:
+    """Return a network whose layers take a millisecond together, or less where they are narrow."""
     rng = np.random.default_rng(11)
-    first = rng.normal(size=(features, WIDTH)).astype(np.float32)
-    square = (rng.normal(size=(WIDTH, WIDTH)) * 1.6 / WIDTH**0.5).astype(np.float32)
+    first = rng.normal(size=(features, width)).astype(np.float32)
+    square = (rng.normal(size=(width, width)) * 1.6 / width**0.5).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w_first"], ["z0"])]
     for k in range(LAYERS):
         nodes.append(helper.make_node("Tanh", [f"z{k}"], [f"a{k}"]))
         nodes.append(helper.make_node("MatMul", [f"a{k}", "w_square"], [f"z{k + 1}"]))
-    last, tensors = _chances(WIDTH, f"z{LAYERS}", scale=0.05)
+    last, tensors = _chances(width, f"z{LAYERS}", scale=0.05)
     tensors += [numpy_helper.from_array(first, "w_first")]
     tensors += [numpy_helper.from_array(square, "w_square")]
     return _model(nodes + last, tensors, features)
