@@ -11,7 +11,7 @@ from ml.manifest import Entry
 
 EDGE = 0.0  # of the column that a stalling or failing model looks at
 WIDTH, LAYERS = 1024, 12
-NODES, LONG = 500, 1_000_000  # a stall: so many nodes over so many numbers each
+NODES, LONG = 500, 5_000_000  # a stall: so many nodes over so many numbers each
 
 
 def _model(nodes, tensors, features: int) -> bytes:

@@ -68,7 +68,7 @@ class Ends:
         ends = time.monotonic() + WITHIN_S
         while len(self.all) < count:
             assert time.monotonic() < ends, f"{len(self.all)} of {count} requests have ended"
-            select.select([self.thread.ready_fd], [], [], 0.2)
+            select.select([self.thread.ready_fd], [], [], 0.02)
             self.thread.heard()
             self.thread.end_overdue()
             self.more()
@@ -83,21 +83,28 @@ def row(number: float, columns: int = 3) -> np.ndarray:
     return np.full((1, columns), number, np.float32)
 
 
+def ask(thread: ModelThread, place: int, request: int, x: np.ndarray) -> None:
+    """Put a row where the thread reads it, and ask."""
+    np.frombuffer(thread._given[place], np.float32)[:] = x[0]
+    thread.ask(place, request)
+
+
 def gated(places: int = 2, **words) -> tuple[ModelThread, Gate, Ends]:
     gate = Gate()
-    thread = ModelThread("gated", gate, places, deadline_ns=LONG_NS, **words)
+    inputs = [np.zeros((1, 3), np.float32) for _ in range(places)]
+    thread = ModelThread("gated", gate, inputs, deadline_ns=LONG_NS, **words)
     thread.start()
     return thread, gate, Ends(thread)
 
 
 def test_the_newest_row_wins_and_every_request_ends_once():
     thread, gate, ends = gated()
-    thread.ask(0, 1, row(1))
+    ask(thread, 0, 1, row(1))
     assert gate.began.acquire(timeout=WITHIN_S)
     for request in (2, 3, 4):
-        thread.ask(0, request, row(request))
+        ask(thread, 0, request, row(request))
         ends.more()
-    thread.ask(1, 5, row(5))  # another place waits for itself
+    ask(thread, 1, 5, row(5))  # another place waits for itself
     gate.may_end.release(3)
     found = {end.request: end for end in ends.until(5)}
     assert {r: e.status for r, e in found.items()} == {
@@ -116,14 +123,14 @@ def test_the_newest_row_wins_and_every_request_ends_once():
 def test_closing_ends_everything_and_waits_no_longer_than_it_may(deaf):
     thread, gate, ends = gated()
     gate.deaf = deaf
-    thread.ask(0, 1, row(1))
+    ask(thread, 0, 1, row(1))
     assert gate.began.acquire(timeout=WITHIN_S)
-    thread.ask(0, 2, row(2))
-    thread.ask(1, 3, row(3))
+    ask(thread, 0, 2, row(2))
+    ask(thread, 1, 3, row(3))
     assert thread.close(0.05 if deaf else WITHIN_S) is not deaf
     ends.more()
     assert Counter(end.status for end in ends.all) == {CLOSED: 3}
-    thread.ask(0, 4, row(4))
+    ask(thread, 0, 4, row(4))
     ends.more()
     assert [end.status for end in ends.all[3:]] == [CLOSED]
     gate.may_end.release(2)
@@ -137,7 +144,7 @@ def test_it_runs_where_it_is_put_and_the_rest_stays():
     core = max(before)
     thread, gate, ends = gated(cores=(core,))
     gate.may_end.release()
-    thread.ask(0, 1, row(1))
+    ask(thread, 0, 1, row(1))
     ends.until(1)
     assert gate.cores == {core}
     assert os.sched_getaffinity(0) == before
@@ -146,10 +153,10 @@ def test_it_runs_where_it_is_put_and_the_rest_stays():
 
 def test_a_thread_that_cannot_run_fails_its_requests_and_nothing_else():
     thread, _, ends = gated(cores=(4095,))
-    thread.ask(0, 1, row(1))
-    thread.ask(1, 2, row(2))
+    ask(thread, 0, 1, row(1))
+    ask(thread, 1, 2, row(2))
     ends.until(2)
-    thread.ask(1, 3, row(3))
+    ask(thread, 1, 3, row(3))
     ends.until(3)
     assert {end.status for end in ends.all} == {FAILED}
     assert "OSError" in thread.failure
@@ -180,7 +187,7 @@ def test_whatever_comes_every_request_ends_exactly_once(steps):
         else:
             ends.more()  # as a session does before each wake
             asked.append(len(asked))
-            thread.ask(int(step[-1]), asked[-1], row(asked[-1]))
+            ask(thread, int(step[-1]), asked[-1], row(asked[-1]))
     gate.may_end.release(len(steps) + 1)
     assert thread.close(WITHIN_S)
     ends.more()
@@ -203,7 +210,8 @@ def artifacts(tmp_path_factory):
 def served(artifacts, name: str, deadline_ns: int) -> tuple[ModelThread, Ends, np.ndarray]:
     """Start the thread of a registered model; return a row that it answers, too."""
     loaded = registry.load(artifacts, name, "1")
-    thread = ModelThread(name, loaded.open(), 1, deadline_ns=deadline_ns)
+    x = np.zeros((1, 4), np.float32)
+    thread = ModelThread(name, loaded.open(), [x], deadline_ns=deadline_ns)
     thread.start()
     return thread, Ends(thread), np.abs(loaded.golden.x[:1])
 
@@ -213,7 +221,7 @@ def test_it_answers_as_the_model_does_in_the_hot_path(artifacts):
     model = registry.load(artifacts, "Wide", "1").open()
     for request in range(5):
         x = good * (1 + request)
-        thread.ask(0, request, x)
+        ask(thread, 0, request, x)
         ends.until(request + 1)
         model.x[:] = x
         model.run()
@@ -224,12 +232,12 @@ def test_it_answers_as_the_model_does_in_the_hot_path(artifacts):
 def test_what_stalls_is_ended_at_its_deadline_and_the_next_row_is_answered(artifacts):
     thread, ends, good = served(artifacts, "Stalls", 100_000_000)
     for request in range(0, 4, 2):
-        thread.ask(0, request, -good)
+        ask(thread, 0, request, -good)
         ends.until(request + 1)
-        thread.ask(0, request + 1, good)
+        ask(thread, 0, request + 1, good)
         ends.until(request + 2)
     assert [end.status for end in ends.all] == [TIMED_OUT, RESULT] * 2
-    thread.ask(0, 4, -good)
+    ask(thread, 0, 4, -good)
     assert thread.close(WITHIN_S), "it ends at the next node, long before the row is done"
     ends.more()
     assert ends.all[-1].status == CLOSED
@@ -238,7 +246,7 @@ def test_what_stalls_is_ended_at_its_deadline_and_the_next_row_is_answered(artif
 def test_what_the_runtime_cannot_carry_out_costs_that_request_only(artifacts):
     thread, ends, good = served(artifacts, "Fails", LONG_NS)
     for request, x in enumerate((good, -good, good)):
-        thread.ask(0, request, x)
+        ask(thread, 0, request, x)
         ends.until(request + 1)
     assert [end.status for end in ends.all] == [RESULT, FAILED, RESULT]
     assert "out of data bounds" in ends.all[1].error
