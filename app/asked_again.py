@@ -37,7 +37,7 @@ class AskedAgain:
     ) -> None:
         self._slots = slots
         self._predictors = tuple(predictors)
-        self._outputs = tuple(outputs)
+        self._outputs = outputs
         self._told = told
         self._answers = _results(tape)
         self.compared = self.different = 0

@@ -169,7 +169,7 @@ def build(
         SlotPort(plan.model, plan.instrument, predictor, plan.strategies, _readonly(state, at))
         for at, (plan, predictor) in enumerate(zip(parts.plans, predictors, strict=True))
     ]
-    parts.model_answers = _build_answers(parts, predictors, asker, answers_on_tape)
+    parts.model_answers = _build_answers(parts, asker, answers_on_tape)
     hooks: dict[Reason, Callable[[], None]] = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
         Reason.SAMPLE: lambda: sample(parts),
@@ -186,16 +186,11 @@ def build(
 
 
 def _predictor(plan: SlotPlan) -> Predictor:
-    """Return what evaluates a slot's input into its output."""
-    serving = plan.serving
-    if serving is None or serving.ort is None:
-        return Still()
-    return serving if serving.threaded else serving.ort
+    """Return what evaluates a slot's input into its output, in the hot path."""
+    return Still() if plan.serving is None else plan.serving.ort or Still()
 
 
-def _build_answers(
-    parts: Parts, predictors: Sequence[Predictor], asker: Asker | None, from_tape: bool
-) -> ModelAnswers:
+def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelAnswers:
     """Make what asks models on threads and takes their answers.
 
     Their own time is known: orders on their advice wait for no assumed decision latency.
@@ -213,8 +208,8 @@ def _build_answers(
     return ModelAnswers(
         state.words,
         [partial(call, state.address) for call in names],
-        predictors,
-        [state.slot_input(at) for at in range(len(predictors))],
+        [plan.serving or Still() for plan in parts.plans],
+        state.slot_input,
         failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
         advise=advise,
         asker=asker,

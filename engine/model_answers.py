@@ -27,7 +27,7 @@ class ModelAnswers:
         words: of the kernel's state.
         calls: the kernel's `ask`, `answer`, `begin`, `end` and `close_asked`, bound to the state.
         predictors: of each slot, to be run where the tape does not answer.
-        inputs: float32[1, F] of each slot.
+        input_of: gives a slot's float32[1, F], as it is bound now.
         failed: told of a slot whose model raised.
         advise: shows the signal to the strategies.
         asker: takes requests; None where nobody need be asked.
@@ -39,7 +39,7 @@ class ModelAnswers:
         words: memoryview,
         calls: Sequence[Callable[..., int]],
         predictors: Sequence[Predictor],
-        inputs: Sequence[np.ndarray],
+        input_of: Callable[[int], np.ndarray],
         *,
         failed: Callable[[int, Exception], None],
         advise: Callable[[], None],
@@ -49,7 +49,7 @@ class ModelAnswers:
         self._words = words
         self._ask, self._answer, self._begin, self._end, self._close = calls
         self.predictors = tuple(predictors)
-        self._inputs = tuple(inputs)
+        self._input_of = input_of
         self._failed = failed
         self._advise = advise
         self.asker = asker
@@ -61,7 +61,7 @@ class ModelAnswers:
         slot = self._words[SLOT]
         request = self._ask(slot)
         if request >= 0 and self.asker is not None:
-            self.asker(slot, request, self._inputs[slot])
+            self.asker(slot, request, self._input_of(slot))
 
     def on_row(self, row: np.void) -> None:
         """Take a SIGNAL row."""
