@@ -249,7 +249,7 @@ def _import(args: argparse.Namespace) -> int:
     from features.spec import parse_spec
     from ml.importing import Foreign, import_onnx
 
-    found = {}
+    cadence, found = _cadence(args.cadence), {}
     for option in ("onnx", "spec"):
         path = getattr(args, option)
         try:
@@ -262,7 +262,7 @@ def _import(args: argparse.Namespace) -> int:
         kind=args.kind,
         classes=tuple(args.classes.split(",")),
         output=args.output,
-        cadence=_cadence(args.cadence),
+        cadence=cadence,
         placement=args.placement,
     )
     return _changed(args, import_onnx(args.artifacts, found["onnx"], foreign))

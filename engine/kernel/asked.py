@@ -8,6 +8,7 @@ slots wait in turn, and a newer request takes the place of the waiting one of it
 from numba import njit
 
 from engine.events import AnswerStatus, HoldReason
+from engine.kernel.asked_layout import AskedState
 from engine.kernel.decide import (
     HOLD,
     NONE,
@@ -17,7 +18,7 @@ from engine.kernel.decide import (
     read_output,
     show_touch,
 )
-from engine.kernel.layout import NEVER, AskedState
+from engine.kernel.layout import NEVER
 from engine.kernel.memory import floats32
 from engine.kernel.places import asked_at, audit_at, market_at, model_at, slot_at
 from engine.kernel.records import push_decision

@@ -7,13 +7,12 @@ handed all arrays of the state, and a call of one passes a single pointer.
 from numba import carray, njit
 
 from engine.audit_layout import AUDIT
+from engine.kernel.asked_layout import ASKED, MODEL
 from engine.kernel.layout import (
-    ASKED,
     BARS,
     BATCH,
     COLLECT,
     MATCHING,
-    MODEL,
     ORDER,
     OUT,
     SLOT,

@@ -7,13 +7,12 @@ import numpy as np
 
 from engine.audit_layout import AUDIT
 from engine.instruments import Instrument
+from engine.kernel.asked_layout import ASKED, MODEL
 from engine.kernel.layout import (
-    ASKED,
     BARS,
     BATCH,
     COLLECT,
     MATCHING,
-    MODEL,
     NEVER,
     NO_BUY,
     NO_SELL,
