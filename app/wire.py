@@ -187,7 +187,8 @@ def build(
 
 def _predictor(plan: SlotPlan) -> Predictor:
     """Return what evaluates a slot's input into its output, in the hot path."""
-    return Still() if plan.serving is None else plan.serving.ort or Still()
+    serving = plan.serving
+    return Still() if serving is None else serving.native or serving.ort or Still()
 
 
 def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelAnswers:
@@ -308,7 +309,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
     address, words = state.address, state.words
     latency = int((paper.decision_latency_ms + paper.order_latency_ms) * NS_PER_MS)
     numbers = parts.portfolio.desk[0]
-    numbers["fast"] = int(ORDERS_IN_KERNEL and new_venue is None)
+    numbers["fast"] = int(ORDERS_IN_KERNEL)
     numbers["paper_latency_ns"] = latency if new_venue is None else -1
     venue: Venue
     if new_venue is None:

@@ -94,6 +94,8 @@ class Pipeline:
         self.advice = desk.bus.topic(Signal)
         self._place = desk.place
         self.signals: dict[tuple[int, int], Signal] = {}
+        self._filled = desk.filled
+        self._heard: object = None
         self.kernel_calls = 0
         self._advance = advance
         self._untimed = 0 if state.slots["run"].any() else SAMPLED
@@ -123,7 +125,9 @@ class Pipeline:
         """
         advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
         head = min(head, stop_at)
-        self.desk.hear()
+        if self._heard is not self._filled.handlers:
+            self._heard = self._filled.handlers
+            self.desk.hear()
         stages, untimed, on_signal = self.stages, self._untimed, self.on_signal
         calls = 0
         while True:
