@@ -23,6 +23,7 @@ from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.reload import Reloads
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.watchdog import Watchdog
 from app.wire import NewVenue, Parts, build, plan
@@ -219,6 +220,9 @@ class Session:
         if job.subscribe is not None:
             job.subscribe(parts.desk.bus)
         self._words = parts.state.words
+        self.reloads = Reloads(
+            parts, self.tape, clock, job.named, drain=self.drain, tell=self._tell_model
+        )
         self.venue.begin(self)
 
     def wake(self) -> None:
@@ -252,6 +256,7 @@ class Session:
             ("timer", self._timer()),
             ("exchange", self.market.watch()),
             ("orders", self.venue.watch()),
+            ("models", self.reloads.run()),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -320,6 +325,7 @@ class Session:
         loop = asyncio.get_running_loop()
         for number, reason in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped")):
             loop.add_signal_handler(number, self._on_signal, reason)
+        loop.add_signal_handler(signal.SIGHUP, self.reloads.ask_production, "SIGHUP")
 
     def _on_signal(self, reason: str) -> None:
         """End cleanly; the second time at once: tape and audit stand as after a crash."""
@@ -336,6 +342,9 @@ class Session:
             self.notifier.notify("feed_lost", f"run {self.run_id}: {code}", **fields)
         text = " ".join(f"{name}={value}" for name, value in fields.items())
         self.parts.recorder.event(FEED_EVENT, code, text[:300])
+
+    def _tell_model(self, code: str, text: str, **fields: Any) -> None:
+        self.notifier.notify(code, f"run {self.run_id}: {text}", **fields)
 
     def _blocked(self, seconds: float) -> None:
         """Say that the loop stood still; called by the watchdog's thread."""

@@ -22,6 +22,7 @@ from app.log import logger
 from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.serving import Serving
 from app.wire import NS_PER_MS, NS_PER_S, plan
 from config.settings import Settings
 from engine.account import Account
@@ -120,7 +121,8 @@ async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
         settings = with_balances(job.settings, balances_of(account))
         parts = plan(settings, market.instruments, ())
         for serving in parts.models:
-            models.add(serving.settings.model_id, serving.version, serving.sha256)
+            models.serves(serving)
+        parts.swaps.heard.append(models.serves)
         run_id, run_dir = new_run_dir(Path(settings.runs_dir))
         orders = LiveOrders(desk, inbox, folder, clock)
         job.settings = settings
@@ -178,10 +180,11 @@ class ModelNames:
         self._account = account
         self._numbers: list[int] = []
 
-    def add(self, model_id: str, version: str, sha256: str) -> None:
-        """Journal the next model's name."""
-        name = msgspec.json.encode([model_id, version, sha256]).decode()
-        self._numbers.append(self._account.name(Name.MODEL, name))
+    def serves(self, serving: Serving) -> None:
+        """Journal the version that serves from here on; models come in order at first."""
+        words = [serving.settings.model_id, serving.version, serving.sha256]
+        number = self._account.name(Name.MODEL, msgspec.json.encode(words).decode())
+        self._numbers[serving.index : serving.index + 1] = [number]
 
     def reference(self, order: Order) -> int:
         """Return the number of the one model behind an order, 0 for none or several."""

@@ -100,6 +100,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             status=ModelStatus(serving.status).name,
             note=serving.note,
             min_confidence=serving.settings.min_confidence,
+            trades=serving.may_trade,
         )
         for serving in parts.models
     )
@@ -146,6 +147,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         limits=_limits(parts),
         models=_model_lines(parts),
         books=_books(parts),
+        reloads=parts.swaps.count,
         decision_digest=timing.digest,
         audit_head=timing.audit_head,
         audit_records=timing.audit_records,
@@ -249,6 +251,7 @@ def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
             status=ModelStatus(serving.status).name,
             name=serving.settings.name,
             note=serving.note,
+            served=tuple(parts.swaps.served[serving.index].values()),
         )
         for serving in parts.models
     )

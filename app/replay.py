@@ -13,6 +13,7 @@ import numpy as np
 
 from app.kernel import is_compiled
 from app.outcome import new_run_dir
+from app.recorded_models import expect_swaps, pins_of
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
@@ -74,6 +75,7 @@ class Replay(msgspec.Struct, kw_only=True):
         new_venue: the venue of a live run's replay; None is paper matching.
         check: called after the last row.
         live: the live run's live.json, to be kept with this one.
+        run: the run folder that is replayed with its own models; None for data.
     """
 
     tape: Any
@@ -89,6 +91,7 @@ class Replay(msgspec.Struct, kw_only=True):
     new_venue: NewVenue | None = None
     check: Callable[[], None] | None = None
     live: LiveRun | None = None
+    run: Path | None = None
 
 
 def replay(job: Replay) -> Summary:
@@ -98,7 +101,9 @@ def replay(job: Replay) -> Summary:
         UsageError: settings and tape do not go together; nothing was written then.
         RunError: the audit could not be written.
     """
-    parts = plan(job.settings, job.tape.instruments, job.named)
+    pins = {} if job.run is None else pins_of(job.run, job.settings)
+    parts = plan(job.settings, job.tape.instruments, job.named, pins)
+    expect_swaps(parts, job.tape.folder, pins)
     if not is_compiled(parts.specs):
         job.say("compiling the kernel for these features; this happens once and takes a while")
     run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))

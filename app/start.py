@@ -135,10 +135,9 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
     speed = speed_of(args.speed)
     settings, named = settings_of(args)
     quiet = args.json or not sys.stderr.isatty()
-    folder = tape_folder(args, settings, quiet)
-    tape = Tape.open(folder, repair=False)
+    tape = Tape.open(tape_folder(args, settings, quiet), repair=False)
     if not tape.info.rows:
-        raise DataError(f"{folder}: the tape is empty")
+        raise DataError(f"{tape.folder}: the tape is empty")
     new_venue, check, record = _recorded_venue(args, settings, tape)
     bar = None if quiet else Bar(tape.info.rows)
     job = Replay(
@@ -155,6 +154,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         new_venue=new_venue,
         check=check,
         live=record,
+        run=None if args.config else run_folder(args.replay, Path(settings.runs_dir)),
     )
     try:
         summary = replay(job)
