@@ -45,6 +45,7 @@ class ModelLine(msgspec.Struct):
     confidence: float = float("nan")
     symbol: str = ""
     age_s: float = 0.0
+    old_s: float | None = None  # since the version was made
 
 
 class Waiting(msgspec.Struct):

@@ -1,9 +1,9 @@
 """Hot reload: other versions of the running models, loaded beside the session and swapped by a row.
 
 A wish comes from the signal file, from SIGHUP or from a rollback. One worker thread loads and
-checks one version at a time, as at a start: registry, hashes, scan, contract, feature code, session,
-golden rows. Wishes that come meanwhile wait, the newest for each model. What passes is swapped in
-by a CONTROL row (app/swap.py); what does not costs an event, and the old version serves on.
+checks one version at a time, as at a start: registry, hashes, scan, contract, feature code,
+session, golden rows. Wishes that come meanwhile wait, the newest for each model. What passes is
+swapped in by a CONTROL row (app/swap.py); what does not costs an event, the old one serves on.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ REFUSED_EVENT = 8  # event code of the audit
 class Want(NamedTuple):
     """A model that should go over to a version; an empty one asks for that before."""
 
-    index: int
+    model: int  # its index
     version: str
     cause: str
 
@@ -97,7 +97,7 @@ class Reloads:
             self._refuse(f"{model_id}: no model of this session has that id")
 
     def _ask(self, want: Want) -> None:
-        self._wanted[want.index] = want
+        self._wanted[want.model] = want
         self._news.set()
 
     async def run(self) -> None:
@@ -148,7 +148,7 @@ class Reloads:
 
     async def _load(self, want: Want, worker: ThreadPoolExecutor) -> None:
         """Have one version loaded, and swap it in."""
-        serving, began = self._parts.models[want.index], time.perf_counter()
+        serving, began = self._parts.models[want.model], time.perf_counter()
         now = (serving.version, serving.sha256 if serving.ort is not None else "")
         self.loads += 1
         loop = asyncio.get_running_loop()
@@ -157,16 +157,16 @@ class Reloads:
             self._refuse(f"{serving.settings.name}: {found}")
         elif found is None:
             self.log.info("reload.same", model=serving.settings.name, version=now[0])
-        elif want.index in self._wanted:
+        elif want.model in self._wanted:
             worker.submit(found.close)  # something newer is wanted already
         else:
             took_ms = round((time.perf_counter() - began) * 1e3, 1)
             self._swap(found, want.cause, took_ms)
 
-    def _candidate(self, want: Want, now: tuple[str, str]) -> Serving | None | str:
+    def _candidate(self, want: Want, now: tuple[str, str]) -> Serving | str | None:
         """Load and check a version, in the worker; None where it serves, a reason if refused."""
-        settings = self._parts.models[want.index].settings
-        candidate = Serving(want.index, settings)
+        settings = self._parts.models[want.model].settings
+        candidate = Serving(want.model, settings)
         try:
             view = View(self._artifacts)
             entry = view.find(settings.model_id, want.version)
@@ -189,9 +189,9 @@ class Reloads:
         return candidate
 
     def _roll_back(self, want: Want) -> None:
-        kept = self._parts.swaps.kept.pop(want.index, None)  # after the swap it is the other one
+        kept = self._parts.swaps.kept.pop(want.model, None)  # after the swap it is the other one
         if kept is None:
-            name = self._parts.models[want.index].settings.name
+            name = self._parts.models[want.model].settings.name
             self._refuse(f"{name}: no version before is kept")
             return
         self._swap(kept, "rollback", 0.0)

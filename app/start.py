@@ -154,7 +154,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         new_venue=new_venue,
         check=check,
         live=record,
-        run=None if args.config else run_folder(args.replay, Path(settings.runs_dir)),
+        run=run_folder(args.replay, Path(settings.runs_dir)),
     )
     try:
         summary = replay(job)

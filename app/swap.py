@@ -21,7 +21,6 @@ from features.spec import FeatureSpec
 from ml.manifest import name_difference
 from ml.refusal import ModelRefused
 
-SWAP_EVENT = "model_swapped"  # its text: NAME ID:VERSION SHA256 CAUSE
 Key = tuple[int, str, str]  # index, version, sha256
 
 
@@ -113,9 +112,10 @@ class Swaps:
             return swap
         if serving is None or serving.settings.name not in self._pins:
             return None
-        swap, line_word = self._lines[reference] if reference < len(self._lines) else (None, 0)
-        if swap is None or (swap.name, line_word) != (serving.settings.name, word):
+        line = self._lines[reference] if reference < len(self._lines) else None
+        if line is None or (line[0].name, line[1]) != (serving.settings.name, word):
             raise DataError(f"{CONTROL_LOG}: line {reference + 1} is not that of its swap row")
+        swap = line[0]
         if not self._serving(serving, swap):
             held = self._pool.pop((serving.index, swap.version, swap.sha256))
             serving.exchange(held)

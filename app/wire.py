@@ -12,9 +12,10 @@ from app.kernel import KernelModule, load_kernel
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
 from app.slots import SlotPlan, Still, plan_slots, set_slots
-from app.swap import SWAP_EVENT, Swaps, bind
+from app.swap import Swaps, bind
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
+from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
 from engine.events import Command
 from engine.fills import Calls, FillDesk
@@ -234,8 +235,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
     parts.gate.allow(index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
     parts.recorder.model(index, int(serving.status), serving.sha256, threshold)
-    text = f"{swap.name} {swap.model_id}:{swap.version} {swap.sha256} {swap.cause}"
-    parts.recorder.event(6, SWAP_EVENT, text, (index, reference))
+    parts.recorder.event(6, SWAP_EVENT, swap_text(swap), (index, reference))
     parts.swaps.done(serving, parts.state.words[ROW])
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import DataError
-from engine.run_files import line_bytes, text_word
+from engine.run_files import EVENTS, EventLine, line_bytes, read_lines, text_word
 
 CONTROL_LOG = "control.jsonl"
+SWAP_EVENT = "model_swapped"  # the audit's event at a swap row
 MAX_LINE_BYTES = 4096
 MAX_LINES = 1_000_000
 
@@ -111,4 +112,19 @@ def read_control_log(folder: Path) -> list[tuple[Swap, int]]:
         return []
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise DataError(f"{path}: line {len(found) + 1} is not readable: {error}") from None
+    return found
+
+
+def swap_text(swap: Swap) -> str:
+    """Return the words of a swap's event in the audit."""
+    return f"{swap.name} {swap.model_id}:{swap.version} {swap.sha256} {swap.cause}"
+
+
+def swapped_versions(run_dir: Path) -> dict[str, str]:
+    """Return the version of each sha256 that was swapped in during a run, from its audit."""
+    found = {}
+    for _, _, line in read_lines(run_dir / EVENTS, EventLine):
+        if line is not None and line.name == SWAP_EVENT:
+            _, name, sha256, *_ = line.text.split(" ")
+            found[sha256] = name.partition(":")[2]
     return found
