@@ -65,12 +65,12 @@ class SignalFile:
             self._fresh = self._was_empty = False
             return None
         content = self._read()
-        again, self._content = self._content == content, content
-        if not content.strip():
-            waited, self._was_empty = self._was_empty, not self._was_empty
-            return () if waited else None
-        self._was_empty = False
-        return None if again and not changed else parse(content)
+        known, self._content = not changed and self._content == content, content
+        if content.strip():
+            self._was_empty = False
+            return None if known else parse(content)
+        waited, self._was_empty = self._was_empty, not self._was_empty and not known
+        return () if waited else None
 
     def _look(self) -> tuple[int, ...] | None:
         try:
