@@ -25,6 +25,7 @@ from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.reload import Reloads
 from app.session import Asked, close_run, end_reason, name_tape, open_run
+from app.terminal import has_terminal
 from app.watchdog import Watchdog
 from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
@@ -325,7 +326,8 @@ class Session:
         loop = asyncio.get_running_loop()
         for number, reason in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped")):
             loop.add_signal_handler(number, self._on_signal, reason)
-        loop.add_signal_handler(signal.SIGHUP, self.reloads.ask_production, "SIGHUP")
+        ends = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup, ends)
 
     def _on_signal(self, reason: str) -> None:
         """End cleanly; the second time at once: tape and audit stand as after a crash."""
@@ -335,6 +337,13 @@ class Session:
             os._exit(130)
         self.reason = reason
         self.stop.set()
+
+    def _on_hangup(self, ends: bool) -> None:
+        """Look at the registry again; end where the terminal that it was started on is gone."""
+        if ends and not has_terminal():
+            self._on_signal("stopped")
+        else:
+            self.reloads.ask_production("SIGHUP")
 
     def _on_feed(self, code: str, fields: dict[str, Any]) -> None:
         self.feed_log.info(code.removeprefix("feed."), **fields)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from app.live import TELL_WITHIN_S, Job, Session, Venue
-from app.live_books import NS_PER_DAY, Losses, balances_of, model_id_of, positions_of
+from app.live_books import NS_PER_DAY, Losses, balances_of, positions_of
 from app.live_inbox import Inbox
 from app.live_record import account_folder
 from app.live_urls import Urls
@@ -256,7 +256,7 @@ class LiveOrders(Venue):
                 raise RunError(
                     f"{symbol}: the venue has changed tick or lot while {held.lots} lots are held"
                 )
-            owner = owners.get(model_id_of(held.model), -1)
+            owner = owners.get(held.model, -1)
             side = 1 if held.lots > 0 else -1
             self._inbox.position(symbol, side, abs(held.lots), (owner, abs(held.cost)))
 
