@@ -30,7 +30,13 @@ def pins_of(run: Path, settings: Settings) -> dict[str, Pin]:
             continue
         if (model.model_id, model.version) == (then.model_id, then.version):
             pins[model.name] = Pin(
-                config.run_id, known.version, known.sha256, known.trades, known.status, known.note
+                config.run_id,
+                known.version,
+                known.sha256,
+                known.trades,
+                known.status,
+                known.note,
+                str(config.settings.get("artifacts_dir", "")),
             )
     return pins
 

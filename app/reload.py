@@ -30,6 +30,7 @@ from ml.registry import View
 
 PRODUCTION = "production"
 LOOK_S = 0.5  # between two looks at the signal file
+SAY_AGAIN_S = 60.0  # between two refusals of it for the same reason
 SWAP_HEAD = row_head(int(Kind.CONTROL))
 REFUSED_EVENT = 8  # event code of the audit
 
@@ -81,7 +82,7 @@ class Reloads:
         self._control = ControlLog(tape.folder)
         self._wanted: dict[int, Want] = {}
         self._news = asyncio.Event()
-        self._last_refusal = ""
+        self._last_refusal = ("", 0.0)
 
     def ask_production(self, cause: str) -> None:
         """Let every running model go to the registry's production version, if it differs."""
@@ -121,16 +122,14 @@ class Reloads:
         try:
             wishes = self._file.look()
         except SignalRefused as error:
-            if str(error) != self._last_refusal:  # a thousand of the same are one
-                self._last_refusal = str(error)
+            reason, at = self._last_refusal
+            if str(error) != reason or time.monotonic() - at >= SAY_AGAIN_S:
+                self._last_refusal = (str(error), time.monotonic())
                 self._refuse(f"signal file {self._file.path.name}: {error}")
             return
-        if wishes is None:
-            return
-        self._last_refusal = ""
-        if not wishes:
+        if wishes == ():
             self.ask_production("signal file")
-        for wish in wishes:
+        for wish in wishes or ():
             self.ask(wish.model_id, wish.version, "signal file")
 
     async def _work(self, worker: ThreadPoolExecutor) -> None:
@@ -169,6 +168,8 @@ class Reloads:
         candidate = Serving(want.model, settings)
         try:
             view = View(self._artifacts)
+            if view.problem:
+                raise ModelRefused("registry.torn", "registry.json cannot be read now")
             entry = view.find(settings.model_id, want.version)
             if (entry.version, entry.sha256) == now:
                 return None

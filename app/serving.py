@@ -110,6 +110,7 @@ class Pin(msgspec.Struct, frozen=True):
         run: whose it is, for messages.
         trades: whether it may; None where an old run does not say.
         status: name of its ModelStatus then.  note: why it did not serve.
+        artifacts: the folder that the run took it from; looked into after today's.
     """
 
     run: str
@@ -117,7 +118,8 @@ class Pin(msgspec.Struct, frozen=True):
     sha256: str
     trades: bool | None
     status: str
-    note: str
+    note: str = ""
+    artifacts: str = ""
 
 
 def load_models(
@@ -195,16 +197,22 @@ def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
         serving.hold, serving.note = hold_of(serving.status), pin.note
         serving.may_trade = bool(pin.trades)
         return serving
-    try:
-        load_version(serving, artifacts, View(artifacts))
-    except ModelRefused as error:
+    problem = ""
+    for folder in dict.fromkeys((artifacts, Path(pin.artifacts or artifacts))):
+        serving.version = pin.version
+        try:
+            load_version(serving, folder, View(folder))
+        except ModelRefused as error:
+            problem = problem or str(error)
+            continue
+        if serving.sha256 == pin.sha256:
+            break
+        found = f"in {folder}/ {name} is {serving.sha256[:12]} now: restore that model.onnx"
+        problem = problem or found
+        serving.close()
+    if serving.ort is None:
         raise UsageError(
-            f"run {pin.run} was decided by {name} ({pin.sha256[:12]}): {error}"
-        ) from None
-    if serving.sha256 != pin.sha256:
-        raise UsageError(
-            f"run {pin.run} was decided by {name} with sha256 {pin.sha256[:12]}; in "
-            f"{artifacts.name}/ {name} is {serving.sha256[:12]} now: restore that model.onnx"
+            f"run {pin.run} was decided by {name} (sha256 {pin.sha256[:12]}): {problem}"
         )
     assert serving.loaded is not None
     production = serving.loaded.entry.status == "production" if pin.trades is None else pin.trades

@@ -8,6 +8,8 @@ row. The version that served before is kept: live for a rollback, in a replay fo
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from app.serving import Pin, Serving, load_pinned
 from app.slots import SlotPlan, model_values
 from engine.audit_layout import ModelStatus
@@ -86,8 +88,12 @@ class Swaps:
                 if swap.name != name or key in self._pool or same:
                     continue
                 assert pin is not None
-                wanted = Pin(
-                    pin.run, swap.version, swap.sha256, swap.trades, ModelStatus.SERVING.name, ""
+                wanted = msgspec.structs.replace(
+                    pin,
+                    version=swap.version,
+                    sha256=swap.sha256,
+                    trades=swap.trades,
+                    status=ModelStatus.SERVING.name,
                 )
                 candidate = Serving(serving.index, serving.settings)
                 load_pinned(candidate, artifacts, wanted)

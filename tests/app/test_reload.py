@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -336,6 +337,27 @@ async def test_the_version_that_serves_is_not_loaded_again(worlds, root):
     await until(lambda: world.reloads.loads == 2)
     await until(lambda: not world.reloads._wanted)
     assert world.parts.swaps.count == world.reloads.refused == 0
+
+
+@pytest.mark.asyncio
+async def test_a_session_outlives_every_shape_of_its_signal_file(worlds, root):
+    world = worlds(root, named=("TickMLP:2",))
+    shapes = [  # two reasons in turn: the same again is said once a minute
+        os.mkfifo,
+        lambda path: path.write_bytes(b"\xff" * 5000),
+        os.mkdir,
+        lambda path: path.write_text("TickMLP 2"),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.write_text("Nobody:2"),
+        lambda path: (path.touch(), path.chmod(0o666)),
+    ]
+    for number, shape in enumerate(shapes, 1):
+        shape(world.signal)
+        await until(lambda number=number: world.reloads.refused == number)
+        world.signal.rmdir() if shape is os.mkdir else world.signal.unlink()
+        world.feed(400)
+    await swapped(world, "TickMLP:2")
+    assert len([code for code, _ in world.told if code == "model_refused"]) == len(shapes)
 
 
 async def many(world: World, count: int) -> tuple[float, float]:

@@ -47,6 +47,13 @@ def test_a_touch_asks_for_production_once(path):
     assert looks(file) == [()]
 
 
+def test_a_thousand_touches_between_two_looks_are_one_wish(path):
+    file = SignalFile(path)
+    for _ in range(1000):
+        path.touch()
+    assert looks(file) == [()]
+
+
 def test_a_file_that_is_being_written_is_waited_for(path):
     file = SignalFile(path)
     path.write_text("")  # as `echo ... > file` leaves it for a moment
