@@ -125,10 +125,11 @@ class Ahead:
         """Evaluate the whole rows of a model's slots together."""
         valid = collected["valid"] == 1
         of = [at for at, model in enumerate(self.models) if model is serving]
-        chosen = [np.flatnonzero(valid if m is None else valid[m]) for m in (mine[at] for at in of)]
-        rows = np.concatenate(
-            [c if mine[at] is None else mine[at][c] for at, c in zip(of, chosen, strict=True)]
-        )
+        chosen, rows_of = [], []
+        for which in (mine[at] for at in of):
+            chosen.append(np.flatnonzero(valid if which is None else valid[which]))
+            rows_of.append(chosen[-1] if which is None else which[chosen[-1]])
+        rows = np.concatenate(rows_of)
         if not len(rows):
             return
         width = serving.x.shape[1]
