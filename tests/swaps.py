@@ -41,6 +41,7 @@ from tests.app.versions import add_version, copy_artifacts, tick_mlp
 
 CURSOR = WORD["cursor"]
 PROBE_S = 0.005
+THRESHOLD = 0.34  # most answers are advice then: there is much to compare
 FULL_SPEED = ("--rows-per-s", "600", "--speed", "4")
 
 
@@ -140,6 +141,9 @@ class Swapping:
         """Return the first run's settings, with everything in the folder."""
         changes = {"artifacts_dir": str(self.root), "runs_dir": str(self.folder / "runs")}
         settings = load_settings(None, changes)
+        lines = settings.strategies[0]
+        lines = msgspec.structs.replace(lines, params={**lines.params, "threshold": THRESHOLD})
+        settings = msgspec.structs.replace(settings, strategies=(lines,))
         reload = ReloadSettings(signal_file=str(self.signal))
         return msgspec.structs.replace(settings, reload=reload)
 

@@ -21,6 +21,7 @@ import app.reload
 from app.replay import Replay, replay
 from app.story import story_object
 from app.story_words import story_lines
+from config.load import load_settings
 from engine.audit_layout import AUDIT, Record, Verdict
 from engine.audit_story import order_story
 from engine.audit_verify import verify
@@ -33,7 +34,7 @@ from ml import registry
 from tests.app.reload_world import World
 from tests.app.replay_cli import ROOT
 from tests.app.test_paper import ended, exchange_of
-from tests.app.versions import add_version, copy_artifacts, tick_mlp
+from tests.app.versions import add_narrow_version, add_version, copy_artifacts, tick_mlp
 from tests.swaps import Swapping, anon_mb, answers, hear
 
 WITHIN_S = 60.0
@@ -94,7 +95,7 @@ async def refused(world: World) -> str:
     return world.told[-1][1]
 
 
-def again(world: World, **changes) -> Summary:
+def repeated(world: World, **changes) -> Summary:
     """Replay a session's run folder."""
     engine = msgspec.structs.replace(world.settings.engine, **changes)
     settings = msgspec.structs.replace(world.settings, engine=engine)
@@ -126,7 +127,7 @@ async def test_a_session_with_swaps_replays_to_its_digest_however_rows_are_group
     assert [(one.version, one.times) for one in line.served] == [("1", 2), ("2", 2)]
     assert verify(world.run_dir).ok
     for block, ahead in ((1, 1), (7, 1024), (65_536, 1024), (65_536, 1), (997, 3)):
-        found = again(world, block_rows=block, batch_rows=ahead)
+        found = repeated(world, block_rows=block, batch_rows=ahead)
         assert found.decision_digest == done.decision_digest, (block, ahead)
         assert (found.reloads, found.fills) == (3, done.fills)
         assert found.models == done.models
@@ -163,7 +164,7 @@ async def test_after_a_promotion_a_replay_takes_the_versions_of_the_run(worlds, 
     world.feed(8_000)
     done = world.close()
     registry.promote(root, "TickMLP", "2", why="after the run", by="tests")
-    assert again(world).decision_digest == done.decision_digest
+    assert repeated(world).decision_digest == done.decision_digest
 
 
 @pytest.mark.asyncio
@@ -172,7 +173,7 @@ async def test_a_replay_whose_version_is_gone_says_which(worlds, root):
     await traded(world, root)
     (root / "TickMLP" / "2" / "model.onnx").write_bytes(tick_mlp(0.5))
     with pytest.raises(UsageError, match=r"was decided by TickMLP:2 .*model\.hash"):
-        again(world)
+        repeated(world)
 
 
 @pytest.mark.asyncio
@@ -182,7 +183,7 @@ async def test_a_changed_line_of_the_side_log_is_seen(worlds, root):
     log = world.run_dir / "tape" / CONTROL_LOG
     log.write_text(log.read_text().replace("signal file", "signal fire", 1))
     with pytest.raises(DataError, match="line 1 is not that of its swap row"):
-        again(world)
+        repeated(world)
 
 
 def flip(root: Path) -> None:
@@ -266,19 +267,25 @@ async def test_a_candidate_is_not_swapped_in_where_its_model_trades(worlds, root
 
 @pytest.mark.asyncio
 async def test_other_features_need_another_session(worlds, root):
-    world = worlds(root, models=load_only_bars())
-    registry.promote(root, "TickMLP", "2", why="test", by="tests")
-    world.reloads.ask_production("test")
-    assert "needs another kernel" in await refused(world)
+    name = add_narrow_version(root).name
+    world = worlds(root, named=(name,))
+    world.reloads.ask("TickMLP", name.partition(":")[2], "test")
+    said = await refused(world)
+    assert "needs another kernel" in said
+    assert "extra: returns_1, rsi_14" in said
     assert world.parts.swaps.count == 0
 
 
-def load_only_bars():
-    """Return models of which TickMLP cannot serve: the kernel lacks its features then."""
-    from config.load import load_settings
-
-    bars, ticks = load_settings(None).models
-    return (bars, msgspec.structs.replace(ticks, version="99"))
+def test_a_rollback_of_the_registry_lets_the_version_before_serve_again(root):
+    for version in ("2", "3"):
+        if version == "3":
+            add_version(root, tick_mlp(0.5))
+        registry.promote(root, "TickMLP", version, why="test", by="tests")
+    assert registry.rollback(root, "TickMLP", why="worse", by="tests").version == "2"
+    found = {e.version: e.status for e in registry.entries(root) if e.model_id == "TickMLP"}
+    assert found == {"1": "archived", "2": "production", "3": "archived"}
+    with pytest.raises(registry.ModelRefused, match="has replaced no version"):
+        registry.rollback(root, "SignalClassifier", why="worse", by="tests")
 
 
 @pytest.mark.asyncio
@@ -402,6 +409,7 @@ def test_a_paper_session_follows_promotion_hangup_and_file(tmp_path, root):
     text = (ROOT / "config" / "default.yaml").read_text()
     config = tmp_path / "paper.yaml"
     config.write_text(f"{text}\nruns_dir: {runs}\nartifacts_dir: {root}\n")
+    add_version(root, tick_mlp(0.5))
     words = ["--paper", "--json", "--no-report", "--config", str(config), "--duration", "200s"]
     session = subprocess.Popen(
         [sys.executable, str(ROOT / "run_live.py"), *words],
@@ -411,7 +419,7 @@ def test_a_paper_session_follows_promotion_hangup_and_file(tmp_path, root):
         exchange_of(session)
         lab("promote", "TickMLP:2", "--artifacts", root, "--why", "test", "--by", "tests")
         said = [line_with(session, "reload.swapped")]
-        registry.rollback(root, "TickMLP", why="test", by="tests")
+        registry.promote(root, "TickMLP", "3", why="test", by="tests")
         session.send_signal(signal.SIGHUP)
         said.append(line_with(session, "reload.swapped"))
         (root / "models.signal").write_text("rollback TickMLP\n")
@@ -424,19 +432,19 @@ def test_a_paper_session_follows_promotion_hangup_and_file(tmp_path, root):
     assert ["signal file" in said[0], "SIGHUP" in said[1], "rollback" in said[2]] == [True] * 3
     assert found["reloads"] == 3
     (line,) = [model for model in found["models"] if model["name"] == "TickMLP"]
-    assert [one["version"] for one in line["served"]] == ["1", "2"]
+    assert [(one["version"], one["times"]) for one in line["served"]] == [
+        ("1", 1), ("2", 2), ("3", 1),
+    ]  # fmt: skip
     run = Path(found["run_dir"])
     assert verify(run).ok
-    for block in ("1", "7", "65536"):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "run_live.py"), "--replay", str(run), "--json",
-             "--no-report", "--block-rows", block, "--config", str(config)],
-            cwd=ROOT, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        replayed = json.loads(done.stdout)
-        assert replayed["decision_digest"] == found["decision_digest"]
-        assert replayed["reloads"] == 3
+    settings = load_settings(config)
+    for block in (1, 7, 65_536):
+        engine = msgspec.structs.replace(settings.engine, block_rows=block)
+        asked = msgspec.structs.replace(settings, engine=engine)
+        tape = Tape.open(run / "tape")
+        again = replay(Replay(tape=tape, settings=asked, run=run, report=False))
+        assert again.decision_digest == found["decision_digest"]
+        assert again.reloads == 3
     shutil.rmtree(root / "TickMLP" / "2")
     done = subprocess.run(
         [sys.executable, str(ROOT / "run_live.py"), "--replay", str(run), "--config", str(config)],
@@ -463,6 +471,6 @@ def test_swaps_at_full_speed_miss_no_row_and_name_each_signals_version(tmp_path)
     swapping = Swapping(tmp_path, minute_s=4.0, minutes=2, swaps=4)
     summary = swapping.run()
     assert swapping.asked == 4
-    assert len(swapping.heard) > 10
+    assert len(swapping.heard) > 20
     claims = swapping.claims(summary)
     assert [claim for claim, holds in claims.items() if not holds] == []

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from features.spec import parse_spec
+from features.spec import FeatureSpec, parse_spec
 from ml.importing import Foreign, import_onnx
 from ml.manifest import Entry
 from tests.app.replay_cli import ROOT
@@ -64,3 +64,20 @@ def add_version(root: Path, data: bytes) -> Entry:
     with np.load(root / "TickMLP" / "1" / "golden.npz") as golden:
         rows = golden["x"]
     return import_onnx(root, data, Foreign(model_id="TickMLP", spec=spec, rows=rows))
+
+
+def add_narrow_version(root: Path) -> Entry:
+    """Register a TickMLP that reads two features only: not what the kernel of the others reads."""
+    spec = FeatureSpec(features=(("returns_1", {}), ("rsi_14", {})))
+    helper, rng = onnx.helper, np.random.default_rng(3)
+    ports = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2])]
+    outs = [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 3])]
+    weight = numpy_helper.from_array(rng.standard_normal((2, 3)).astype(np.float32), "w")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "narrow", ports, outs, [weight])
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    return import_onnx(root, model.SerializeToString(), Foreign(model_id="TickMLP", spec=spec))
