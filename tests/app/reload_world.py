@@ -4,6 +4,8 @@ The parts are those of app/live.py; what comes over the wire there comes from a 
 a WAKE row behind each burst. What it leaves is a run folder that replays.
 """
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import msgspec
 import numpy as np
 
 from app.reload import Reloads
+from app.replay import Replay, replay
 from app.session import Asked, close_run, name_tape, open_run
 from app.sources import open_tape
 from app.wire import build, plan
@@ -24,6 +27,7 @@ from engine.tape import Tape
 from engine.tape_info import BLOCK_ROWS
 from tests.app.replay_cli import SAMPLE
 
+WITHIN_S = 60.0
 CURSOR = WORD["cursor"]
 BURST = 40  # rows of a burst, about
 
@@ -35,18 +39,21 @@ class World:
         folder: gets `runs/`.
         artifacts: where its models are.
         named: `ID:VERSION` of the command line.
+        cache: keeps the converted sample market.
 
     Attributes:
         told: what a person would have been told, code and text.
     """
 
-    def __init__(self, folder: Path, artifacts: Path, named=(), **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, artifacts: Path, named=(), *, cache: Path, **changes: Any
+    ) -> None:
         settings = load_settings(
             None, {"artifacts_dir": str(artifacts), "runs_dir": str(folder / "runs")}
         )
         signal = ReloadSettings(signal_file=str(folder / "models.signal"))
         self.settings = msgspec.structs.replace(settings, reload=signal, **changes)
-        source = open_tape([SAMPLE], assumed=settings.assumed, cache_dir=SAMPLE_CACHE)
+        source = open_tape([SAMPLE], assumed=settings.assumed, cache_dir=cache)
         self.source = Tape.open(source)
         self.rows = self.source.segments[0].rows
         self.at = 0
@@ -121,4 +128,30 @@ class World:
         return close_run(self.parts, self.run_dir, ("paper", "done", 1.0), info, False)
 
 
-SAMPLE_CACHE = SAMPLE.parent.parent / "runs" / "tapes"
+async def until(test: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(WITHIN_S):
+        while not test():
+            await asyncio.sleep(0.005)
+
+
+async def swapped(world: World, wish: str) -> None:
+    """Write a wish into the signal file and wait until a swap has followed."""
+    count = world.parts.swaps.count
+    world.signal.write_text(wish)
+    await until(lambda: world.parts.swaps.count > count)
+
+
+async def refused(world: World) -> str:
+    """Wait for the next refusal; return what was said."""
+    count = world.reloads.refused
+    await until(lambda: world.reloads.refused > count)
+    return world.told[-1][1]
+
+
+def repeated(world: World, **changes) -> Summary:
+    """Replay a session's run folder."""
+    engine = msgspec.structs.replace(world.settings.engine, **changes)
+    settings = msgspec.structs.replace(world.settings, engine=engine)
+    tape = Tape.open(world.run_dir / "tape")
+    return replay(Replay(tape=tape, settings=settings, run=world.run_dir, report=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.live_books import positions_of
 from app.signal_file import send
+from engine.errors import DataError
 from engine.journal_reader import fold
 from ml import registry
 from tests.app.live_world import command, environment, exchange, replayed, same_ledger, summary_of
@@ -30,9 +31,10 @@ def until(session: subprocess.Popen, test: Callable[[], bool]) -> None:
 def versions(folder: Path) -> set[str]:
     """Return the versions of TickMLP that stand behind the orders of the account."""
     account = folder / "runs" / "accounts" / "embedded-main"
-    if not account.is_dir():
+    try:
+        state = fold(account)
+    except DataError:  # no journal is there yet
         return set()
-    state = fold(account)
     names = (state.names.get(order.model, "") for order in state.orders.values())
     told = [json.loads(name) for name in names if name]
     return {version for model_id, version, _ in told if model_id == "TickMLP"}
