@@ -44,6 +44,11 @@ def test_orders_after_a_swap_name_the_new_version_and_the_run_replays(tmp_path):
     root = copy_artifacts(tmp_path)
     add_version(root, tick_mlp())
     text = (ROOT / "config" / "default.yaml").read_text()
+    text = text.replace("threshold: 0.6", "threshold: 0.4").replace(
+        "cooldown_s: 30", "cooldown_s: 0"
+    )
+    assert "threshold: 0.4" in text
+    assert "cooldown_s: 0" in text  # orders come by the second
     runs = tmp_path / "runs"
     (tmp_path / "live.yaml").write_text(f"{text}\nruns_dir: {runs}\nartifacts_dir: {root}\n")
     with exchange("--predictability", "0.9", "--speed", "4") as venue:
