@@ -4,6 +4,7 @@ runs/<id>/
   config.json          RunConfigFile: the resolved settings, secrets removed
   live.json            LiveRun: of a live run only: the account its orders went to
   tape/ref.json        TapeRef: which tape was replayed, by content hash
+  tape/control.jsonl   what the tape's swap rows refer to, engine/control_log.py
   audit/000000.audit   AUDIT records, engine/audit_layout.py
   audit/chain.jsonl    ChainLink, one line per CHAIN_RECORDS records and one at the end
   audit/events.jsonl   EventLine, the text of each EVENT record
@@ -30,6 +31,7 @@ import numpy as np
 
 from engine.audit_layout import AUDIT_LAYOUT_VERSION
 from engine.errors import DataError
+from engine.served import ServedVersion
 
 RUN_FORMAT = 1
 CONFIG = "config.json"
@@ -112,6 +114,7 @@ class ModelName(_File):
     note: str = ""  # why it does not serve, and the command that helps
     min_confidence: float = 0.0
     placement: str = "inline"  # or thread
+    trades: bool | None = None  # whether its signals may cause orders, at the start
 
 
 class RunName(_File):
@@ -182,7 +185,7 @@ class Latency(_File):
 
 
 class ModelLine(_File):
-    """A model as the summary names it."""
+    """A model as the summary names it; version and sha256 are those at the end."""
 
     id: str
     version: str
@@ -193,6 +196,7 @@ class ModelLine(_File):
     placement: str = "inline"  # or thread: then the two below are counted
     requests: int = 0
     answers: dict[str, int] = {}  # by how the request ended
+    served: tuple[ServedVersion, ...] = ()  # in the order in which they first served
 
 
 class BookLine(_File):

@@ -329,6 +329,32 @@ def promote(root: Path, model_id: str, version: str, *, why: str, by: str = "") 
     return _find(registry, model_id, version)
 
 
+def rollback(root: Path, model_id: str, *, why: str, by: str = "") -> Entry:
+    """Let the version serve again that the production version replaced, after all its checks.
+
+    Args:
+        why: recorded in the history of both versions.
+        by: who; empty takes the user's name.
+    Raises:
+        ModelRefused: there is none, or it fails a check; nothing changes then.
+    """
+    view = View(root)
+    now = view.find(model_id)
+    words = f"replaced by {now.name}:"
+    before = [
+        entry
+        for entry in view.registry.entries
+        if entry.model_id == model_id
+        and entry.status == "archived"
+        and entry.history
+        and entry.history[-1].why.startswith(words)
+    ]
+    if not before:
+        raise ModelRefused("model.status", f"{now.name} has replaced no version that is there")
+    earlier = max(before, key=lambda entry: entry.history[-1].at)
+    return promote(root, model_id, earlier.version, why=why, by=by)
+
+
 def archive(root: Path, model_id: str, version: str, *, why: str, by: str = "") -> Entry:
     """Take one version out of service; its folder stays.
 

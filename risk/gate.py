@@ -67,7 +67,7 @@ class Gate:
     ) -> None:
         self.record = record
         self.portfolio = portfolio
-        self.may_trade = tuple(may_trade)
+        self.may_trade = [False] * len(may_trade)
         self.kernel = kernel
         self.reduce_to_fit = reduce_to_fit
         self.words = memoryview(record.view(np.uint8)).cast("B").cast("q")
@@ -77,8 +77,13 @@ class Gate:
         self._q = memoryview(self._request.view(np.uint8)).cast("B").cast("q")
         self._request_address = int(self._request.ctypes.data)
         self._deviation = float(record[0]["max_price_deviation"])
-        for model, allowed in enumerate(self.may_trade):
-            portfolio.desk[0]["may_trade"][model] = allowed
+        for model, allowed in enumerate(may_trade):
+            self.allow(model, allowed)
+
+    def allow(self, model: int, allowed: bool) -> None:
+        """Say whether a model's signals may cause orders from here on."""
+        self.may_trade[model] = allowed
+        self.portfolio.desk[0]["may_trade"][model] = allowed
 
     def check(self, place: Place, intent_id: int) -> Answer:
         """Approve, reduce or block an intent; what is approved counts as in flight at once."""
