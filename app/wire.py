@@ -35,7 +35,7 @@ from engine.row_words import row_at
 from engine.rows import Kind
 from engine.venue_answers import VenueAnswers
 from features.spec import FeatureSpec
-from risk.gate import Gate
+from risk.gate import Gate, allow
 from risk.gate_calls import GateKernel
 from risk.limits import gate_record
 from strategies.registry import build_strategy
@@ -276,7 +276,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
             bind(slot, at, states, (parts.specs, parts.instruments))
             features = _readonly(parts.state, at)
             parts.pipeline.replace(at, _predictor(slot), features)
-    parts.gate.allow(index, serving.may_trade)
+    allow(parts.gate, index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
     parts.recorder.model(index, int(serving.status), serving.sha256, threshold)
     parts.recorder.event(6, SWAP_EVENT, swap_text(swap), (index, reference))

@@ -143,7 +143,7 @@ class ChainLink(_File):
     block: int  # from 0
     first_seq: int
     records: int  # CHAIN_RECORDS, fewer in the last
-    chain: str  # hex of chain_value
+    chain: str  # hex, see engine/audit_streams.py
     tape_row: int  # rows of the tape consumed when the link was made
     tape_sha256: str  # hex of tape_hash over the complete blocks up to tape_row
 
@@ -258,20 +258,6 @@ class Summary(_File):
 
 
 T = TypeVar("T")
-
-
-def chain_value(previous: bytes, decisions: bytes, orders: bytes, rest: bytes) -> bytes:
-    """Return the next chain value: sha256(previous || decisions || orders || rest).
-
-    Args:
-        previous: the value before, FIRST_CHAIN at the start.
-        decisions, orders: sha256 of either digest stream up to the link's last record.
-        rest: `link_rest` of the link's records: what the streams do not say.
-
-    >>> chain_value(FIRST_CHAIN, b"", b"", b"").hex()[:16]
-    '66687aadf862bd77'
-    """
-    return hashlib.sha256(previous + decisions + orders + rest).digest()
 
 
 def tape_hash(block_sha256: tuple[str, ...] | list[str]) -> str:
