@@ -23,6 +23,7 @@ from app.live_job import Job
 from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.paper_exchange import begun
 from app.replay import Replay, replay
 from app.signal_file import send
 from app.wire import Parts, plan
@@ -166,9 +167,10 @@ class Swapping:
             screen=self._watch,
         )
         async with contextlib.AsyncExitStack() as stack:
+            starting = stack.enter_context(begun("embedded", FULL_SPEED))
             market = await open_market(
-                "embedded", (), FULL_SPEED, bar_interval_ns=60_000_000_000, clock=clock,
-                stack=stack,
+                "embedded", (), bar_interval_ns=60_000_000_000, clock=clock, stack=stack,
+                starting=starting,
             )  # fmt: skip
             parts = plan(settings, market.instruments, job.named)
             run = new_run_dir(self.folder / "runs")

@@ -99,8 +99,15 @@ class FeedWorld:
         """Wait for something to come true."""
         until = time.monotonic() + WITHIN_S
         while not holds():
-            assert time.monotonic() < until, f"did not come true; last events {self.codes[-8:]}"
+            assert time.monotonic() < until, f"did not come true; {self.told()}"
             await asyncio.sleep(0.02)
+
+    def told(self) -> str:
+        """Say how things stand, for a test that fails."""
+        view = self.view()
+        books = [(one.book_synced, one.halted) for one in self.health.instruments]
+        waits = [(line.reason, line.symbols) for line in view.waiting]
+        return f"books {books}, waiting {waits}, {view.risk}, last events {self.codes[-8:]}"
 
     async def held(self, reason: HoldReason, *symbols: str) -> None:
         """Wait until exactly these instruments HOLD for a reason."""

@@ -160,6 +160,21 @@ async def test_busy_minutes_are_fetched_in_pages_and_windows_of_trades_go_furthe
 
 
 @pytest.mark.asyncio
+async def test_fault_F16_trades_of_a_clock_that_was_set_back_are_no_history() -> None:
+    def prepare(venue: ScriptedVenue) -> None:
+        with_past(venue)
+        for market in venue.markets.values():
+            for trade in market.trades[-2:]:
+                trade["time"] += 120 * MINUTE_MS
+
+    async with running(WITH_HISTORY, prepare=prepare) as session:
+        await warm(session)
+        past = [number for number in trade_ids(session) if number <= 1000]
+        assert past == [997, 998]  # of the bar in progress, without the two from the future
+        assert int(session.rows()["ts_recv"].max()) <= session.clock.now_ns()
+
+
+@pytest.mark.asyncio
 async def test_without_history_the_rows_that_waited_are_let_go() -> None:
     async def away(market: Market) -> None:
         await session.venue.send(market.trade())

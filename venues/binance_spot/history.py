@@ -18,6 +18,7 @@ from engine.rows import GROWING, HISTORY, LAST, ROW, Kind, bar_flags
 from venues.binance_spot.replies import Candle, PastTrade, nanoseconds
 from venues.binance_spot.rest import MAX_CANDLES, MAX_TRADES, RestError, SpotRest
 
+AHEAD_NS = 1_000_000_000  # how far a trade's stamp may be ahead of what the venue's clock says
 MAX_CANDLE_PAGES = 10
 MAX_TRADE_PAGES = 20
 NS_PER_MS = 1_000_000
@@ -81,8 +82,11 @@ async def fetch_history(
     trades, whole = await _trades(rest, venue.symbol, since_ns)
     last_id = trades[-1].last_id if trades else -1
     growing = opens_ns if known and whole else None
-    kept = [one for one in trades if one.ts_event >= since_ns]
+    until_ns = now_ns()
+    latest = until_ns + venue.offset_ns + AHEAD_NS  # stamps beyond it are of a clock set back since
+    kept = [one for one in trades if since_ns <= one.ts_event <= latest]
     rows = history_rows(closed, kept, venue, interval, growing)
+    np.minimum(rows["ts_recv"], until_ns, out=rows["ts_recv"])  # known now, whatever a stamp says
     return History(rows, last_id, growing is not None)
 
 
