@@ -35,7 +35,7 @@ from engine.errors import RunError
 from engine.events import Command, RejectReason
 from engine.journal_layout import Kind, Latch, Name
 from engine.money import MINOR_PER_UNIT, minor
-from engine.orders import Approved, Order
+from engine.orders import Approved
 from engine.run_files import LIVE, LiveRun, Summary, write_json
 from venues.ccxt_client import ClientSettings, Secret, import_ccxt, open_client
 from venues.order_desk import OrderDesk, StreamSettings
@@ -116,7 +116,7 @@ async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
             account,
             market.instruments,
             stream=StreamSettings(url=job.urls.orders, keys=keys),
-            model_reference=models.reference,
+            model_number=models.number,
         )
         stack.push_async_callback(desk.close)
         await desk.start(secrets.randbelow(36**2))
@@ -192,10 +192,9 @@ class ModelNames:
         number = self._account.name(Name.MODEL, msgspec.json.encode(words).decode())
         self._numbers[serving.index : serving.index + 1] = [number]
 
-    def reference(self, order: Order) -> int:
-        """Return the number of the one model behind an order, 0 for none or several."""
-        owners = order.owners
-        return self._numbers[owners[0][0]] if len(owners) == 1 and owners[0][0] >= 0 else 0
+    def number(self, owner: int) -> int:
+        """Return the number of an owner's model as it serves now, 0 for nobody."""
+        return self._numbers[owner] if owner >= 0 else 0
 
 
 class LiveOrders(Venue):

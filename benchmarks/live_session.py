@@ -151,12 +151,12 @@ class LiveLine:
         )
         self.commit = GroupCommit(self.account.journal)
         models = ModelNames(self.account)
-        self.orders = CcxtOrders(queries, self.commit, traded, models.reference)
+        self.orders = CcxtOrders(queries, self.commit, traded, models.number)
         desk: Any = SimpleNamespace(account=self.account, orders=self.orders, close=self._close)
         job = LiveJob(settings=settings, urls=Urls("", "", ""), report=False)
         parts = plan(settings, instruments, ())
         for serving in parts.models:
-            models.add(serving.settings.model_id, serving.version, serving.sha256)
+            models.serves(serving)
         self.venue = LiveOrders(desk, self.inbox, place, self.clock)
         self.session = Session(
             job,

@@ -10,7 +10,6 @@ from engine.account_marks import market_of
 from engine.errors import JournalError, UsageError, VenueError
 from engine.instruments import Instrument
 from engine.journal_sync import GroupCommit
-from engine.orders import Order
 from engine.reconcile import Step
 from engine.venue_events import Measure, Trouble
 from engine.wire_order import count_of
@@ -60,7 +59,7 @@ class OrderDesk:
         stream: StreamSettings | None = None,
         budget: RateBudget | None = None,
         poll_s: float = 0.0,
-        model_reference: Callable[[Order], int] = lambda order: 0,
+        model_number: Callable[[int], int] = lambda owner: 0,
     ) -> None:
         clock = asyncio.get_running_loop().time
         self.client = client
@@ -71,7 +70,7 @@ class OrderDesk:
         self.brake = Brake(budget or RateBudget(), account.tell, clock)
         self.commit = GroupCommit(account.journal)
         self.queries = OrderQueries(client, account, {}, self.brake, clock)
-        self._model_reference = model_reference
+        self._model_number = model_number
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = clock
         self.orders: CcxtOrders
@@ -89,7 +88,7 @@ class OrderDesk:
         self.account.start_run(chance)
         traded = [self._traded(instrument) for instrument in self._instruments]
         self.queries.traded = {one.market.instrument.symbol: one for one in traded}
-        self.orders = CcxtOrders(self.queries, self.commit, traded, self._model_reference)
+        self.orders = CcxtOrders(self.queries, self.commit, traded, self._model_number)
         try:
             steps = await reconcile(self.queries)
         except VenueError as error:

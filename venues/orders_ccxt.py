@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from engine.account_intents import Intents
 from engine.account_state import AccountOrder
+from engine.books import NOBODY
 from engine.client_ids import client_id
 from engine.errors import JournalError
 from engine.events import OrderType, RejectReason
@@ -37,7 +38,7 @@ class CcxtOrders:
         queries: the account and the exchange.
         commit: waits until the journal keeps its promise.
         instruments: by the tape's index.
-        model_reference: the journal's number of an order's model (0 for none).
+        model_number: the journal's number of an owner's model as it serves now, 0 for none.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class CcxtOrders:
         queries: OrderQueries,
         commit: GroupCommit,
         instruments: Sequence[Traded],
-        model_reference: Callable[[Order], int] = lambda order: 0,
+        model_number: Callable[[int], int] = lambda owner: 0,
     ) -> None:
         self._queries = queries
         self._account = queries.account
@@ -53,10 +54,9 @@ class CcxtOrders:
         self._brake = queries.brake
         self._commit = commit
         self._instruments = tuple(instruments)
-        self._model_reference = model_reference
+        self._model_number = model_number
         self._intents = Intents(self._account)
         self._references = tuple(one.market.ref for one in self._instruments)
-        self._models: dict[int, int] = {}  # owner -> the journal's number of it, << 32
         self._soon = asyncio.get_running_loop().call_soon
         self._handed: list[Approved] = []  # journalled, and not begun to be sent
         self._sends: dict[str, asyncio.Task[None]] = {}
@@ -76,9 +76,7 @@ class CcxtOrders:
         try:
             if line:
                 number, _, _, _, instrument, owner = line_head(line)
-                model = self._models.get(owner)
-                if model is None:
-                    model = self._models[owner] = self._model_reference(approved.order) << 32
+                model = self._model_number(owner) << 32
                 self._intents.store(line, number, self._references[instrument] | model)
             else:
                 self._journal(approved)
@@ -104,7 +102,7 @@ class CcxtOrders:
             approved.collar_low,
             approved.collar_high,
             order.intent_id,
-            self._model_reference(order),
+            self._model_number(order.owners[0][0] if len(order.owners) == 1 else NOBODY),
         )
         self._account.intent(
             self._wire(approved), self._instruments[order.instrument].market, words
