@@ -27,6 +27,7 @@ def approved(
 ) -> Approved:
     """Make what the gate would make."""
     order = Order(order_id, order_id, 0, side)
+    order.owners = ()
     order.qty_lot, order.price_tick, order.order_type, order.purpose = qty, tick, kind, 0
     if kind == 0:
         order.price_tick = 0
