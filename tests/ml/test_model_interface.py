@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ml.model_interface import Model, ModelSpec, load_model
+from ml.loading import load_model
+from ml.model_interface import Model, ModelSpec
 from ml.refusal import ModelRefused
 from ml.safe_files import sha256
 
