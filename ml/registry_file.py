@@ -136,9 +136,14 @@ def locked(root: Path) -> Iterator[None]:
 
 
 def write(root: Path, registry: Registry) -> None:
-    """Replace registry.json and its last good copy, after checking what is written."""
+    """Replace registry.json and its last good copy, after checking what is written.
+
+    The lock is held: what lies about of writers that were killed belongs to nobody.
+    """
     data = to_json(registry)
     read_registry_bytes(data)
+    for left in root.glob(".registry.*json.*"):
+        left.unlink(missing_ok=True)
     write_atomic(root / REGISTRY, data)
     write_atomic(root / LAST_GOOD, data)
 

@@ -1,4 +1,4 @@
-"""Makes the tiny models of each family: the library's own file, its ONNX export, and golden answers.
+"""Makes the tiny models of each family: its own file, its ONNX export, and golden answers.
 
     .venv/bin/python -m tests.ml.families.make [FOLDER]
 
@@ -99,7 +99,9 @@ def catboost(folder: Path) -> None:
 
     x, y = drawn()
     words = {"iterations": 8, "depth": 3, "loss_function": "MultiClass", "random_seed": 1}
-    model = cb.CatBoost({**words, "thread_count": 1, "verbose": False, "allow_writing_files": False})
+    model = cb.CatBoost(
+        {**words, "thread_count": 1, "verbose": False, "allow_writing_files": False}
+    )
     model.fit(x, y)
     model.save_model(str(folder / "catboost.cbm"))
     with tempfile.TemporaryDirectory() as place:
