@@ -316,7 +316,7 @@ def show(report: Report, entry: Any, ts: np.ndarray | None = None) -> None:
         grid = table("column", "feature", "largest", "first row", "shift", "verdict")
         for f in report.findings:
             first = "-" if f.first_row < 0 else str(f.first_row)
-            shift = "-" if f.agrees else f"{f.shift:+d}"
+            shift = "-" if f.agrees else f"{f.shift:+d}" if f.shift else "0"
             grid.add_row(f.column, f.feature, f"{f.largest:.3g}", first, shift, f.cause)
         out.print(grid)
         print(f"{report.rows} of {report.of} rows have a kernel row (times read as {report.stamp})")

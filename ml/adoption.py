@@ -270,7 +270,7 @@ def _seeded(theirs: np.ndarray, ours: np.ndarray, wrong: np.ndarray) -> str:
     if slope >= 0 or float(np.corrcoef(at, logs)[0, 1]) > -0.6:
         return ""
     keep = float(np.exp(slope))
-    text = f"starts elsewhere: the difference shrinks to {keep:.3f} of itself a row"
+    text = f"starts elsewhere: the difference shrinks to about {keep:.3f} of itself a row"
     text += f" (an exponential mean of span {max(1, round(2 / (1 - keep) - 1))}, or of 1/span"
     text += f" {max(1, round(1 / (1 - keep)))}, with another seed)"
     if last < len(both):

@@ -152,6 +152,7 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
         trust=foreign.trust,
     )
     check_output(draft.schema, foreign.model_id)
+    worker = None if foreign.file_kind == "onnx" else open_asked(draft, data)
     said_by = "this runtime" if foreign.answers is None else "its source"
     card = f"# {{name}}\n\n{foreign.note}\n\nGolden answers were given by {said_by}.\n"
     trained = Trained(
@@ -162,7 +163,9 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
         card=card.encode(),
         metrics=foreign.metrics,
     )
-    return publish(root, draft, trained)
+    registered = publish(root, draft, trained)
+    del worker
+    return registered
 
 
 def _golden(data: bytes, foreign: Foreign, draft: Draft) -> Golden:

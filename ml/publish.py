@@ -157,6 +157,7 @@ def publish(root: Path, draft: Draft, trained: Trained, *, replace: bool = False
     """
     version = draft.version or next_version(root, draft.model_id)
     model_hash = sha256(trained.model_bytes)
+    worker = None if draft.file_kind == "onnx" else open_asked(draft, trained.model_bytes)
     same = _registered(root, draft.model_id, version, model_hash) if replace else None
     claims = _claims(draft, version, same)
     files = _files(draft, trained, claims)
@@ -177,7 +178,9 @@ def publish(root: Path, draft: Draft, trained: Trained, *, replace: bool = False
         kind=draft.file_kind,
         **claims,
     )
-    return register(root, entry, files, replace=replace, trust=draft.trust)
+    registered = register(root, entry, files, replace=replace, trust=draft.trust)
+    del worker  # held so that latency, golden rows and checks are asked of one process
+    return registered
 
 
 def _claims(draft: Draft, version: str, same: Entry | None) -> dict[str, Any]:
@@ -272,15 +275,16 @@ def open_bound(draft: Draft, data: bytes, features: int) -> OrtModel:
 
 
 def open_asked(draft: Draft, data: bytes) -> Asked:
-    """Start the worker of a draft of another kind."""
-    kept = draft.normalisation
+    """Start the worker of a draft of another kind; who holds it shares it with later checks."""
+    kept, digest = draft.normalisation, sha256(data)
     spec = ModelSpec(
         path=Path(MODEL_FILES[draft.file_kind]),
         kind=draft.file_kind,
+        sha256=digest,
         feature_names=draft.spec.names,
         normalise=(kept.mean, kept.std) if kept.where == "metadata" else None,
         task="classifier" if draft.kind in (*WIRED, "discrete8") else "regressor",
         trust=draft.trust,
     )
-    model, _ = load_bytes(data, spec, named={sha256(data)})
+    model, _ = load_bytes(data, spec, named={digest})
     return Asked(model, draft.kind in WIRED)

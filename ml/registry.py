@@ -50,6 +50,7 @@ __all__ = [
     "register",
     "rollback",
     "rollback_target",
+    "set_status",
     "verify",
 ]
 
@@ -201,7 +202,7 @@ def register(
     check_kernel(loaded)
     check(loaded, tape=True, trust=trust)
     with locked(root):
-        kept = read_for_writing(root)
+        kept = read_for_writing(root, create=True)
         names = [e.name for e in kept.entries]
         if entry.name in names and not replace:
             text = f"{entry.name} exists; versions are never changed, choose another one"
@@ -257,7 +258,7 @@ def promote(
         ModelRefused: the version is unknown, fails a check or `model.gate`; nothing changes then.
     """
     with locked(root):
-        registry = read(root)
+        registry = read_for_writing(root)
         entry = find(registry, model_id, version)
         if entry.status == "production":
             raise ModelRefused("model.status", f"{entry.name} is production already")
@@ -295,7 +296,7 @@ def rollback(
             What serves goes on then.
     """
     with locked(root):
-        registry = read(root)
+        registry = read_for_writing(root)
         target = rollback_target(registry, model_id, version)
         check(load_any(root, target), tape=True, trust=trust)
         registry = _serve(registry, target, by, f"{ROLLED_BACK} {why}")
@@ -351,7 +352,7 @@ def set_status(
     """
     assert status != "production"
     with locked(root):
-        registry = read(root)
+        registry = read_for_writing(root)
         entry = find(registry, model_id, version)
         if entry.status == status:
             raise ModelRefused("model.status", f"{entry.name} is {status} already")

@@ -28,6 +28,7 @@ from ml.safe_files import check_name, open_folder, read_bounded, write_atomic
 
 REGISTRY = "registry.json"
 LAST_GOOD = "registry.last.json"  # not committed; what is used when registry.json is torn
+TORN = "registry.torn.json"  # not committed; a torn registry.json that a writer has replaced
 LOCK = "registry.lock"
 EMPTY = Registry(schema_version=SCHEMA_VERSION, entries=())
 
@@ -87,13 +88,16 @@ def read(root: Path, name: str = REGISTRY) -> Registry:
     return read_registry_bytes(data)
 
 
-def read_for_writing(root: Path) -> Registry:
-    """Read what a writer changes; an absent registry is an empty one, a torn one the last good.
+def read_for_writing(root: Path, *, create: bool = False) -> Registry:
+    """Read what a writer changes: of a torn registry the last good view.
 
+    Args:
+        root: the artifacts folder.
+        create: an absent registry is an empty one; else it is refused.
     Raises:
         ModelRefused: it is torn with no last good view, or contradicts itself.
     """
-    return View(root).registry if (root / REGISTRY).exists() else EMPTY
+    return EMPTY if create and not (root / REGISTRY).exists() else View(root).registry
 
 
 def _last_good(root: Path, error: ModelRefused) -> Registry:
@@ -138,12 +142,18 @@ def locked(root: Path) -> Iterator[None]:
 def write(root: Path, registry: Registry) -> None:
     """Replace registry.json and its last good copy, after checking what is written.
 
-    The lock is held: what lies about of writers that were killed belongs to nobody.
+    The lock is held: what lies about of writers that were killed belongs to nobody. A torn file is
+    set aside, since a person may have been at work in it.
     """
     data = to_json(registry)
     read_registry_bytes(data)
     for left in root.glob(".registry.*json.*"):
         left.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            read_registry_bytes((root / REGISTRY).read_bytes())
+        except ModelRefused:
+            os.replace(root / REGISTRY, root / TORN)
     write_atomic(root / REGISTRY, data)
     write_atomic(root / LAST_GOOD, data)
 

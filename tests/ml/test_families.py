@@ -16,8 +16,8 @@ from tests.ml.conftest import toy_spec
 from tests.ml.families.make import HERE, KIND_FILES, READS_NAN, main
 
 LIBRARY = {"sklearn": "skops", "pickle": "sklearn"}
-EXPORTED = [name for name in KIND_FILES if name != "pickle"]
-HEAVY = ("logistic", "mlp")  # the same library as the forest: only in the long form
+OWN = [name for name in KIND_FILES if name != "pickle"]
+HEAVY = ("logistic",)  # the same library as the forest: only in the long form
 TOLERANCE = 1e-5
 
 
@@ -41,7 +41,7 @@ def test_the_fixtures_are_small():
     assert size < 100_000
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize("name", [*OWN, "mlp"])
 def test_the_export_answers_as_the_library_did(name):
     x, y = golden(name)
     model, _ = load_model(ModelSpec(HERE / f"{name}.onnx"))
@@ -52,7 +52,7 @@ def test_the_export_answers_as_the_library_did(name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in EXPORTED],
+    [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in OWN],
 )
 def test_its_own_file_answers_as_the_library_did(name):
     if not present(name):
@@ -72,7 +72,9 @@ def test_its_own_file_answers_as_the_library_did(name):
     model.close()
 
 
-@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "forest"])
+@pytest.mark.parametrize(
+    "name", ["lightgbm", *(pytest.param(n, marks=pytest.mark.slow) for n in ("xgboost", "forest"))]
+)
 def test_fault_M01_what_is_no_such_file_is_refused_in_one_line(name, tmp_path):
     if not present(name):
         pytest.skip("its library is not installed")

@@ -20,8 +20,9 @@ from pathlib import Path
 from ml import registry
 root, version, times = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
+shadow = registry.View(root).find("SignalClassifier", version).status == "shadow"
 for k in range(times):
-    status = ("shadow", "candidate")[k % 2]
+    status = ("shadow", "candidate")[(k + shadow) % 2]
     registry.set_status(root, "SignalClassifier", version, status, why=f"{version} {k}", by=version)
 """
 
@@ -132,3 +133,19 @@ def test_fault_M16_a_writer_killed_at_any_place_leaves_a_whole_registry(root):
         registry.set_status(root, "SignalClassifier", "2", other, why="after", by="x")
     left = [name for name in os.listdir(root) if name.startswith(".registry")]
     assert left == []
+
+
+def test_fault_M16_a_torn_registry_is_set_aside_and_the_next_change_repairs_it(root):
+    path = root / "registry.json"
+    torn = path.read_bytes()[:-200]
+    path.write_bytes(torn)
+    registry.set_status(root, "TickMLP", "1", "shadow", why="go on", by="x")
+    view = registry.View(root)
+    assert (view.problem, view.find("TickMLP", "1").status) == ("", "shadow")
+    assert (root / "registry.torn.json").read_bytes() == torn
+    path.write_bytes(torn)
+    (root / "registry.last.json").unlink()
+    with pytest.raises(ModelRefused) as caught:
+        registry.archive(root, "TickMLP", "1", why="x")
+    assert caught.value.code == "registry.torn"
+    assert path.read_bytes() == torn
