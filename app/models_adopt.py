@@ -278,7 +278,11 @@ def _register(
         note="Made elsewhere; every column of its feature matrix was compared with the kernel's.",
         rows=rows[chosen],
         answers=answers,
-        meta={"adopted": {"matrix": args.matrix.name, "rows": len(matrix.ts)}},
+        min_confidence=min(1.0, max(0.0, folder.thresholds.get("min_confidence", 0.0))),
+        meta={
+            "thresholds": folder.thresholds,
+            "adopted": {"matrix": args.matrix.name, "rows": len(matrix.ts)},
+        },
     )
     return import_onnx(args.artifacts, folder.model_bytes, foreign)
 

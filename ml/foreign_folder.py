@@ -99,9 +99,8 @@ def read_folder(path: Path) -> ForeignFolder:
         metadata = _read(folder, METADATA, MetadataForm)
         meta = _read(folder, META, MetaForm)
     declared = scan(data)
-    first = metadata or MetadataForm(feature_names=_kept_names(declared) or ("?",))
-    second = meta or MetaForm()
-    names = () if first.feature_names == ("?",) else first.feature_names
+    first, second = metadata or MetadataForm(feature_names=()), meta or MetaForm()
+    names = first.feature_names or _kept_names(declared)
     steps, width = _input_sizes(declared)
     _check_sizes(names, second, declared, (steps, width))
     kind, classes = _outputs(first, declared)

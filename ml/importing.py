@@ -62,6 +62,7 @@ class Foreign:
         meta: more for model.meta.json.
         training_data: what it was trained on, where that is known.
         parent: ID:VERSION that it descends of.
+        min_confidence: below it its advice is HOLD.
         trust: what may run code, for kinds that do.
     """
 
@@ -84,6 +85,7 @@ class Foreign:
     meta: Mapping[str, Any] = field(default_factory=dict)
     training_data: TrainingData = UNKNOWN_DATA
     parent: str | None = None
+    min_confidence: float = 0.0
     trust: Trust = NO_TRUST
 
 
@@ -149,6 +151,7 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
         file_kind=foreign.file_kind,
         owner=foreign.owner,
         parent=foreign.parent,
+        min_confidence=foreign.min_confidence,
         trust=foreign.trust,
     )
     check_output(draft.schema, foreign.model_id)

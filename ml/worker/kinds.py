@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-# Not on skops' own list: arrays made by hand could crash it. They run no code, and this is a worker.
+# Not on skops' own list: its arrays, made by hand, could crash this worker. They run no code.
 SKLEARN_TYPES = frozenset({"sklearn.tree._tree.Tree"})
 Rows = Callable[[np.ndarray], Any]
 

@@ -1,6 +1,9 @@
 """A model with features of its own is adopted end to end; a planted mismatch is named."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,10 +17,10 @@ from engine.errors import DataError
 from ml import registry
 from tests.ml.test_importing import binary
 
+ROOT = Path(__file__).resolve().parents[2]
 BARS, MINUTE = 420, 60_000_000_000
 START = 1_736_121_600_000_000_000
 COLUMNS = ("RSI", "ret_1", "StochK", "mom10")  # what they call rsi_14, returns_1, stoch_k, ...
-OWN = {"rsi": "RSI", "ret": "ret_1", "stoch": "StochK", "mom": "mom10"}
 
 
 def candles() -> dict[str, np.ndarray]:
@@ -210,3 +213,20 @@ def test_a_matrix_that_cannot_be_read_is_one_line(tmp_path):
     path.write_bytes(b"\x00\xff" * 50)
     with pytest.raises(DataError):
         read_matrix(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", ["mean", "first"])
+def test_the_walk_through_of_the_models_page(tmp_path, capsys, seed):
+    folder = tmp_path / "own"
+    script = [sys.executable, "docs/scripts/own_model.py", "data/sample/synthetic/BTCUSDT"]
+    done = subprocess.run([*script, str(folder), "--seed", seed], cwd=ROOT, check=False)
+    assert done.returncode == 0
+    words = ["models", "adopt", str(folder), "--matrix", str(folder / "X.parquet"), "--data",
+             str(ROOT / "data" / "sample"), "--symbols", "BTC/USDT", "--answers",
+             "p_sell,p_hold,p_buy", "--artifacts", str(tmp_path / "a"), "--json",
+             "--cache", str(tmp_path / "tapes")]  # fmt: skip
+    code = run("lab.py", lambda: lab.main(words))
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["of"]) == (int(seed == "first"), 240)
+    assert causes(found)["RSI"] == ("agrees" if seed == "mean" else "seed")
