@@ -108,7 +108,8 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
         gather_levels(matching_at(root, instrument), m)
     x = floats32(slot["x"], slot["n_features"])
     whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)
-    slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    if root["ahead"] == 0 or root["ahead_all"] == EVERY:  # rows for training need none
+        slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
     if whole == 1:
         slot["was_valid"] = 1
         return NONE
@@ -178,7 +179,7 @@ def collect(root, slot, reason):  # type: ignore[no-untyped-def]
     row["instrument"] = slot["instrument"]
     row["valid"] = 1 if reason == NONE else 0
     row["reason"] = reason
-    row["row_hash"] = slot["row_hash"]
+    row["row_hash"] = slot["row_hash"]  # 0 unless another state follows
     row["bid"] = m["bid"]
     row["ask"] = m["ask"]
     row["bar_open"] = m["bar_open"]
