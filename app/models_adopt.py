@@ -35,6 +35,7 @@ class Report:
         rows: matrix rows that have a kernel row.
         of: all matrix rows.
         spec: the features in the model's order; None while a column is unknown.
+        ts: int64[of] ns, the times of the compared rows.
     """
 
     findings: list[Finding]
@@ -44,6 +45,7 @@ class Report:
     rows: int
     of: int
     spec: FeatureSpec | None
+    ts: np.ndarray
 
     @property
     def ok(self) -> bool:
@@ -126,13 +128,14 @@ def examine(args: argparse.Namespace, matrix: Matrix, names: Sequence[str]) -> R
             raise ModelRefused("model.features", f"{text}; say which with --map")
         taken[feature] = name
     if not known:
-        return Report([], unknown, {}, "", 0, len(matrix.ts), None)
+        return Report([], unknown, {}, "", 0, len(matrix.ts), None, matrix.ts)
     params = dict(given_spec.features) if given_spec else {}
     spec = FeatureSpec(tuple((feature, params.get(feature, {})) for feature in known.values()))
     absent, found, stamp, matrix = _compare(args, matrix, known, spec)
     joined = int((found[1] >= 0).sum())
     whole = None if unknown else spec
-    return Report(found[0], unknown, absent, stamp, joined, len(matrix.ts), whole)
+    count = len(matrix.ts)
+    return Report(found[0], unknown, absent, stamp, joined, count, whole, matrix.ts)
 
 
 def _what_helps(name: str) -> str:
@@ -292,7 +295,8 @@ def as_json(report: Report, entry: Any) -> dict[str, Any]:
     rows = []
     for finding in report.findings:
         values = {k: _finite(v) for k, v in vars(finding).items()}
-        rows.append(values | {"agrees": finding.agrees})
+        at = None if finding.first_row < 0 else int(report.ts[finding.first_row])
+        rows.append(values | {"agrees": finding.agrees, "first_ts": at})
     return {
         "ok": report.ok,
         "columns": rows,
@@ -311,9 +315,10 @@ def _finite(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def show(report: Report, entry: Any, ts: np.ndarray | None = None) -> None:
+def show(report: Report, entry: Any) -> None:
     """Print the comparison, 80 columns wide, and what it means."""
     from app.models import console, table
+    from ml.publish import utc_text
 
     out = console()
     if report.findings:
@@ -328,7 +333,8 @@ def show(report: Report, entry: Any, ts: np.ndarray | None = None) -> None:
         if not f.agrees:
             where = ""
             if f.first_row >= 0:
-                where = f" (row {f.first_row}: {f.theirs:.7g}, kernel {f.ours:.7g})"
+                when = utc_text(int(report.ts[f.first_row]))
+                where = f" (row {f.first_row}, {when}: {f.theirs:.7g}, kernel {f.ours:.7g})"
             out.print(f"{f.column} {f.text}{where}", soft_wrap=False)
     for name, text in report.unknown.items():
         out.print(f"{name}: {text}")

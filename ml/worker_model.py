@@ -215,6 +215,7 @@ class WorkerModel:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the owner's
             )
         self._channel = Channel(ours)
         self._finalizer = weakref.finalize(self, _stop, self._process, self._channel)

@@ -7,6 +7,7 @@ import numpy as np
 import polars
 import pyarrow
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from ml import registry
 from ml.loading import load_model
@@ -70,6 +71,37 @@ def test_fault_M02_other_bytes_than_expected_are_refused(root):
     with pytest.raises(ModelRefused) as caught:
         load_model(ModelSpec(onnx(root), sha256="0" * 64))
     assert caught.value.code == "model.hash"
+
+
+def window_model(batch: int | str = "n") -> bytes:
+    """Return a graph that sums windows of three rows of two columns."""
+    shapes = {"x": [batch, 3, 2], "y": [batch, 1]}
+    ports = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()]
+    axes = numpy_helper.from_array(np.array([1, 2], np.int64), "axes")
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["s"], keepdims=0),
+        helper.make_node("Unsqueeze", ["s", "one"], ["y"]),
+    ]
+    one = numpy_helper.from_array(np.array([1], np.int64), "one")
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], initializer=[axes, one])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("batch", ["n", 1])
+def test_windows_and_values_instead_of_classes(tmp_path, batch):
+    path = tmp_path / "window.onnx"
+    path.write_bytes(window_model(batch))
+    model, _ = load_model(ModelSpec(path))
+    x = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    assert model.get_model_info()["steps"] == 3
+    assert model.predict(x).tolist() == [15.0, 51.0]
+    assert model.predict(x[0]).tolist() == [15.0]
+    with pytest.raises(ModelRefused, match="no probabilities; use predict"):
+        model.predict_proba(x)
+    with pytest.raises(ModelRefused, match=r"\[n, 3, 2\]"):
+        model.predict(np.zeros((2, 4, 2), np.float32))
 
 
 def test_rows_are_normalised_once_where_the_spec_says_so(root):
