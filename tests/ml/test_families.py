@@ -41,6 +41,19 @@ def test_the_fixtures_are_small():
     assert size < 100_000
 
 
+def test_fault_M02_one_flipped_bit_of_any_file_is_refused_before_it_is_loaded(tmp_path):
+    files = {file: kind for kind, file in KIND_FILES.values()}
+    files |= {f"{name}.onnx": "onnx" for name in [*OWN, "mlp"]}
+    for file, kind in files.items():
+        data = bytearray((HERE / file).read_bytes())
+        digest = sha256(bytes(data))
+        data[len(data) // 3] ^= 4
+        (tmp_path / file).write_bytes(data)
+        with pytest.raises(ModelRefused) as caught:
+            load_model(ModelSpec(tmp_path / file, kind, sha256=digest, trust=Trust(pickle=True)))
+        assert caught.value.code == "model.hash", file
+
+
 @pytest.mark.parametrize("name", [*OWN, "mlp"])
 def test_the_export_answers_as_the_library_did(name):
     x, y = golden(name)
