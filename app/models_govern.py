@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -35,7 +35,7 @@ def add_verbs(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     """Register the verbs; `add` makes the parser of one."""
     for name, summary in VERBS.items():
         verb = add(name, summary)
-        verb.set_defaults(run_verb=globals()[f"_{name}"])
+        verb.set_defaults(run_verb=_RUN[name])
         _add_arguments(name, verb)
 
 
@@ -96,7 +96,7 @@ def _add_register(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", type=Path, metavar="FILE")
     verb.add_argument("--spec", type=Path, required=True, metavar="FILE", help="its features")
     verb.add_argument("--file-kind", choices=tuple(MODEL_FILES), default="onnx")
-    verb.add_argument("--kind", choices=OutputKind.__args__, default="classifier3")
+    verb.add_argument("--kind", choices=get_args(OutputKind), default="classifier3")
     verb.add_argument("--classes", default="SELL,HOLD,BUY", help="order of the columns")
     verb.add_argument("--words", type=Path, metavar="FILE", help="JSON: scale, dead_band, ...")
     verb.add_argument("--metrics", type=Path, metavar="FILE", help="JSON: name -> number")
@@ -341,3 +341,17 @@ def _predict(args: argparse.Namespace) -> int:
         models_predict.show(answers)
     sys.stdout.flush()
     return 0
+
+
+_RUN: dict[str, Callable[[argparse.Namespace], int]] = {
+    "adopt": _adopt,
+    "predict": _predict,
+    "register": _register,
+    "gates": _gates,
+    "shadow": _shadow,
+    "rollback": _rollback,
+    "compare": _compare,
+    "lineage": _lineage,
+    "latest": _latest,
+    "best": _best,
+}

@@ -125,6 +125,7 @@ def test_another_kind_is_registered_checked_promoted_and_not_served_in_a_run(tmp
     assert registry.verify(tmp_path)[0].code == "model.hash"
 
 
+@pytest.mark.slow
 def test_answers_of_another_source_are_refused(tmp_path):
     x, y = golden("lightgbm")
     data = (HERE / "lightgbm.txt").read_bytes()
