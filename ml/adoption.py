@@ -150,7 +150,7 @@ def _compare_one(column: str, feature: str, theirs: np.ndarray, pairing: Pairing
     lost = np.isfinite(ours) & ~np.isfinite(theirs) & (pairing.at >= 0)
     shift = _best_shift(theirs, feature, pairing) if wrong.any() else 0
     first = int(np.flatnonzero(wrong)[0]) if wrong.any() else -1
-    cause, text = _cause(column, feature, theirs, pairing, wrong, shift)
+    cause, text = _cause(feature, theirs, pairing, wrong, shift)
     if cause == "agrees" and lost.any():
         cause = "some_rows"
         first = int(np.flatnonzero(lost)[0])
@@ -198,12 +198,7 @@ def _best_shift(theirs: np.ndarray, feature: str, pairing: Pairing) -> int:
 
 
 def _cause(
-    column: str,
-    feature: str,
-    theirs: np.ndarray,
-    pairing: Pairing,
-    wrong: np.ndarray,
-    shift: int,
+    feature: str, theirs: np.ndarray, pairing: Pairing, wrong: np.ndarray, shift: int
 ) -> tuple[str, str]:
     """Find the cause of a difference: the likeliest that its own test proves."""
     if not wrong.any():
