@@ -99,5 +99,13 @@ def nearest_features(name: str, count: int = 3) -> list[str]:
     >>> nearest_features("rsi_signal")[0]
     'rsi_14'
     """
-    shown = [entry.name.format(**entry.defaults) for entry in catalogue()]
-    return difflib.get_close_matches(normal_form(name), shown, n=count, cutoff=0.4)
+    form = normal_form(name)
+    words = {word for word in form.split("_") if not word.isdigit()}
+    ranked = []
+    for entry in catalogue():
+        shown = entry.name.format(**entry.defaults)
+        like = difflib.SequenceMatcher(None, form, shown).ratio()
+        shared = bool(words & set(shown.split("_")))
+        if shared or like >= 0.6:
+            ranked.append((-int(shared), -like, shown))
+    return [shown for _, _, shown in sorted(ranked)[:count]]
