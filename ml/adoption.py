@@ -155,8 +155,9 @@ def _compare_one(column: str, feature: str, theirs: np.ndarray, pairing: Pairing
         cause = "some_rows"
         first = int(np.flatnonzero(lost)[0])
         text = f"no number in {int(lost.sum())} rows in which the kernel has one"
-    values = (theirs[first], ours[first]) if first >= 0 else (np.nan, np.nan)
-    return Finding(column, feature, rows, cause, float(gap.max()), first, *values, shift, text)
+    seen = (float(theirs[first]), float(ours[first])) if first >= 0 else (np.nan, np.nan)
+    largest = float(gap.max())
+    return Finding(column, feature, rows, cause, largest, first, seen[0], seen[1], shift, text)
 
 
 def _near(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:

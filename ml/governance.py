@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -173,7 +174,7 @@ def _look_ahead(loaded: LoadedModel, wanted: bool) -> GateResult:
     return GateResult(gate="no_look_ahead", held=held, found=said, wanted="no change before a cut")
 
 
-def look_ahead(loaded: LoadedModel, slice_features: Callable[..., object] | None = None) -> str:
+def look_ahead(loaded: LoadedModel, slice_features: Callable[..., Any] | None = None) -> str:
     """Cut the golden tape slice and say which feature changes before the cut; empty for none.
 
     Args:

@@ -6,6 +6,7 @@ and where the model says so a position. Nothing that is not a finite number is e
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -108,7 +109,7 @@ def clamp(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-def _of(p_sell: float, p_hold: float, p_buy: float, **more: float | bool) -> Advice:
+def _of(p_sell: float, p_hold: float, p_buy: float, **more: Any) -> Advice:
     """Choose the likeliest; HOLD wins what it shares, and SELL against BUY is HOLD."""
     best = max(p_sell, p_hold, p_buy)
     if p_hold >= best or p_sell == p_buy:
@@ -117,7 +118,7 @@ def _of(p_sell: float, p_hold: float, p_buy: float, **more: float | bool) -> Adv
     return Advice(action, HoldReason.NONE, p_sell, p_hold, p_buy, **more)
 
 
-def _leaning(strength: float, **more: float | bool) -> Advice:
+def _leaning(strength: float, **more: Any) -> Advice:
     """Turn a strength of -1..1 into probabilities: its size is the confidence."""
     up, down = max(strength, 0.0), max(-strength, 0.0)
     if up == down:

@@ -264,7 +264,7 @@ def promote(
             raise ModelRefused("model.status", f"{entry.name} is production already")
         loaded = load_any(root, entry)
         check(loaded, tape=True, trust=trust)
-        held = ()
+        held: tuple[Judgement, ...] = ()
         if gates is not None:
             found = judge(loaded, _champion(registry, entry), gates, evidence, trust=trust)
             held = check_gates(found, waive, entry.name)

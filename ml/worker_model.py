@@ -152,7 +152,7 @@ class WorkerModel:
 
     def _part(self, what: str, rows: np.ndarray) -> np.ndarray:
         view(self._memory, 0, rows.shape)[:] = rows
-        shape = self._call({"do": what, "shape": list(rows.shape)}).get("shape")
+        shape: Any = self._call({"do": what, "shape": list(rows.shape)}).get("shape")
         good = isinstance(shape, list) and len(shape) == 2 and shape[0] == len(rows)
         if not good or not 1 <= shape[1] <= ANSWERS_BYTES // (4 * len(rows)):
             raise ModelRefused("model.contract", f"{self._shown}: answers of shape {shape}")
