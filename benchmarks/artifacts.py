@@ -60,7 +60,7 @@ def _publish() -> None:
         status="production",
     )
     trained = Trained(
-        model_bytes=data,
+        onnx_bytes=data,
         golden=golden,
         source_sha256=hashlib.sha256(data).hexdigest(),
         meta={},

@@ -159,7 +159,7 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
     said_by = "this runtime" if foreign.answers is None else "its source"
     card = f"# {{name}}\n\n{foreign.note}\n\nGolden answers were given by {said_by}.\n"
     trained = Trained(
-        model_bytes=data,
+        onnx_bytes=data,
         golden=_golden(data, foreign, draft),
         source_sha256=sha256(data),
         meta={"recipe": "imported", "golden_answers": said_by, **foreign.meta},

@@ -123,7 +123,7 @@ class Trained:
     """What training gives.
 
     Attributes:
-        model_bytes: the model's file.
+        onnx_bytes: the file of the model; of another kind where `Draft.file_kind` says so.
         golden: rows with the source's answers.
         source_sha256: hash of the source model (LightGBM text, weights).
         meta: content of model.meta.json: settings, label, split, figures, importance.
@@ -131,7 +131,7 @@ class Trained:
         metrics: few figures for the registry.
     """
 
-    model_bytes: bytes
+    onnx_bytes: bytes
     golden: Golden
     source_sha256: str
     meta: Mapping[str, Any]
@@ -156,8 +156,8 @@ def publish(root: Path, draft: Draft, trained: Trained, *, replace: bool = False
         ModelRefused: a check of the registry failed; nothing was written.
     """
     version = draft.version or next_version(root, draft.model_id)
-    model_hash = sha256(trained.model_bytes)
-    worker = None if draft.file_kind == "onnx" else open_asked(draft, trained.model_bytes)
+    model_hash = sha256(trained.onnx_bytes)
+    worker = None if draft.file_kind == "onnx" else open_asked(draft, trained.onnx_bytes)
     same = _registered(root, draft.model_id, version, model_hash) if replace else None
     claims = _claims(draft, version, same)
     files = _files(draft, trained, claims)
@@ -215,7 +215,7 @@ def _files(draft: Draft, trained: Trained, claims: Mapping[str, Any]) -> dict[st
     )
     name = f"{claims['model_id']}:{claims['version']}"
     return {
-        MODEL_FILES[draft.file_kind]: trained.model_bytes,
+        MODEL_FILES[draft.file_kind]: trained.onnx_bytes,
         "metadata.json": to_json(metadata),
         "model.meta.json": to_json(dict(trained.meta)),
         "feature_spec.json": draft.spec.to_json(),
@@ -240,7 +240,7 @@ def median_latency_us(draft: Draft, trained: Trained) -> float:
     ONNX in this runtime, other kinds in their worker, way there and back included.
     """
     rows = trained.golden.x
-    ask = _asker(draft, trained.model_bytes, rows)
+    ask = _asker(draft, trained.onnx_bytes, rows)
     taken = []
     for k in range(LATENCY_RUNS if draft.file_kind == "onnx" else WORKER_RUNS):
         start = time.perf_counter_ns()

@@ -363,7 +363,7 @@ def _trained(
         "feature_importance": weights,
     }
     return Trained(
-        model_bytes=data,
+        onnx_bytes=data,
         golden=with_slice(golden, spec),
         source_sha256=sha256(trees.booster.model_to_string().encode()),
         meta=meta,

@@ -267,7 +267,7 @@ def _trained(
     golden = golden_rows(parts.train.x, model.predict, seed=settings.seed)
     arrays = (*model.network.weights, *model.network.biases, model.mean, model.scale)
     return Trained(
-        model_bytes=data,
+        onnx_bytes=data,
         golden=with_slice(golden, spec),
         source_sha256=sha256(b"".join(a.astype("<f8").tobytes() for a in arrays)),
         meta=meta,
