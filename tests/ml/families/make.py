@@ -62,6 +62,7 @@ def lightgbm(folder: Path) -> None:
     x[np.random.default_rng(3).random(x.shape) < 0.05] = np.nan
     words = {"objective": "multiclass", "num_class": 3, "num_leaves": 6, "verbosity": -1}
     words |= {"deterministic": True, "num_threads": 1, "seed": 1, "min_data_in_leaf": 10}
+    words["learning_rate"] = 0.4
     booster = float32_thresholds(lgb.train(words, lgb.Dataset(x, y), num_boost_round=5))
     (folder / "lightgbm.txt").write_text(booster.model_to_string())
     shape = [("x", FloatTensorType([None, FEATURES]))]
