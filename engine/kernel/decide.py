@@ -33,7 +33,7 @@ READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
 HASH_STEP = 0x9E3779B97F4A7C15
-SAMPLED = 63  # one decision in 64 is left to Python
+SAMPLED, FIRST = 255, 64  # the first 64 decisions, then one in 256, are left to Python
 
 
 @njit(forceinline=True)
@@ -238,8 +238,8 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
         return GO_ON
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
-    # One in 64 is left to Python, which times it; both calls give the same bits.
-    if slot["run"] != 0 and root["decisions"] & SAMPLED != 0:
+    # Some are left to Python, which times them; both calls give the same bits.
+    if slot["run"] != 0 and root["decisions"] & SAMPLED != 0 and root["decisions"] >= FIRST:
         if call_run(slot["run"], slot["run_arguments"]) == 0:
             y = floats32(slot["y"], slot["n_outputs"])
             return SIGNAL if settle(root, slot, y) == 1 else GO_ON
