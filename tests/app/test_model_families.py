@@ -19,7 +19,7 @@ portfolio: {balances: {USDT: "100000"}}
 risk: {max_order_notional: 500, max_position_notional: 5000, max_model_exposure: 2000,
   max_gross_exposure: 20000, max_price_deviation_pct: 1, max_orders_per_s: 50, max_open_orders: 50,
   duplicate_window_ms: 0, max_market_age_ms: 15000, max_signal_age_ms: 60000, max_daily_loss: 5000,
-  max_drawdown_pct: 50}
+  max_drawdown_pct: 50, allow_short: true}
 """
 
 
@@ -34,7 +34,7 @@ def test_every_family_trades_in_a_replay(tmp_path):
     config = tmp_path / "families.yaml"
     lines = [HEAD, f"artifacts_dir: {root}", f"runs_dir: {runs}", "strategies:"]
     lines += [
-        f"  - {{name: ml_signal, models: [{', '.join(FAMILIES)}], params: {{threshold: 0.4}}}}"
+        f"  - {{name: ml_signal, models: [{', '.join(FAMILIES)}], params: {{threshold: 0.4, allow_short: true}}}}"
     ]
     lines += ["models:"]
     lines += [f"  - {{name: {n}, model_id: {n}, cadence: 'bar:1m'}}" for n in FAMILIES]
