@@ -23,7 +23,7 @@ _EMBEDDED = tuple(
 _ONE_CALLER = (
     "run take_row apply_market mark_market before_row due_before row_time apply_trade apply_quote"
     " apply_depth apply_bar touch_from_book evaluate decide_due obstacle read_row hold collect"
-    " take_evaluated judge_output hash_row"
+    " take_evaluated read_output judge_chances hash_row"
 ).split()
 # Nothing but the entry points is called from Python: wrappers for the rest cost a quarter of the
 # compile time.
@@ -89,6 +89,11 @@ class KernelModule(msgspec.Struct, frozen=True):
     settle_at: Callable[[int, int], None]
     end_at: Callable[..., None]
     ask_cancel: Callable[[int, int], None]
+    ask: Callable[[int, int], int]
+    answer: Callable[..., int]
+    begin: Callable[[int, int], int]
+    end: Callable[[int, int, int], int]
+    close_asked: Callable[[int, int], int]
     needs_levels: bool
     name: str
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from app.inference import Inference, cores_of
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
@@ -133,6 +134,7 @@ def paper(job: Job) -> Summary:
     """
     import uvloop
 
+    cores_of(job.settings.engine.inference_cores)  # refused before anything is written
     notifier = Notifier(job.settings.notify, os.environ)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -202,7 +204,16 @@ class Session:
             self.run_dir / "tape", market.instruments, on_exhausted=self._exhausted
         )
         audit = AuditWriter(self.run_dir, self._tape_hash_at)
-        build(parts, audit, False, ahead=False, new_venue=self.venue.new_venue)
+        self.inference = Inference(parts, self.tape, clock.now_ns)
+        build(
+            parts,
+            audit,
+            False,
+            ahead=False,
+            new_venue=self.venue.new_venue,
+            asker=self.inference.ask,
+            answers_on_tape=True,
+        )
         asked = Asked(self.venue.mode, job.settings, job.named, (job.venue,), job.command)
         open_run(parts, self.run_dir, self.run_id, asked)
         self._refer(TapeInfo(wakes="recorded"))
@@ -213,6 +224,7 @@ class Session:
 
     def wake(self) -> None:
         """Append a WAKE row stamped now, and let the pipeline go over all that has come."""
+        self.inference.write()
         self.tape.wake(self.clock.now_ns())
         self.drain()
 
@@ -249,6 +261,7 @@ class Session:
             ("timer", self._timer()),
             ("exchange", self.market.watch()),
             ("orders", self.venue.watch()),
+            ("inference", self.inference.watch(self.wake)),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -259,14 +272,18 @@ class Session:
         gc.collect()
         gc.freeze()  # what is loaded now is not looked through again while orders wait
         self._beat.start()
+        self.inference.start()
         self.notifier.notify("start", f"{title} begins")
         try:
             await self._until_one_ends(works)
             self._beat.stop()
+            self.inference.close()
+            self.inference.write()
             self.drain()
             await self.venue.finish()
         finally:
             self._beat.stop()
+            self.inference.close()
             gc.unfreeze()
             if screen is not None:
                 screen.close()

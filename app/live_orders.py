@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.inference import cores_of
 from app.live import TELL_WITHIN_S, Job, Session, Venue
 from app.live_books import NS_PER_DAY, Losses, balances_of, model_id_of, positions_of
 from app.live_inbox import Inbox
@@ -72,6 +73,7 @@ def live(job: LiveJob, keys: tuple[str, str]) -> Summary:
     """
     import uvloop
 
+    cores_of(job.settings.engine.inference_cores)
     secret = Keys(Secret(keys[0]), Secret(keys[1]))
     notifier = Notifier(job.settings.notify, os.environ)
     try:

@@ -23,6 +23,7 @@ from ml.manifest import (
 )
 from ml.model_interface import NO_TRUST, Trust
 from ml.onnx_scan import OPSET, scan
+from ml.placement import Wish
 from ml.publish import Draft, Trained, open_asked, open_bound, publish
 from ml.refusal import ModelRefused
 from ml.safe_files import open_folder, read_bounded, sha256
@@ -55,6 +56,7 @@ class Foreign:
         cadence: when it is asked, for the reader.
         horizon: what it predicts, for the reader.
         owner: who is answerable for it.
+        placement: in the hot path or on a thread; `auto` goes by its time and cadence.
         rows: float32[n, F] typical inputs for the golden rows; None draws normal ones.
         answers: float32[n, C] what its source says of `rows`; None takes this runtime's answers,
             which then prove only that the runtime stays the same.
@@ -78,6 +80,7 @@ class Foreign:
     cadence: str = ""
     horizon: str = ""
     owner: str = "imported"
+    placement: Wish = "auto"
     note: str = "Made elsewhere. Its training data is not known to this registry."
     rows: np.ndarray | None = None
     answers: np.ndarray | None = None
@@ -153,6 +156,7 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
         parent=foreign.parent,
         min_confidence=foreign.min_confidence,
         trust=foreign.trust,
+        placement=foreign.placement,
     )
     check_output(draft.schema, foreign.model_id)
     worker = None if foreign.file_kind == "onnx" else open_asked(draft, data)

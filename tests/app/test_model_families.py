@@ -34,7 +34,8 @@ def test_every_family_trades_in_a_replay(tmp_path):
     config = tmp_path / "families.yaml"
     lines = [HEAD, f"artifacts_dir: {root}", f"runs_dir: {runs}", "strategies:"]
     lines += [
-        f"  - {{name: ml_signal, models: [{', '.join(FAMILIES)}], params: {{threshold: 0.4, allow_short: true}}}}"
+        f"  - {{name: ml_signal, models: [{', '.join(FAMILIES)}], "
+        "params: {threshold: 0.4, allow_short: true}}"
     ]
     lines += ["models:"]
     lines += [f"  - {{name: {n}, model_id: {n}, cadence: 'bar:1m'}}" for n in FAMILIES]
