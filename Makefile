@@ -2,7 +2,7 @@
 # Needed: Python 3.11 or later, and make. The rest is installed into .venv when a hash of the
 # requirement files says so. Choose an interpreter with PYTHON=/path/to/python3.
 .DEFAULT_GOAL := help
-.PHONY: help paper replay test test-all soak kills check bench bench-peers demo-models extras clean
+.PHONY: help paper replay test test-all soak kills swaps check bench bench-peers demo-models extras clean
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
@@ -50,6 +50,10 @@ soak:  ## ten minutes of live orders on an embedded exchange (ARGS="--duration 6
 kills:  ## kill -9 of a trading live session, a hundred times (ARGS="--rounds 10")
 	$(call install,test)
 	@$(RUN) -m tests.kills $(ARGS)
+
+swaps:  ## twenty model swaps a minute at full speed, beside minutes without (four minutes)
+	$(call install,test)
+	@$(RUN) -m tests.swaps $(ARGS)
 
 check:  ## format, lint, types, house rules, doctests
 	$(call install,test)

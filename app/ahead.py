@@ -4,6 +4,8 @@ It sees the same rows through the same kernel, orders and signals switched off; 
 features and collects the feature row of every decision to come. The first state follows: it moves
 books, bars and orders, leaves the features alone, and takes one place of the ring for each of its
 decisions. Rows evaluated together give the same bits as one by one, so nothing shows in the digest.
+What comes after a swap row is the new model's: the state ahead stops behind the row until all
+before it is decided.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +13,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.serving import Serving
+from engine.events import Command
 from engine.kernel.layout import NEVER, Collected, Reason
 from engine.kernel.state import KernelState
 from engine.latency import Stages
+from engine.row_words import row_at
+from engine.rows import Kind
 
 FULL_OR_END = int(Reason.BATCH | Reason.HEAD)
+CONTROL = int(Reason.CONTROL)
+CONTROL_ROW, SWAP = int(Kind.CONTROL), int(Command.SWAP)
 
 
 class Ahead:
@@ -70,7 +77,14 @@ class Ahead:
         reasons = 0
         while not reasons & FULL_OR_END:
             reasons = self._advance(self.ahead.address, rows, first_row, head)
+            if reasons & CONTROL and root["collect_count"] and self._is_swap(rows, first_row):
+                break  # with nothing collected the other state has passed the row already
         return int(root["collect_count"])
+
+    def _is_swap(self, rows: int, first_row: int) -> bool:
+        """Say whether the row at which the state ahead stopped swaps a model."""
+        row = row_at(rows, int(self.ahead.root[0]["row"]) - first_row)
+        return row["kind"] == CONTROL_ROW and row["i0"] == SWAP
 
     def _evaluate(self, collected: np.ndarray, x: np.ndarray) -> None:
         slots = collected["slot"]

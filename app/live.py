@@ -13,28 +13,26 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from app.inference import Inference, cores_of
+from app.live_job import Job, Screen, Venue
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.reload import Reloads
 from app.session import Asked, close_run, end_reason, name_tape, open_run
+from app.terminal import has_terminal
 from app.warm import warm
 from app.watchdog import Watchdog
-from app.wire import NewVenue, Parts, build, plan
-from config.settings import Settings
+from app.wire import Parts, build, plan
 from engine.audit import AuditWriter
-from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.errors import RunError
 from engine.events import Command
-from engine.feed_health import FeedHealth
 from engine.kernel.layout import WORD
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
@@ -42,7 +40,6 @@ from engine.rows import NS_PER_S, Kind
 from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
 from engine.tape_info import BLOCK_ROWS, TapeInfo
 from features.registry import warmup_of
-from venues.embedded.launcher import StartingExchange
 
 CURSOR = WORD["cursor"]
 TIMER_S = 0.05  # bars close and signals age without data too
@@ -53,76 +50,6 @@ TELL_WITHIN_S = 3.0  # what the end of a session waits for notifications
 LOST = frozenset({"feed.lost", "feed.unreachable", "feed.stale"})
 KILL_HEAD = row_head(int(Kind.CONTROL))
 FEED_EVENT = 20  # event code of the audit for what befalls the feed
-
-
-class Screen(Protocol):
-    """Shows a session to a person. Given by app/live_screen.py."""
-
-    plain: bool  # it writes lines; else it draws, and lines go through `say`
-
-    def update(self) -> None:
-        """Draw the state of now."""
-
-    def say(self, text: str) -> None:
-        """Put lines above the status."""
-
-    def close(self) -> None:
-        """Leave the terminal clean."""
-
-
-class Venue:
-    """What a session's orders go to. This one is paper matching in the kernel: it does nothing.
-
-    Attributes:
-        mode: the session's, in config.json.
-        new_venue: for app/wire.py `build`.
-    """
-
-    mode = "paper"
-    new_venue: NewVenue | None = None
-
-    def begin(self, session: "Session") -> None:
-        """Write what the tape opens with; the parts are built, no row has come."""
-
-    def send(self) -> None:
-        """Send what the pipeline decided; called after each wake."""
-
-    async def watch(self) -> None:
-        """Work beside the feed until cancelled; to return ends the session."""
-        await asyncio.Event().wait()
-
-    async def finish(self) -> None:
-        """End the orders; the feed has ended, and `wake` may still be called."""
-
-
-class Job(msgspec.Struct, kw_only=True):
-    """What a session is asked to do.
-
-    Attributes:
-        settings: the run's settings.
-        named: models given on the command line, `ID:VERSION`.
-        command: the command line.
-        venue: embedded or binance (its public data).
-        symbols: only these; empty takes all of an exchange of our own.
-        duration_s: 0 for until it is stopped.
-        exchange: our own one, told to start; for the venue `embedded` on paper.
-        say: tells a person what takes long before it begins.
-        screen: makes what shows the session, from parts, health and a title; None shows nothing.
-        report: also write audit.jsonl and report.html at the end.
-        subscribe: given the bus, to listen to signals and fills.
-    """
-
-    settings: Settings
-    named: Sequence[str] = ()
-    command: Sequence[str] = ()
-    venue: str = "embedded"
-    symbols: Sequence[str] = ()
-    duration_s: float = 0.0
-    exchange: StartingExchange | None = None
-    say: Callable[[str], None] = lambda _: None
-    screen: Callable[[Parts, FeedHealth, str], Screen] | None = None
-    report: bool = True
-    subscribe: Callable[[Bus], None] | None = None
 
 
 def paper(job: Job) -> Summary:
@@ -220,6 +147,15 @@ class Session:
         if job.subscribe is not None:
             job.subscribe(parts.desk.bus)
         self._words = parts.state.words
+        self.reloads = Reloads(
+            parts,
+            self.tape,
+            clock,
+            job.named,
+            drain=self.drain,
+            tell=self._tell_model,
+            threads=self.inference,
+        )
         self.venue.begin(self)
 
     def wake(self) -> None:
@@ -262,6 +198,7 @@ class Session:
             ("exchange", self.market.watch()),
             ("orders", self.venue.watch()),
             ("inference", self.inference.watch(self.wake)),
+            ("models", self.reloads.run()),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -342,6 +279,8 @@ class Session:
         loop = asyncio.get_running_loop()
         for number, reason in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped")):
             loop.add_signal_handler(number, self._on_signal, reason)
+        ends = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup, ends)
 
     def _on_signal(self, reason: str) -> None:
         """End cleanly; the second time at once: tape and audit stand as after a crash."""
@@ -352,12 +291,22 @@ class Session:
         self.reason = reason
         self.stop.set()
 
+    def _on_hangup(self, ends: bool) -> None:
+        """Look at the registry again; end where the terminal that it was started on is gone."""
+        if ends and not has_terminal():
+            self._on_signal("stopped")
+        else:
+            self.reloads.ask_production("SIGHUP")
+
     def _on_feed(self, code: str, fields: dict[str, Any]) -> None:
         self.feed_log.info(code.removeprefix("feed."), **fields)
         if code in LOST:
             self.notifier.notify("feed_lost", f"run {self.run_id}: {code}", **fields)
         text = " ".join(f"{name}={value}" for name, value in fields.items())
         self.parts.recorder.event(FEED_EVENT, code, text[:300])
+
+    def _tell_model(self, code: str, text: str, **fields: Any) -> None:
+        self.notifier.notify(code, f"run {self.run_id}: {text}", **fields)
 
     def _blocked(self, seconds: float) -> None:
         """Say that the loop stood still; called by the watchdog's thread."""

@@ -24,14 +24,16 @@ NS_PER_DAY = 86_400_000_000_000
 class Held(NamedTuple):
     """A position that fills have made."""
 
-    model: str  # as the journal names it, "" for none
+    model: str  # its id, whatever its version; "" for none
     instrument: Instrument
     lots: int  # signed
     cost: int  # signed like the lots, minor units
 
 
 def positions_of(folder: Path) -> list[Held]:
-    """Return the positions of all fills of an account's journal, at average cost.
+    """Return the positions of all fills of an account's journal, at average cost, by model.
+
+    The versions of a model are one owner: what one has bought another may have sold.
 
     Args:
         folder: `runs/accounts/<venue>-<account>`; it may be in use.
@@ -43,7 +45,7 @@ def positions_of(folder: Path) -> list[Held]:
         if record.kind != Kind.FILL or not counts:
             return
         order = state.orders.get(client_id(record.tag, record.ordinal))
-        model = state.names.get(order.model, "") if order is not None else ""
+        model = model_id_of(state.names.get(order.model, "")) if order is not None else ""
         price_tick, qty_lot = record.mixed[:2]
         grid = state.markets[record.ref].grid
         book = books.setdefault((model, record.ref), Book())

@@ -141,7 +141,7 @@ def _models(models: Sequence[ModelLine], room: int) -> list[Line]:
         words += " on thread" if one.threaded else ""
         row: list[Cell] = [
             (clean(one.name), ""),
-            (clean(one.version), "dim"),
+            (clean(one.version) + _age(one.old_s), "dim"),
             (words, "good" if serving and one.may_trade else "warn" if serving else "bad"),
         ]
         if one.action:
@@ -155,6 +155,12 @@ def _models(models: Sequence[ModelLine], room: int) -> list[Line]:
             row += [("-", "dim"), ("-", "dim"), ("no signal yet", "dim"), ("", "")]
         rows.append([*row, (f"{one.decisions:,} decisions", "dim")])
     return columns(rows, room, right=(4,))
+
+
+def _age(old_s: float | None) -> str:
+    if old_s is None:
+        return ""
+    return f", {old_s // 86_400:.0f} d old" if old_s >= 86_400 else f", {span(old_s)} old"
 
 
 def _waiting(waiting: Sequence[Waiting], models: Sequence[ModelLine], room: int) -> list[Line]:
@@ -319,6 +325,7 @@ def plain_line(view: LiveView) -> str:
         pairs.append(("more_instruments", view.counts["markets"] - len(view.markets[:4])))
     pairs += [
         ("models_serving", f"{sum(m.status == 'serving' for m in view.models)}/{len(view.models)}"),
+        ("reloads", view.counts.get("reloads", 0) or ""),
         ("warming", sum(len(one.symbols) for one in view.waiting if one.warming)),
         ("intents", risk.intents),
         ("blocked", risk.refused),

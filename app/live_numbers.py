@@ -46,6 +46,7 @@ class ModelLine(msgspec.Struct):
     symbol: str = ""
     age_s: float = 0.0
     threaded: bool = False
+    old_s: float | None = None  # since the version was made
 
 
 class Waiting(msgspec.Struct):

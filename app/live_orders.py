@@ -14,15 +14,17 @@ from pathlib import Path
 import msgspec
 
 from app.inference import cores_of
-from app.live import TELL_WITHIN_S, Job, Session, Venue
-from app.live_books import NS_PER_DAY, Losses, balances_of, model_id_of, positions_of
+from app.live import TELL_WITHIN_S, Session
+from app.live_books import NS_PER_DAY, Losses, balances_of, positions_of
 from app.live_inbox import Inbox
+from app.live_job import Job, Venue
 from app.live_record import account_folder
 from app.live_urls import Urls
 from app.log import logger
 from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.serving import Serving
 from app.warm import warm
 from app.wire import NS_PER_MS, NS_PER_S, plan
 from config.settings import Settings
@@ -125,7 +127,8 @@ async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
         settings = with_balances(job.settings, balances_of(account))
         parts = plan(settings, market.instruments, ())
         for serving in parts.models:
-            models.add(serving.settings.model_id, serving.version, serving.sha256)
+            models.serves(serving)
+        parts.swaps.heard.append(models.serves)
         run_id, run_dir = new_run_dir(Path(settings.runs_dir))
         orders = LiveOrders(desk, inbox, folder, clock)
         job.settings = settings
@@ -183,10 +186,11 @@ class ModelNames:
         self._account = account
         self._numbers: list[int] = []
 
-    def add(self, model_id: str, version: str, sha256: str) -> None:
-        """Journal the next model's name."""
-        name = msgspec.json.encode([model_id, version, sha256]).decode()
-        self._numbers.append(self._account.name(Name.MODEL, name))
+    def serves(self, serving: Serving) -> None:
+        """Journal the version that serves from here on; models come in order at first."""
+        words = [serving.settings.model_id, serving.version, serving.sha256]
+        number = self._account.name(Name.MODEL, msgspec.json.encode(words).decode())
+        self._numbers[serving.index : serving.index + 1] = [number]
 
     def reference(self, order: Order) -> int:
         """Return the number of the one model behind an order, 0 for none or several."""
@@ -258,7 +262,7 @@ class LiveOrders(Venue):
                 raise RunError(
                     f"{symbol}: the venue has changed tick or lot while {held.lots} lots are held"
                 )
-            owner = owners.get(model_id_of(held.model), -1)
+            owner = owners.get(held.model, -1)
             side = 1 if held.lots > 0 else -1
             self._inbox.position(symbol, side, abs(held.lots), (owner, abs(held.cost)))
 

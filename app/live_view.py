@@ -4,6 +4,7 @@ Everything is read from the records of the run. Nothing here marks, counts or la
 moved an equity peak would make the decisions depend on how often somebody looked.
 """
 
+import datetime
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ from app.live_numbers import (
     StageLine,
     Waiting,
 )
+from app.serving import Serving
 from app.slots import SlotPlan
 from app.terminal import short_reason
 from app.wire import Parts
@@ -41,6 +43,20 @@ NOT_WARM = int(HoldReason.NOT_WARM)
 ADVICE = {HoldReason.NONE, HoldReason.MODEL_SAYS_HOLD, HoldReason.BELOW_THRESHOLD}
 NO_DECISION = -1
 UNIT = float(MINOR_PER_UNIT)
+
+
+def made_before_s(serving: Serving, now_ns: int) -> float | None:
+    """Return the age of a serving version; None where it is not known."""
+    if serving.loaded is None:
+        return None
+    try:
+        made = datetime.datetime.fromisoformat(serving.loaded.entry.created_at)
+    except ValueError:
+        return None
+    if made.tzinfo is None:
+        return None
+    age_s = now_ns / 1e9 - made.timestamp()
+    return age_s if age_s >= 0.0 else None
 
 
 class Collector:
@@ -96,6 +112,7 @@ class Collector:
                 "markets": len(parts.instruments),
                 "orders": len(parts.desk.open_orders),
                 "positions": self._book_count,
+                "reloads": parts.swaps.count,
             },
         )
 
@@ -174,6 +191,7 @@ class Collector:
                 may_trade=parts.gate.may_trade[serving.index],
                 decisions=int(slots["counts"][slots["model"] == serving.index].sum()),
                 threaded=serving.threaded,
+                old_s=made_before_s(serving, parts.state.words[NOW]),
             )
             if (heard := last.get(serving.index)) is not None:
                 line.action = Action(heard.action).name

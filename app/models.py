@@ -1,4 +1,4 @@
-"""`lab.py models`: list, show, verify, promote, archive and import models."""
+"""`lab.py models`: list, show, verify, promote, roll back, archive and import models."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from app import models_govern
+from app.signal_file import DEFAULT_NAME, send
 from config.governance import load_governance
 from config.settings import Cadence
 from engine.errors import UsageError
@@ -28,6 +29,7 @@ examples:
   lab.py models show SignalClassifier
   lab.py models verify
   lab.py models promote SignalClassifier:2 --why "better log loss on the test part"
+  lab.py models rollback SignalClassifier --why "loses money since noon"
   lab.py models import --onnx mlp.onnx --spec spec.json --id PeerMLP --kind binary
   lab.py models adopt model.onnx --matrix X.parquet --data data/sample --symbols BTC/USDT
   lab.py models predict SignalClassifier --row row.json
@@ -46,6 +48,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         ("show", "everything about one version"),
         ("verify", "hash every file again and run the golden rows"),
         ("promote", "make a version the serving one; the one before is archived"),
+        ("rollback", "let the version serve again that the serving one has replaced"),
         ("archive", "take a version out of service"),
         ("import", "register an ONNX file made elsewhere as a candidate"),
     ):
@@ -68,12 +71,17 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
         nargs = "?" if name == "verify" else None
         text = "ID or ID:VERSION; an ID alone means its production version when shown"
         verb.add_argument("model", nargs=nargs, metavar="ID[:VERSION]", help=text)
-    elif name in ("promote", "archive"):
-        verb.add_argument("model", metavar="ID:VERSION")
+    elif name in ("promote", "rollback", "archive"):
+        verb.add_argument("model", metavar="ID" if name == "rollback" else "ID:VERSION")
         verb.add_argument("--why", default="by hand", help="recorded in the history")
         verb.add_argument("--by", default="", help="who; default: the user's name")
         if name == "promote":
             models_govern.add_promotion(verb)
+        if name == "rollback":
+            verb.add_argument("--version", default="", help="which; default: what served last")
+        if name != "archive":
+            text = "tell running sessions here (reload.signal_file); default: DIR/models.signal"
+            verb.add_argument("--signal", type=Path, metavar="FILE", help=text)
     elif name == "import":
         verb.add_argument("--onnx", type=Path, required=True, metavar="FILE")
         verb.add_argument("--spec", type=Path, required=True, metavar="FILE")
@@ -102,6 +110,7 @@ def main(args: argparse.Namespace) -> int:
         "show": _show,
         "verify": _verify,
         "promote": _promote,
+        "rollback": _rollback,
         "archive": _archive,
         "import": _import,
     }
@@ -253,7 +262,28 @@ def _promote(args: argparse.Namespace) -> int:
     model_id, version = split_name(args.model)
     rules = models_govern.promotion(args)
     entry = registry.promote(args.artifacts, model_id, version, why=args.why, by=args.by, **rules)
+    _tell_sessions(args)
     return _changed(args, entry)
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    model_id, version = split_name(args.model, "production")
+    if version != "production":
+        raise UsageError(f"{args.model}: name the model alone; its history says what served before")
+    trust = models_govern.trust_of(load_governance(None), args.artifacts)
+    words = {"why": args.why, "by": args.by, "version": args.version, "trust": trust}
+    entry = registry.rollback(args.artifacts, model_id, **words)
+    _tell_sessions(args)
+    return _changed(args, entry)
+
+
+def _tell_sessions(args: argparse.Namespace) -> None:
+    """Let running sessions look at the registry; the change itself is made already."""
+    path = args.signal or args.artifacts / DEFAULT_NAME
+    try:
+        send(path)
+    except OSError as error:
+        print(f"running sessions were not told: {path}: {error.strerror}", file=sys.stderr)
 
 
 def _archive(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`lab.py models register|gates|compare|lineage|latest|best|shadow|rollback|adopt|predict`."""
+"""`lab.py models register|gates|compare|lineage|latest|best|shadow|adopt|predict`."""
 
 import argparse
 import json
@@ -23,7 +23,6 @@ VERBS: dict[str, str] = {
     "register": "register a file of any kind as a candidate",
     "gates": "say which promotion gates hold for a version",
     "shadow": "let a version see the stream without causing orders",
-    "rollback": "make the version serve again that served before",
     "compare": "two versions beside each other",
     "lineage": "who descends of whom",
     "latest": "the version created last",
@@ -58,12 +57,10 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
             verb.add_argument("--metric", default="test_log_loss", metavar="NAME")
             verb.add_argument("--better", choices=("lower", "higher"), default="lower")
     else:
-        verb.add_argument("model", metavar="ID" if name == "rollback" else "ID:VERSION")
-        if name in ("shadow", "rollback"):
+        verb.add_argument("model", metavar="ID:VERSION")
+        if name == "shadow":
             verb.add_argument("--why", default="by hand", help="recorded in the history")
             verb.add_argument("--by", default="", help="who; default: the user's name")
-        if name == "rollback":
-            verb.add_argument("--version", default="", help="which; default: what served last")
         if name == "gates":
             add_evidence(verb)
     verb.add_argument("--rules", type=Path, metavar="FILE", help="default: config/governance.yaml")
@@ -240,18 +237,6 @@ def _shadow(args: argparse.Namespace) -> int:
     return _one(args, entry, f"{entry.name} is {entry.status} now ({entry.history[-1].why})")
 
 
-def _rollback(args: argparse.Namespace) -> int:
-    entry = registry.rollback(
-        args.artifacts,
-        args.model,
-        why=args.why,
-        by=args.by,
-        version=args.version,
-        trust=_trust(args),
-    )
-    return _one(args, entry, f"{entry.name} is {entry.status} now ({entry.history[-1].why})")
-
-
 def _compare(args: argparse.Namespace) -> int:
     first, second = _find(args, args.model), _find(args, args.other)
     found = versions.compare(args.artifacts, first, second, trust=_trust(args))
@@ -349,7 +334,6 @@ _RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "register": _register,
     "gates": _gates,
     "shadow": _shadow,
-    "rollback": _rollback,
     "compare": _compare,
     "lineage": _lineage,
     "latest": _latest,

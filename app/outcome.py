@@ -101,6 +101,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             note=serving.note,
             min_confidence=serving.settings.min_confidence,
             placement=serving.placement,
+            trades=serving.may_trade,
         )
         for serving in parts.models
     )
@@ -147,6 +148,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         limits=_limits(parts),
         models=_model_lines(parts),
         books=_books(parts),
+        reloads=parts.swaps.count,
         decision_digest=timing.digest,
         audit_head=timing.audit_head,
         audit_records=timing.audit_records,
@@ -252,6 +254,7 @@ def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
             note=serving.note,
             placement=serving.placement,
             **_thread_counts(parts, serving.index),
+            served=tuple(parts.swaps.served[serving.index].values()),
         )
         for serving in parts.models
     )

@@ -14,6 +14,7 @@ import numpy as np
 from app.asked_again import AskedAgain
 from app.kernel import is_compiled
 from app.outcome import new_run_dir
+from app.recorded_models import expect_swaps, pins_of
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
@@ -78,6 +79,7 @@ class Replay(msgspec.Struct, kw_only=True):
         live: the live run's live.json, to be kept with this one.
         answered_by: sha256 of the models whose answers stand on the tape; with other models their
             answers come after the time that the registry says.
+        run: the run folder that is replayed with its own models; None for data.
     """
 
     tape: Any
@@ -94,6 +96,7 @@ class Replay(msgspec.Struct, kw_only=True):
     check: Callable[[], None] | None = None
     live: LiveRun | None = None
     answered_by: Sequence[str] = ()
+    run: Path | None = None
 
 
 def replay(job: Replay) -> Summary:
@@ -103,7 +106,9 @@ def replay(job: Replay) -> Summary:
         UsageError: settings and tape do not go together; nothing was written then.
         RunError: the audit could not be written.
     """
-    parts = plan(job.settings, job.tape.instruments, job.named)
+    pins = {} if job.run is None else pins_of(job.run, job.settings)
+    parts = plan(job.settings, job.tape.instruments, job.named, pins)
+    expect_swaps(parts, job.tape.folder, pins)
     if not is_compiled(parts.specs):
         job.say("compiling the kernel for these features; this happens once and takes a while")
     run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))

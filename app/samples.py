@@ -44,8 +44,9 @@ class Samples:
             self._points = self._points[::2]
             self._step *= 2
         if self._drawn >= 0 and len(self._rows) < KEPT_ROWS:
-            if state.slots[self._drawn]["was_valid"]:
-                self._rows.append(state.slot_input(self._drawn)[0].copy())
+            row = state.slot_input(self._drawn)[0]
+            if state.slots[self._drawn]["was_valid"] and len(row) == len(self.names):
+                self._rows.append(row.copy())
 
     def write(self, run_dir: Path, latency: dict[str, np.ndarray]) -> None:
         """Write samples/*.npz into the run's folder."""

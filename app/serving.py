@@ -1,22 +1,25 @@
 """Loads the models that a run names; one that cannot serve costs its own signals, never the run."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
-from engine.errors import ConfigError
+from engine.errors import ConfigError, UsageError
 from engine.events import HoldReason
 from engine.kernel.layout import Cadence, OutputKind
 from engine.rows import NS_PER_S
 from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
-from ml.refusal import ModelRefused
-from ml.registry import View, check, load
+from ml.golden import check_rows
+from ml.refusal import ModelRefused, hold_of
+from ml.registry import View, load
 from ml.runtime.native import NativeRun, native_run
 
 _UNITS_NS = {
@@ -44,7 +47,6 @@ class Serving:
         status: how it stands.  hold: the reason of its HOLDs, NONE while it serves.
         note: why it does not serve, and the command that helps.
         x, y: float32[1, F] and float32[1, C], bound to its session.
-        batches: rows evaluated together give the same bits as one by one.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
         threaded: the registry places it on a thread: `ort` has arrays of its own then.
@@ -52,7 +54,15 @@ class Serving:
         deadline_ns: what takes longer is ended.
     """
 
-    def __init__(self, index: int, settings: ModelSettings, named: bool) -> None:
+    # What `exchange` moves: all that belongs to the version, not to its place in the run.
+    _OF_VERSION = tuple(
+        (
+            "loaded ort native x y version sha256 may_trade status hold note _batches"
+            " threaded latency_ns deadline_ns"
+        ).split()
+    )
+
+    def __init__(self, index: int, settings: ModelSettings) -> None:
         self.index = index
         self.settings = settings
         self.loaded: LoadedModel | None = None
@@ -64,11 +74,11 @@ class Serving:
         self.sha256 = ""
         self.x = np.zeros((1, 1), np.float32)
         self.y = np.zeros((1, 3), np.float32)
-        self.may_trade = named and settings.mode == "production"
-        self.batches = False
+        self.may_trade = False
         self.threaded = False
         self.latency_ns = self.deadline_ns = 0
         self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
+        self._batches: bool | None = None
 
     @property
     def spec(self) -> FeatureSpec | None:
@@ -89,9 +99,56 @@ class Serving:
         else:
             self.ort.run()
 
+    def batches(self) -> bool:
+        """Rows evaluated together give the same bits as one by one; found out when first asked."""
+        if self._batches is None:
+            assert self.loaded is not None
+            rows = np.asarray(self.loaded.golden.x, np.float32)[:GOLDEN_BATCH_ROWS]
+            self._batches = bool(self.ort.batch_equals_single(rows))
+        return self._batches
+
+    def exchange(self, other: "Serving") -> None:
+        """Let this place go over to the other's version, and the other keep what was here."""
+        assert other.index == self.index, "a version is loaded for one place"
+        for name in self._OF_VERSION:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+
+    def close(self) -> None:
+        """Free the sessions; nothing may call them any more."""
+        native, ort = self.native, self.ort
+        self.native = self.ort = self.loaded = None
+        if native is not None:
+            native.close()
+        if ort is not None:
+            ort.close()
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """The version that a recorded run's model began with: its replay takes no other.
+
+    Attributes:
+        run: whose it is, for messages.
+        trades: whether it may; None where an old run does not say.
+        status: name of its ModelStatus then.  note: why it did not serve.
+        artifacts: the folder that the run took it from; looked into after today's.
+    """
+
+    run: str
+    version: str
+    sha256: str
+    trades: bool | None
+    status: str
+    note: str = ""
+    artifacts: str = ""
+
 
 def load_models(
-    models: Sequence[ModelSettings], artifacts: Path, named: Sequence[str]
+    models: Sequence[ModelSettings],
+    artifacts: Path,
+    named: Sequence[str],
+    pins: Mapping[str, Pin] = MappingProxyType({}),
 ) -> list[Serving]:
     """Load every model of a run, in order; failures are notes.
 
@@ -99,47 +156,62 @@ def load_models(
         models: what the config names.
         artifacts: the folder with registry.json.
         named: `ID:VERSION` given on the command line; these may trade whatever their status.
+        pins: by name, for the models of a recorded run.
+    Raises:
+        UsageError: a pinned version is not there any more, or is another one now.
     """
     served = []
     view: View | None = None
     for index, settings in enumerate(models):
-        serving = Serving(index, settings, f"{settings.model_id}:{settings.version}" in named)
+        serving = Serving(index, settings)
+        pin = pins.get(settings.name)
+        if pin is not None:
+            served.append(load_pinned(serving, artifacts, pin))
+            continue
         try:
             view = view or View(artifacts)
-            _load_one(serving, artifacts, view)
+            load_version(serving, artifacts, view)
         except ModelRefused as error:
-            serving.status, serving.hold = error.status, error.hold
-            serving.note = str(error)
-            serving.loaded = serving.ort = None
+            refuse(serving, error)
+        named_here = f"{settings.model_id}:{settings.version}" in named
+        entry = None if serving.loaded is None else serving.loaded.entry
+        production = named_here or (entry is not None and entry.status == "production")
+        serving.may_trade = production and settings.mode == "production"
         served.append(serving)
     return served
 
 
-def _load_one(serving: Serving, artifacts: Path, view: View) -> None:
-    settings = serving.settings
-    loaded = load(artifacts, settings.model_id, settings.version, view=view)
+def refuse(serving: Serving, error: ModelRefused) -> None:
+    """Let a model hold."""
+    serving.status, serving.hold, serving.note = error.status, error.hold, str(error)
+    serving.loaded = serving.ort = None
+
+
+def load_version(serving: Serving, artifacts: Path, view: View) -> None:
+    """Load `serving.version`, check it whole, and open it; what it may is not decided here.
+
+    Raises:
+        ModelRefused: with the reason; the place holds no session then.
+    """
+    loaded = load(artifacts, serving.settings.model_id, serving.version, view=view)
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
-    check(loaded)
-    production = loaded.entry.status == "production" and settings.mode == "production"
-    serving.may_trade = serving.may_trade or production
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
     serving.y = np.zeros((1, loaded.columns), np.float32)
     if loaded.entry.placement == "thread":
         _place_on_thread(serving, loaded)
         return
-    serving.ort = loaded.open(x=serving.x, y=serving.y)
-    serving.loaded = loaded
-    rows = np.asarray(loaded.golden.x, np.float32)[:GOLDEN_BATCH_ROWS]
-    serving.batches = bool(serving.ort.batch_equals_single(rows))
+    ort = loaded.open(x=serving.x, y=serving.y)
+    check_rows(loaded.golden, ort, loaded.name)
+    serving.ort, serving.loaded = ort, loaded
     if loaded.entry.latency_us <= NATIVE_LATENCY_US:
         serving.native = native_run(
-            loaded.model_bytes, serving.ort, loaded.golden.x, loaded.entry.optimisation
+            loaded.model_bytes, ort, loaded.golden.x, loaded.entry.optimisation
         )
 
 
 def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:
     """Open a model over arrays of its own; it is not evaluated ahead: its answers are rare."""
-    serving.threaded = serving.batches = True
+    serving.threaded = serving._batches = True
     serving.latency_ns = int(loaded.entry.latency_us * 1000)
     given = serving.settings.deadline_ms
     serving.deadline_ns = (
@@ -147,8 +219,45 @@ def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:
         if given is None
         else int(given * 1e6)
     )
-    serving.ort = loaded.open()
-    serving.loaded = loaded
+    ort = loaded.open()
+    check_rows(loaded.golden, ort, loaded.name)
+    serving.ort, serving.loaded = ort, loaded
+
+
+def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
+    """Load the version that a recorded run had, by its sha256; or hold, where that run held.
+
+    Raises:
+        UsageError: it is not there, or not the same; one line that says which.
+    """
+    name = f"{serving.settings.model_id}:{pin.version}"
+    serving.version, serving.sha256 = pin.version, pin.sha256
+    if pin.status != ModelStatus.SERVING.name:
+        serving.status = ModelStatus[pin.status]
+        serving.hold, serving.note = hold_of(serving.status), pin.note
+        serving.may_trade = bool(pin.trades)
+        return serving
+    problem = ""
+    for folder in dict.fromkeys((artifacts, Path(pin.artifacts or artifacts))):
+        serving.version = pin.version
+        try:
+            load_version(serving, folder, View(folder))
+        except ModelRefused as error:
+            problem = problem or str(error)
+            continue
+        if serving.sha256 == pin.sha256:
+            break
+        found = f"in {folder}/ {name} is {serving.sha256[:12]} now: restore that model.onnx"
+        problem = problem or found
+        serving.close()
+    if serving.ort is None:
+        raise UsageError(
+            f"run {pin.run} was decided by {name} (sha256 {pin.sha256[:12]}): {problem}"
+        )
+    assert serving.loaded is not None
+    production = serving.loaded.entry.status == "production" if pin.trades is None else pin.trades
+    serving.may_trade = production and serving.settings.mode == "production"
+    return serving
 
 
 def parse_cadence(text: str, bar_interval_ns: int) -> tuple[Cadence, int]:

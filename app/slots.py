@@ -156,12 +156,7 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             values |= {"wants_holds": 1, "sell_at": 0, "hold_at": 1, "buy_at": 2}
         else:
             x, y = plan.serving.x, plan.serving.y
-            values |= _output_columns(plan.serving)
-            values["status"] = int(plan.serving.hold)
-            values |= _thread_times(plan.serving)
-            if plan.serving.native is not None:
-                values["run"] = plan.serving.native.function
-                values["run_arguments"] = plan.serving.native.arguments
+            values |= model_values(plan.serving)
         state.set_slot(at, values, x, y)
 
 
@@ -180,6 +175,18 @@ def _thread_times(serving: Serving) -> dict[str, int]:
 def _width(state: KernelState, plan: SlotPlan) -> int:
     strategy = plan.strategies[0]
     return len(strategy.FEATURES)  # type: ignore[attr-defined]
+
+
+def model_values(serving: Serving) -> dict[str, int | float]:
+    """Return the fields of a slot that follow from the version that serves there."""
+    native = serving.native
+    return {
+        **_output_columns(serving),
+        **_thread_times(serving),
+        "status": int(serving.hold),
+        "run": 0 if native is None else native.function,
+        "run_arguments": 0 if native is None else native.arguments,
+    }
 
 
 def _output_columns(serving: Serving) -> dict[str, int]:

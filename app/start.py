@@ -50,7 +50,8 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     from app.paper_exchange import begun
 
     with begun(args.venue) as exchange:  # it starts while the engine is loaded
-        from app.live import Job, paper
+        from app.live import paper
+        from app.live_job import Job
         from app.live_screen import Screen
 
         job = Job(

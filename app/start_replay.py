@@ -64,6 +64,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         check=check,
         live=record,
         answered_by=answered,
+        run=run_folder(args.replay, Path(settings.runs_dir)),
     )
     try:
         summary = replay(job)

@@ -9,10 +9,11 @@ from app.terminal import MINOR, Units
 from engine.audit_layout import ModelStatus, Verdict
 from engine.audit_reader import block_names, read_names, reason_name
 from engine.audit_story import PROTECTIVE, Story
+from engine.control_log import swapped_versions
 from engine.errors import DataError
 from engine.events import Action, Liquidity, OrderState, OrderType, Purpose, RejectReason
 from engine.rows import Kind
-from engine.run_files import CONFIG, Names, RunConfigFile, read_json
+from engine.run_files import CONFIG, Names, RunConfigFile, read_json, words_hash
 
 ROWS_AT_ONCE = 65_536
 MAX_ROWS_BACK = 1 << 22  # rows searched for an instrument's last market row
@@ -49,7 +50,7 @@ def story_object(run_dir: Path, story: Story, *, tape_dir: Path | None = None) -
     told["intent"] = _intent(story.intent, units)
     told["protects"] = bool(len(story.intent)) and int(story.intent[0]["code"]) in PROTECTIVE
     if len(story.signal):
-        told["signal"] = _signal(story.signal[0], units, names)
+        told["signal"] = _signal(story.signal[0], names) | _version(run_dir, story, names)
     cause = story.intent if told["protects"] or not len(story.signal) else story.signal
     if len(cause):
         told["tick"] = tick_object(run_dir, cause[0], tape_dir)
@@ -117,7 +118,7 @@ def _limits(run_dir: Path) -> dict[str, Any]:
     return risk if isinstance(risk, dict) else {}
 
 
-def _signal(record: np.void, units: Units, names: Names) -> dict[str, Any]:
+def _signal(record: np.void, names: Names) -> dict[str, Any]:
     model = names.models[int(record["model"])] if record["model"] < len(names.models) else None
     return {
         "id": int(record["id"]),
@@ -132,11 +133,27 @@ def _signal(record: np.void, units: Units, names: Names) -> dict[str, Any]:
         "ask": float(record["f5"]),
         "data_age_ms": int(record["i6"]) / 1e6,
         "threshold": max(names.run.threshold, model.min_confidence if model else 0.0),
+    }
+
+
+def _version(run_dir: Path, story: Story, names: Names) -> dict[str, Any]:
+    """Say which version of which model gave the signal: that of the start, or a later one."""
+    index = int(story.signal[0]["model"])
+    model = names.models[index] if index < len(names.models) else None
+    sha256 = model.sha256 if model else None
+    version, status = (model.version, model.status) if model else (None, ModelStatus.MISSING.name)
+    if model and len(story.model):
+        record = story.model[0]
+        status = reason_name(ModelStatus, int(record["code"]))
+        sha256 = words_hash([int(record[f"i{k}"]) for k in range(4)])
+        if sha256 != model.sha256:
+            version = swapped_versions(run_dir).get(sha256, "unknown")
+    return {
         "model": model.name if model else None,
         "model_id": model.id if model else None,
-        "model_version": model.version if model else None,
-        "model_sha256": model.sha256 if model else None,
-        "model_status": model.status if model else ModelStatus.MISSING.name,
+        "model_version": version,
+        "model_sha256": sha256,
+        "model_status": status,
         "model_placement": model.placement if model else None,
     }
 

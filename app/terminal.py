@@ -1,6 +1,7 @@
 """How numbers, times and names of a run are written for a person."""
 
 import datetime
+import os
 from typing import Any
 
 from engine.audit_layout import NO_INDEX
@@ -18,6 +19,15 @@ def console(*, stderr: bool = False) -> Any:
     out = Console(stderr=stderr, highlight=False)
     out.width = min(out.width, 100) if out.is_terminal else 80
     return out
+
+
+def has_terminal() -> bool:
+    """Say whether this process has a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def utc(ts: int, *, date: bool = False) -> str:

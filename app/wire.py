@@ -1,9 +1,9 @@
 """The composition root: from settings and a tape to a pipeline that is ready to run."""
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from app.ahead import Ahead
 from app.asked_again import AskedAgain
 from app.kernel import KernelModule, load_kernel
 from app.samples import Samples
-from app.serving import Serving, load_models
+from app.serving import Pin, Serving, load_models
 from app.slots import SlotPlan, Still, plan_slots, set_slots
+from app.swap import Swaps, bind
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
+from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
+from engine.events import Command
 from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
@@ -28,11 +31,11 @@ from engine.portfolio import Portfolio
 from engine.ports import Asker, Predictor, Strategy, Venue
 from engine.protection import Protection
 from engine.records import Recorder
-from engine.rows import ROW as ROW_TYPE
-from engine.rows import ROW_BYTES, Kind
+from engine.row_words import row_at
+from engine.rows import Kind
 from engine.venue_answers import VenueAnswers
 from features.spec import FeatureSpec
-from risk.gate import Gate
+from risk.gate import Gate, allow
 from risk.gate_calls import GateKernel
 from risk.limits import gate_record
 from strategies.registry import build_strategy
@@ -69,6 +72,7 @@ class Parts:
     model_answers: ModelAnswers
     asked_again: AskedAgain | None = None  # of a session's replay
     answers: VenueAnswers | None  # of a venue outside of the kernel
+    swaps: Swaps
     window: tuple[int, int, int]
 
 
@@ -106,9 +110,19 @@ def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
     )
 
 
-def plan(settings: Settings, instruments: Sequence[Instrument], named: Sequence[str]) -> Parts:
+def plan(
+    settings: Settings,
+    instruments: Sequence[Instrument],
+    named: Sequence[str],
+    pins: Mapping[str, Pin] = MappingProxyType({}),
+) -> Parts:
     """Load models and strategies and decide the slots; nothing is compiled or written yet.
 
+    Args:
+        settings: the run's.
+        instruments: of the tape.
+        named: models given on the command line, `ID:VERSION`.
+        pins: the versions that a recorded run had, by the model's name.
     Raises:
         UsageError: settings and tape do not go together.
     """
@@ -127,7 +141,8 @@ def plan(settings: Settings, instruments: Sequence[Instrument], named: Sequence[
     ]
     for at, (_, built) in enumerate(parts.strategies):
         built.index = at
-    parts.models = load_models(settings.models, Path(settings.artifacts_dir), named)
+    parts.models = load_models(settings.models, Path(settings.artifacts_dir), named, pins)
+    parts.swaps = Swaps(parts.models)
     parts.plans, parts.specs = plan_slots(
         settings, parts.instruments, parts.models, parts.strategies
     )
@@ -225,14 +240,16 @@ def _nothing() -> None:
 def control(parts: Parts) -> None:
     """Act on the row at which the kernel stopped for Python."""
     rows, first_row, _ = parts.window
-    address = rows + (parts.state.words[ROW] - first_row) * ROW_BYTES
-    row = np.frombuffer((ctypes.c_char * ROW_BYTES).from_address(address), ROW_TYPE)[0]
-    if row["kind"] == Kind.CONTROL:
-        parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
-    elif row["kind"] == Kind.SIGNAL:
+    row = row_at(rows, parts.state.words[ROW] - first_row)
+    if row["kind"] == Kind.SIGNAL:
         parts.model_answers.on_row(row)
-    elif parts.answers is not None:
-        parts.answers.on_row(row)
+    elif row["kind"] != Kind.CONTROL:
+        if parts.answers is not None:
+            parts.answers.on_row(row)
+    elif row["i0"] == Command.SWAP:
+        swap_at(parts, int(row["i1"]), int(row["i2"]), int(row["i3"]))
+    else:
+        parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
 
 
 def sample(parts: Parts) -> None:
@@ -240,6 +257,30 @@ def sample(parts: Parts) -> None:
     parts.kernel.gate_mark(parts.state.address)
     parts.portfolio.mark(parts.state.markets["mid"])
     parts.samples.take(parts.state, parts.gate.record)
+
+
+def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
+    """Let a model go over to another version: the kernel stands behind the swap row.
+
+    The model's place stays as it is: threshold, weight, limit, books, what is in flight.
+    """
+    serving = parts.models[index] if 0 <= index < len(parts.models) else None
+    swap = parts.swaps.take(reference, serving, word)
+    if serving is None or swap is None:  # a tape of another run, or settings of today
+        parts.recorder.event(7, "swap_passed", f"control line {reference}", (reference, index))
+        return
+    states = [parts.state] if parts.ahead is None else [parts.state, parts.ahead.ahead]
+    for at, slot in enumerate(parts.plans):
+        if slot.serving is serving:
+            parts.model_answers.close(at)  # what was asked of the version that goes
+            bind(slot, at, states, (parts.specs, parts.instruments))
+            features = _readonly(parts.state, at)
+            parts.pipeline.replace(at, _predictor(slot), features)
+    allow(parts.gate, index, serving.may_trade)
+    threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
+    parts.recorder.model(index, int(serving.status), serving.sha256, threshold)
+    parts.recorder.event(6, SWAP_EVENT, swap_text(swap), (index, reference))
+    parts.swaps.done(serving, parts.state.words[ROW])
 
 
 def _readonly(state: KernelState, at: int) -> np.ndarray:
@@ -348,6 +389,7 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     rows = parts.settings.engine.batch_rows
     serving = [plan.serving for plan in parts.plans if plan.serving is not None]
     working = [one for one in serving if one.ort is not None]
+    working += parts.swaps.coming
     batched = any(not one.threaded for one in working)
     if rows <= 1 or not batched or not all(one.batches for one in working):
         return None

@@ -23,7 +23,8 @@ import msgspec
 import numpy as np
 import uvloop
 
-from app.live import Job, Session
+from app.live import Session
+from app.live_job import Job
 from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir

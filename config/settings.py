@@ -147,6 +147,12 @@ class NotifySettings(Strict, frozen=True, kw_only=True):
     min_interval_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # between two of the same code
 
 
+class ReloadSettings(Strict, frozen=True, kw_only=True):
+    """How running sessions are asked for other model versions; see docs/hot_reload.md."""
+
+    signal_file: str = ""  # its path; empty: models.signal in the artifacts folder
+
+
 class Settings(Strict, frozen=True, kw_only=True):
     """The whole configuration of a run."""
 
@@ -158,5 +164,6 @@ class Settings(Strict, frozen=True, kw_only=True):
     strategies: tuple[StrategySettings, ...]  # what turns signals into intents
     models: tuple[ModelSettings, ...] = ()  # none: strategies run without advice
     notify: NotifySettings = NotifySettings()  # who is told of events
+    reload: ReloadSettings = ReloadSettings()  # how models are swapped while a session runs
     artifacts_dir: str = "artifacts"  # where models are
     runs_dir: str = "runs"  # where runs are written

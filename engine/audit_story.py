@@ -52,6 +52,7 @@ class Story(msgspec.Struct, kw_only=True):
     fills: np.ndarray
     exposures: np.ndarray
     signal: np.ndarray  # AUDIT[0..1]
+    model: np.ndarray  # AUDIT[0..1]: the MODEL record that was in force at the signal
     episode: "Episode"
 
 
@@ -178,6 +179,7 @@ def order_story(run_dir: Path, order_id: int) -> Story:
         fills=fills,
         exposures=np.array(parts[Record.EXPOSURE], dtype=verdict.dtype),
         signal=signal,
+        model=_model(audit, signal) if len(signal) else signal,
         episode=_episode(audit, fills) if len(fills) else Episode(),
     )
 
@@ -203,6 +205,15 @@ def _signal(audit: AuditFile, signal_id: int) -> np.ndarray:
         if len(found):
             return found[:1]
     return np.zeros(0, dtype=np.dtype([]))
+
+
+def _model(audit: AuditFile, signal: np.ndarray) -> np.ndarray:
+    """Find the version that gave a signal: the last MODEL record of its model before it."""
+    last = signal[:0]
+    for models in audit.pick((Record.MODEL,)):
+        mine = models[(models["model"] == signal["model"]) & (models["seq"] < signal["seq"])]
+        last = mine[-1:] if len(mine) else last
+    return last
 
 
 def _episode(audit: AuditFile, fills: np.ndarray) -> Episode:

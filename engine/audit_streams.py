@@ -10,13 +10,26 @@ import hashlib
 import numpy as np
 
 from engine.audit_layout import AUDIT, AUDIT_BYTES, DECISION_STREAM, DIGEST_FROM, ORDER_STREAM
-from engine.run_files import chain_value
 
 _KIND_AT = int(AUDIT.fields["kind"][1])  # type: ignore[index]
 _IN_DECISIONS = np.isin(np.arange(256), DECISION_STREAM)
 _IN_ORDERS = np.isin(np.arange(256), ORDER_STREAM)
 _IN_NEITHER = ~(_IN_DECISIONS | _IN_ORDERS)
 _WHOLE = np.dtype((np.void, AUDIT_BYTES))  # picked as one piece: numpy copies fields one by one
+
+
+def chain_value(previous: bytes, decisions: bytes, orders: bytes, rest: bytes) -> bytes:
+    """Return the next chain value: sha256(previous || decisions || orders || rest).
+
+    Args:
+        previous: the value before, 32 zero bytes at the start.
+        decisions, orders: sha256 of either digest stream up to the link's last record.
+        rest: `link_rest` of the link's records: what the streams do not say.
+
+    >>> chain_value(bytes(32), b"", b"", b"").hex()[:16]
+    '66687aadf862bd77'
+    """
+    return hashlib.sha256(previous + decisions + orders + rest).digest()
 
 
 class Streams:

@@ -148,6 +148,7 @@ class Command(IntEnum):
     DAY_LOSS = 3  # on the day `reference` (since the epoch) `argument` minor units are lost already
     BELOW_PEAK = 4  # equity is `argument` minor units below its peak
     DRAWDOWN = 5  # latch the drawdown limit: no new exposure
+    SWAP = 6  # the model `argument` gives way to what line `reference` of the control log names
 
 
 class Liquidity(IntEnum):

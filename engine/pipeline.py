@@ -99,7 +99,7 @@ class Pipeline:
         self.kernel_calls = 0
         self._advance = advance
         self._untimed = 0 if state.slots["run"].any() else SAMPLED
-        self._runs = tuple(slot.predictor.run for slot in slots)
+        self._runs = [slot.predictor.run for slot in slots]
         self._advice = partial(_ADVICE.unpack_from, memoryview(state.root.view(np.uint8)))
         for port in self.slots:
             port.view = self._new_view(port)
@@ -210,6 +210,20 @@ class Pipeline:
         view.market = self.state.markets[port.instrument]
         view.features = port.features
         return view
+
+    def replace(self, at: int, predictor: Predictor, features: np.ndarray) -> None:
+        """Let a slot go over to another model; the kernel stands between two rows.
+
+        Args:
+            at: the slot.
+            predictor: bound to the slot's new input and output.
+            features: the new input's row, read-only.
+        """
+        port = self.slots[at]
+        port.predictor = predictor
+        port.features = port.view.features = features
+        self._runs[at] = predictor.run
+        self._untimed = 0 if self.state.slots["run"].any() else SAMPLED
 
     def on_intent(self, intent: Intent, strategy: int) -> None:
         """Send one wish on: a new order, a removal, or both."""

@@ -1,8 +1,11 @@
-"""Single words of a row, for those who write rows without an array: `LiveTape.push` takes them."""
+"""Single rows for those who have no array of them: words for `LiveTape.push`, a row in memory."""
 
+import ctypes
 import struct
 
-from engine.rows import LAST
+import numpy as np
+
+from engine.rows import LAST, ROW, ROW_BYTES
 
 
 def row_head(kind: int, instrument: int = 0, side: int = 0, flags: int = LAST) -> int:
@@ -21,3 +24,15 @@ def float_word(value: float) -> int:
     '0x3ff0000000000000'
     """
     return int(struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+def row_at(rows: int, index: int) -> np.void:
+    """Return a row of a mapped segment; valid while the segment is.
+
+    Args:
+        rows: address of the segment's first row.
+        index: of the row in it.
+    """
+    address = rows + index * ROW_BYTES
+    row: np.void = np.frombuffer((ctypes.c_char * ROW_BYTES).from_address(address), ROW)[0]
+    return row

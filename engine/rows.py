@@ -25,7 +25,7 @@ A row is one cache line. Five 8-byte payload slots stand at offset 24; each can 
 | FILL_FEE   |      | i order      | i trade_id   | i fee_minor    | i fee_asset   |              |
 | SIGNAL     |      | i request    | f p_sell     | f p_hold       | f p_buy       | i status     |
 | SCALAR     |      | i scalar     | f value      |                |               |              |
-| CONTROL    |      | i command    | i reference  | i argument     |               |              |
+| CONTROL    |      | i command    | i reference  | i argument     | i line_hash   |              |
 | UNKNOWN    |      | i order      | i reason     |                |               |              |
 
 `ts_event` is the venue's stamp, `ts_recv` ours, both int64 nanoseconds since the epoch, UTC; 0 is

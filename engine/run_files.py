@@ -4,6 +4,7 @@ runs/<id>/
   config.json          RunConfigFile: the resolved settings, secrets removed
   live.json            LiveRun: of a live run only: the account its orders went to
   tape/ref.json        TapeRef: which tape was replayed, by content hash
+  tape/control.jsonl   what the tape's swap rows refer to, engine/control_log.py
   audit/000000.audit   AUDIT records, engine/audit_layout.py
   audit/chain.jsonl    ChainLink, one line per CHAIN_RECORDS records and one at the end
   audit/events.jsonl   EventLine, the text of each EVENT record
@@ -30,6 +31,7 @@ import numpy as np
 
 from engine.audit_layout import AUDIT_LAYOUT_VERSION
 from engine.errors import DataError
+from engine.served import ServedVersion
 
 RUN_FORMAT = 1
 CONFIG = "config.json"
@@ -112,6 +114,7 @@ class ModelName(_File):
     note: str = ""  # why it does not serve, and the command that helps
     min_confidence: float = 0.0
     placement: str = "inline"  # or thread
+    trades: bool | None = None  # whether its signals may cause orders, at the start
 
 
 class RunName(_File):
@@ -140,7 +143,7 @@ class ChainLink(_File):
     block: int  # from 0
     first_seq: int
     records: int  # CHAIN_RECORDS, fewer in the last
-    chain: str  # hex of chain_value
+    chain: str  # hex, see engine/audit_streams.py
     tape_row: int  # rows of the tape consumed when the link was made
     tape_sha256: str  # hex of tape_hash over the complete blocks up to tape_row
 
@@ -182,7 +185,7 @@ class Latency(_File):
 
 
 class ModelLine(_File):
-    """A model as the summary names it."""
+    """A model as the summary names it; version and sha256 are those at the end."""
 
     id: str
     version: str
@@ -193,6 +196,7 @@ class ModelLine(_File):
     placement: str = "inline"  # or thread: then the two below are counted
     requests: int = 0
     answers: dict[str, int] = {}  # by how the request ended
+    served: tuple[ServedVersion, ...] = ()  # in the order in which they first served
 
 
 class BookLine(_File):
@@ -254,20 +258,6 @@ class Summary(_File):
 
 
 T = TypeVar("T")
-
-
-def chain_value(previous: bytes, decisions: bytes, orders: bytes, rest: bytes) -> bytes:
-    """Return the next chain value: sha256(previous || decisions || orders || rest).
-
-    Args:
-        previous: the value before, FIRST_CHAIN at the start.
-        decisions, orders: sha256 of either digest stream up to the link's last record.
-        rest: `link_rest` of the link's records: what the streams do not say.
-
-    >>> chain_value(FIRST_CHAIN, b"", b"", b"").hex()[:16]
-    '66687aadf862bd77'
-    """
-    return hashlib.sha256(previous + decisions + orders + rest).digest()
 
 
 def tape_hash(block_sha256: tuple[str, ...] | list[str]) -> str:

@@ -56,7 +56,13 @@ class ModelRefused(ModelError):
     @property
     def hold(self) -> HoldReason:
         """Why signals of this model are HOLD."""
-        return {
-            ModelStatus.RUNTIME_MISSING: HoldReason.RUNTIME_MISSING,
-            ModelStatus.MISSING: HoldReason.MODEL_MISSING,
-        }.get(self.status, HoldReason.MODEL_REFUSED)
+        return hold_of(self.status)
+
+
+def hold_of(status: ModelStatus) -> HoldReason:
+    """Return the reason of the HOLDs of a model that stands so; NONE while it serves."""
+    return {
+        ModelStatus.SERVING: HoldReason.NONE,
+        ModelStatus.RUNTIME_MISSING: HoldReason.RUNTIME_MISSING,
+        ModelStatus.MISSING: HoldReason.MODEL_MISSING,
+    }.get(status, HoldReason.MODEL_REFUSED)

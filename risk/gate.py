@@ -11,10 +11,11 @@ from engine.kernel.ledger import LEDGER
 from engine.money import Grid, split
 from engine.orders import _GATE_KEY, Approved, Order
 from engine.portfolio import Change, Portfolio
+from risk.answer import Answer
 from risk.gate_calls import GateKernel
 from risk.gate_kernel import GATE, LARGEST, REQUEST
 
-APPROVED, REDUCED, BLOCKED = int(Code.APPROVED), int(Code.REDUCED), int(Code.BLOCKED)
+APPROVED, REDUCED = int(Code.APPROVED), int(Code.REDUCED)
 SIZE_LIMITS = int(
     Block.ORDER_NOTIONAL | Block.POSITION | Block.MODEL_EXPOSURE | Block.GROSS_EXPOSURE
 )
@@ -28,22 +29,6 @@ ALONE = ((NOBODY, 1),)  # the owner of an order without a model
 _FIELD = {name: GATE.fields[name][1] // 8 for name in GATE.names}  # type: ignore[index, union-attr]
 _ASKED = {name: REQUEST.fields[name][1] // 8 for name in REQUEST.names}  # type: ignore[index, union-attr]
 _OFF_GRID, _ORDER_TYPE = _ASKED["off_grid"], _ASKED["order_type"]
-
-
-class Answer:
-    """The gate's answer: code, the bits of the limits that were broken, and the approved order."""
-
-    __slots__ = ("approved", "blocks", "code", "limit", "mid", "notional", "qty_lot", "used")
-
-    def __init__(self) -> None:
-        self.approved: Approved | None = None
-        self.blocks = 0
-        self.code = BLOCKED
-        self.qty_lot = 0
-        self.notional = 0  # of the checked size at the worst price, minor units
-        self.used = 0  # the model's exposure before the order
-        self.limit = 0
-        self.mid = 0.0
 
 
 class Gate:
@@ -67,7 +52,7 @@ class Gate:
     ) -> None:
         self.record = record
         self.portfolio = portfolio
-        self.may_trade = tuple(may_trade)
+        self.may_trade = [False] * len(may_trade)
         self.kernel = kernel
         self.reduce_to_fit = reduce_to_fit
         self.words = memoryview(record.view(np.uint8)).cast("B").cast("q")
@@ -77,8 +62,8 @@ class Gate:
         self._q = memoryview(self._request.view(np.uint8)).cast("B").cast("q")
         self._request_address = int(self._request.ctypes.data)
         self._deviation = float(record[0]["max_price_deviation"])
-        for model, allowed in enumerate(self.may_trade):
-            portfolio.desk[0]["may_trade"][model] = allowed
+        for model, allowed in enumerate(may_trade):
+            allow(self, model, allowed)
 
     def check(self, place: Place, intent_id: int) -> Answer:
         """Approve, reduce or block an intent; what is approved counts as in flight at once."""
@@ -398,3 +383,9 @@ class Gate:
         else:
             self.words[_FIELD["day"]] = day
             reals[_FIELD["day_equity"]] = equity + minor
+
+
+def allow(gate: Gate, model: int, allowed: bool) -> None:
+    """Say whether a model's signals may cause orders from here on."""
+    gate.may_trade[model] = allowed
+    gate.portfolio.desk[0]["may_trade"][model] = allowed

@@ -190,6 +190,25 @@ class KernelState:
         assert instrument["slot_to"] in (0, at), "the slots of an instrument stand together"
         instrument["slot_to"] = at + 1
 
+    def rebind_slot(
+        self, at: int, values: dict[str, int | float], x: np.ndarray, y: np.ndarray
+    ) -> None:
+        """Let a slot go over to another model's input and output, between two rows.
+
+        The arrays that were bound before may be freed afterwards. No decision is under way then,
+        and no row of `collect_x` is still to be read.
+        """
+        assert self.root[0]["deciding"] == 0, "a model is swapped between two rows"
+        assert x.dtype == np.float32
+        assert y.dtype == np.float32
+        slot = self.slots[at]
+        for name, value in values.items():
+            slot[name] = value
+        slot["x"], slot["y"] = x.ctypes.data, y.ctypes.data
+        slot["n_features"], slot["n_outputs"] = x.shape[1], y.shape[1]
+        self._widen(x.shape[1])
+        self.outputs[at], self._inputs[at] = y, x
+
     def _widen(self, width: int) -> None:
         """Make the collected and asked rows wide enough for a slot's features."""
         if width > self.collect_x.shape[1]:

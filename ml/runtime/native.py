@@ -22,6 +22,8 @@ GET_ERROR_MESSAGE, CREATE_ENV, CREATE_SESSION_FROM_ARRAY, RUN = 2, 3, 8, 9
 CREATE_SESSION_OPTIONS, SET_EXECUTION_MODE, DISABLE_ARENA = 10, 13, 19
 SET_LOG_SEVERITY, SET_OPTIMISATION, SET_INTRA_THREADS, SET_INTER_THREADS = 22, 23, 24, 25
 CREATE_RUN_OPTIONS, CREATE_TENSOR, CREATE_CPU_MEMORY_INFO = 39, 49, 69
+RELEASE_ENV, RELEASE_STATUS, RELEASE_MEMORY_INFO, RELEASE_SESSION = 92, 93, 94, 95
+RELEASE_VALUE, RELEASE_RUN_OPTIONS, RELEASE_OPTIONS = 96, 97, 100
 LOG_FATAL, SEQUENTIAL, FLOAT, ARENA_ALLOCATOR, DEFAULT_MEMORY = 4, 0, 1, 1, 0
 LEVELS = {"disabled": 0, "basic": 1, "extended": 2, "all": 99}
 
@@ -58,7 +60,13 @@ class _Api:
         function = ctypes.CFUNCTYPE(_Word, *(kind for kind, _ in given))(self.address(place))
         if status := function(*(value for _, value in given)):
             message = ctypes.CFUNCTYPE(ctypes.c_char_p, _Word)(self.address(GET_ERROR_MESSAGE))
-            raise OSError((message(status) or b"").decode(errors="replace")[:200])
+            text = (message(status) or b"").decode(errors="replace")[:200]
+            self.release(RELEASE_STATUS, status)
+            raise OSError(text)
+
+    def release(self, place: int, made: int) -> None:
+        """Free what a function made."""
+        ctypes.CFUNCTYPE(None, _Word)(self.address(place))(made)
 
     def make(self, place: int, *given: tuple[Any, Any]) -> int:
         """Call a function whose last argument receives what it makes; return that."""
@@ -84,32 +92,57 @@ class NativeRun:
         Raises:
             OSError: the shared library or a function of it is missing or refuses.
         """
-        self._api = api = _Api()
-        environment = api.make(CREATE_ENV, (ctypes.c_int, LOG_FATAL), (ctypes.c_char_p, b"native"))
-        options = self._options(optimisation)
-        session = api.make(
+        self._made: list[tuple[int, int]] = []  # what was made and what frees it, in order
+        self._api = _Api()
+        try:
+            self._open(model_bytes, model, optimisation)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, model_bytes: bytes, model: OrtModel, optimisation: str) -> None:
+        environment = self._keep(
+            CREATE_ENV, RELEASE_ENV, (ctypes.c_int, LOG_FATAL), (ctypes.c_char_p, b"native")
+        )
+        session = self._keep(
             CREATE_SESSION_FROM_ARRAY,
+            RELEASE_SESSION,
             (_Word, environment),
             (ctypes.c_char_p, model_bytes),
             (_Word, len(model_bytes)),
-            (_Word, options),
+            (_Word, self._options(optimisation)),
         )
-        memory = api.make(
-            CREATE_CPU_MEMORY_INFO, (ctypes.c_int, ARENA_ALLOCATOR), (ctypes.c_int, DEFAULT_MEMORY)
+        memory = self._keep(
+            CREATE_CPU_MEMORY_INFO,
+            RELEASE_MEMORY_INFO,
+            (ctypes.c_int, ARENA_ALLOCATOR),
+            (ctypes.c_int, DEFAULT_MEMORY),
         )
         inputs = self._named(memory, {model.input_name: model.x})
         outputs = self._named(memory, {model.output_name: model.y})
-        run_options = api.make(CREATE_RUN_OPTIONS)
+        run_options = self._keep(CREATE_RUN_OPTIONS, RELEASE_RUN_OPTIONS)
         words = [session, run_options, *inputs, 1, outputs[0], 1, outputs[1]]
         self._words = np.array(words, np.int64)
         self._kept = model_bytes, model
-        self.function = api.address(RUN)
+        self.function = self._api.address(RUN)
         self.arguments = int(self._words.ctypes.data)
         self.run = self.call()
 
+    def _keep(self, place: int, freed_by: int, *given: tuple[Any, Any]) -> int:
+        """Make something that `close` frees."""
+        made = self._api.make(place, *given)
+        self._made.append((freed_by, made))
+        return made
+
+    def close(self) -> None:
+        """Free the session and all that belongs to it; `function` must not be called any more."""
+        for freed_by, made in reversed(self._made):
+            self._api.release(freed_by, made)
+        self._made.clear()
+
     def _options(self, optimisation: str) -> int:
         api = self._api
-        options = api.make(CREATE_SESSION_OPTIONS)
+        options = self._keep(CREATE_SESSION_OPTIONS, RELEASE_OPTIONS)
         for place, value in (
             (SET_EXECUTION_MODE, SEQUENTIAL),
             (SET_LOG_SEVERITY, LOG_FATAL),
@@ -129,8 +162,9 @@ class NativeRun:
         for at, array in enumerate(arrays.values()):
             shape = (ctypes.c_int64 * array.ndim)(*array.shape)
             shapes.append(shape)
-            values[at] = self._api.make(
+            values[at] = self._keep(
                 CREATE_TENSOR,
+                RELEASE_VALUE,
                 (_Word, memory),
                 (_Word, array.ctypes.data),
                 (_Word, array.nbytes),
@@ -190,6 +224,9 @@ def native_run(
         return None
     try:
         made = NativeRun(model_bytes, model, optimisation)
-        return made if made.equals(rows) else None
+        if made.equals(rows):
+            return made
+        made.close()
+        return None
     except (OSError, AttributeError, ValueError, ModelRefused):
         return None

@@ -207,6 +207,11 @@ class OrtModel:
         self.x[:] = kept
         return answers
 
+    def close(self) -> None:
+        """Free the session; nothing here may be called any more."""
+        for name in ("run", "_call", "_kept", "session"):
+            self.__dict__.pop(name, None)
+
     def batch_equals_single(self, rows: np.ndarray, sizes: Sequence[int] = BATCH_SIZES) -> bool:
         """Say whether batched answers equal single ones bit for bit, at every batch size.
 

@@ -1,10 +1,52 @@
-"""Async tests run on uvloop, as sessions do."""
+"""Async tests on uvloop as sessions are; two versions of a model, sessions whose reloads run."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+import pytest_asyncio
 import uvloop
+
+from tests.app.reload_world import World
+from tests.app.versions import add_version, copy_artifacts, tick_mlp
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artifacts with TickMLP:1 in production and TickMLP:2, its mirror, as a candidate."""
+    root = copy_artifacts(tmp_path_factory.mktemp("versions"))
+    add_version(root, tick_mlp())
+    return root
+
+
+@pytest.fixture
+def root(two_versions: Path, tmp_path: Path) -> Path:
+    """Return a copy of the artifacts that a test may change."""
+    return Path(shutil.copytree(two_versions, tmp_path / "artifacts"))
+
+
+@pytest_asyncio.fixture
+async def worlds(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Give what starts a session whose reloads run; all end with the test."""
+    tasks, made = [], []
+
+    def start(root: Path, **changes) -> World:
+        folder = tmp_path / f"world{len(made)}"
+        world = World(folder, root, cache=tmp_path_factory.getbasetemp() / "tapes", **changes)
+        made.append(world)
+        tasks.append(asyncio.create_task(world.reloads.run()))
+        return world
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for world in made:
+        if world.blocks is None:
+            world.tape.abandon()

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import tests.app.lively  # noqa: F401  (it registers the strategy of CONFIG)
-from app.live import Job, Session
+from app.live import Session
+from app.live_job import Job
 from app.live_numbers import LiveView
 from app.live_view import Collector
 from app.market_feed import open_market

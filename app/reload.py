@@ -1,0 +1,268 @@
+"""Hot reload: other versions of the running models, loaded beside the session and swapped by a row.
+
+A wish comes from the signal file, from SIGHUP or from a rollback. One worker thread loads and
+checks one version at a time, as at a start: registry, hashes, scan, contract, feature code,
+session, golden rows. Wishes that come meanwhile wait, the newest for each model. What passes is
+swapped in by a CONTROL row (app/swap.py); what does not costs an event, the old one serves on.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.inference import Inference
+from app.log import logger
+from app.serving import Serving, load_version
+from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
+from app.swap import check_fit
+from app.wire import Parts
+from engine.clock import SystemClock
+from engine.control_log import ControlLog, Swap
+from engine.errors import RunError
+from engine.events import Command
+from engine.live_tape import LiveTape
+from engine.row_words import row_head
+from engine.rows import Kind
+from ml.refusal import ModelRefused
+from ml.registry import View
+from ml.runtime.model_thread import ModelThread
+
+PRODUCTION = "production"
+LOOK_S = 0.5  # between two looks at the signal file
+SAY_AGAIN_S = 60.0  # between two refusals of it for the same reason
+END_S = 1.0  # beyond its deadline, for the thread of a version that goes
+SWAP_HEAD = row_head(int(Kind.CONTROL))
+REFUSED_EVENT = 8  # event code of the audit
+
+
+class Want(NamedTuple):
+    """A model that should go over to a version; an empty one asks for that before."""
+
+    model: int  # its index
+    version: str
+    cause: str
+
+
+class Reloads:
+    """The reloads of one session; everything but the loading happens on its event loop.
+
+    Args:
+        parts: the session's, built.
+        tape: takes the swap rows.
+        clock: stamps them.
+        named: `ID:VERSION` of the command line; these may trade whatever their status.
+        drain: lets the pipeline go over what has come, the swap row with it.
+        threads: of the models on threads; None where no model may have one.
+
+    Attributes:
+        loads: versions that were loaded, or tried.  refused: those that did not pass.
+        tell: called with a code and a text for a person who is not watching.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        tape: LiveTape,
+        clock: SystemClock,
+        named: Sequence[str],
+        *,
+        drain: Callable[[], None],
+        tell: Callable[..., None] = lambda code, text: None,
+        threads: Inference | None = None,
+    ) -> None:
+        self.loads = self.refused = 0
+        self.tell = tell
+        self.log = logger("models")
+        self._parts = parts
+        self._tape = tape
+        self._clock = clock
+        self._named = frozenset(named)
+        self._drain = drain
+        self._threads = threads
+        self._artifacts = Path(parts.settings.artifacts_dir)
+        path = parts.settings.reload.signal_file
+        self._file = SignalFile(Path(path) if path else self._artifacts / DEFAULT_NAME)
+        self._control = ControlLog(tape.folder)
+        self._wanted: dict[int, Want] = {}
+        self._news = asyncio.Event()
+        self._last_refusal = ("", 0.0)
+
+    def ask_production(self, cause: str) -> None:
+        """Let every running model go to the registry's production version, if it differs."""
+        for serving in self._parts.models:
+            self._ask(Want(serving.index, PRODUCTION, cause))
+
+    def ask(self, model_id: str, version: str, cause: str) -> None:
+        """Let the models of an id go to a version; an empty one takes them back."""
+        mine = [s for s in self._parts.models if s.settings.model_id == model_id]
+        for serving in mine:
+            self._ask(Want(serving.index, version, cause))
+        if not mine:
+            self._refuse(f"{model_id}: no model of this session has that id")
+
+    def _ask(self, want: Want) -> None:
+        self._wanted[want.model] = want
+        self._news.set()
+
+    async def run(self) -> None:
+        """Look at the signal file and carry out what is wanted, until cancelled."""
+        worker = ThreadPoolExecutor(1, "model-loader")
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._watch(), name="signal file")
+                both.create_task(self._work(worker), name="reloads")
+        finally:
+            worker.shutdown(wait=False, cancel_futures=True)
+            self._control.close()
+
+    async def _watch(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_S)
+
+    def look(self) -> None:
+        """Look at the signal file once."""
+        try:
+            wishes = self._file.look()
+        except SignalRefused as error:
+            reason, at = self._last_refusal
+            if str(error) != reason or time.monotonic() - at >= SAY_AGAIN_S:
+                self._last_refusal = (str(error), time.monotonic())
+                self._refuse(f"signal file {self._file.path.name}: {error}")
+            return
+        if wishes == ():
+            self.ask_production("signal file")
+        for wish in wishes or ():
+            self.ask(wish.model_id, wish.version, "signal file")
+
+    async def _work(self, worker: ThreadPoolExecutor) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._wanted:
+                want = self._wanted.pop(next(iter(self._wanted)))
+                if want.version:
+                    await self._load(want, worker)
+                else:
+                    await self._roll_back(want, worker)
+                while self._parts.swaps.freed:
+                    worker.submit(self._parts.swaps.freed.pop().close)
+
+    async def _load(self, want: Want, worker: ThreadPoolExecutor) -> None:
+        """Have one version loaded, and swap it in."""
+        serving, began = self._parts.models[want.model], time.perf_counter()
+        now = (serving.version, serving.sha256 if serving.ort is not None else "")
+        self.loads += 1
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(worker, self._candidate, want, now)
+        if isinstance(found, str):
+            self._refuse(f"{serving.settings.name}: {found}")
+        elif found is None:
+            self.log.info("reload.same", model=serving.settings.name, version=now[0])
+        elif want.model in self._wanted:
+            worker.submit(found.close)  # something newer is wanted already
+        else:
+            took_ms = round((time.perf_counter() - began) * 1e3, 1)
+            await self._end(self._swap(found, want.cause, took_ms), worker, want.model)
+
+    def _candidate(self, want: Want, now: tuple[str, str]) -> Serving | str | None:
+        """Load and check a version, in the worker; None where it serves, a reason if refused."""
+        settings = self._parts.models[want.model].settings
+        candidate = Serving(want.model, settings)
+        try:
+            view = View(self._artifacts)
+            if view.problem:
+                raise ModelRefused("registry.torn", "registry.json cannot be read now")
+            entry = view.find(settings.model_id, want.version)
+            if (entry.version, entry.sha256) == now:
+                return None
+            known = entry.status == PRODUCTION or entry.name in self._named
+            if settings.mode == PRODUCTION and not known:
+                text = f"{entry.name} is {entry.status}: `lab.py models promote {entry.name}` first"
+                raise ModelRefused("model.status", text)
+            candidate.version = entry.version
+            load_version(candidate, self._artifacts, view)
+            check_fit(candidate, self._parts.specs)
+            candidate.may_trade = settings.mode == PRODUCTION
+        except ModelRefused as error:
+            candidate.close()
+            return str(error)
+        except Exception as error:  # whatever a candidate does costs the candidate only
+            candidate.close()
+            return f"{settings.model_id}: {type(error).__name__}: {str(error)[:200]}"
+        return candidate
+
+    async def _roll_back(self, want: Want, worker: ThreadPoolExecutor) -> None:
+        kept = self._parts.swaps.kept.pop(want.model, None)  # after the swap it is the other one
+        if kept is None:
+            name = self._parts.models[want.model].settings.name
+            self._refuse(f"{name}: no version before is kept")
+            return
+        await self._end(self._swap(kept, "rollback", 0.0), worker, want.model)
+
+    async def _end(
+        self, thread: ModelThread | None, worker: ThreadPoolExecutor, model: int
+    ) -> None:
+        """Wait, beside the loop, for the thread of the version that went."""
+        if thread is None:
+            return
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(worker, thread.close, _within_s(thread)):
+            self._parts.swaps.kept.pop(model, None)  # still in use: neither served again nor freed
+            self.log.error("left_behind", thread=thread.name, remedy="it ends with the process")
+
+    def _swap(self, candidate: Serving, cause: str, took_ms: float) -> ModelThread | None:
+        """Write the swap row and let the pipeline come to it; return the thread that must end."""
+        serving = self._parts.models[candidate.index]
+        old = f"{serving.settings.model_id}:{serving.version}"
+        swap = Swap(
+            name=serving.settings.name,
+            model_id=serving.settings.model_id,
+            version=candidate.version,
+            sha256=candidate.sha256,
+            trades=candidate.may_trade,
+            cause=cause,
+        )
+        try:
+            reference, word = self._control.append(swap)
+        except OSError as error:
+            candidate.close()
+            self._refuse(f"{swap.name}: the control log takes no line ({error.strerror or error})")
+            return None
+        self._parts.swaps.expect(reference, (swap, word), candidate)
+        now = self._clock.now_ns()
+        payload = (int(Command.SWAP), reference, candidate.index, word, 0)
+        thread = None if self._threads is None else self._threads.release(serving.index)
+        try:
+            self._tape.push(SWAP_HEAD, now, now, payload)
+        except RunError as error:
+            self._parts.swaps.forget(reference).close()
+            self._refuse(f"{swap.name}: {error}")
+            if thread is not None and not thread.close(_within_s(thread)):
+                raise  # nobody answers for this model any more
+            self._adopt(serving)
+            return None
+        self._drain()
+        self._adopt(serving)
+        fields: dict[str, Any] = {"old": old, "new": f"{swap.model_id}:{swap.version}"}
+        self.log.info("reload.swapped", model=swap.name, cause=cause, took_ms=took_ms, **fields)
+        self.tell("model_swapped", f"{swap.name} goes over to {fields['new']}", **fields)
+        return thread
+
+    def _adopt(self, serving: Serving) -> None:
+        if self._threads is not None:
+            self._threads.adopt(serving)
+
+    def _refuse(self, text: str) -> None:
+        """Say that a wish is not carried out; what served serves on."""
+        self.refused += 1
+        self.log.error("reload.refused", cause=text, remedy="the old version serves on")
+        self.tell("model_refused", f"a reload was refused: {text}")
+        self._parts.recorder.event(REFUSED_EVENT, "reload_refused", text[:300])
+
+
+def _within_s(thread: ModelThread) -> float:
+    return thread.deadline_ns / 1e9 + END_S

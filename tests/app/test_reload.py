@@ -1,0 +1,204 @@
+"""Hot reload: a session goes over to another version between two rows, and its replay with it."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import app.reload
+from app.story import story_object
+from app.story_words import story_lines
+from engine.audit_layout import AUDIT, Record, Verdict
+from engine.audit_story import order_story
+from engine.audit_verify import verify
+from engine.control_log import CONTROL_LOG
+from engine.errors import DataError, UsageError
+from engine.events import Signal
+from engine.run_files import AUDIT_RECORDS, Summary
+from ml import registry
+from tests.app.reload_world import WITHIN_S, World, repeated, swapped, until
+from tests.app.versions import add_version, tick_mlp
+from tests.swaps import anon_mb, answers, hear
+
+
+async def traded(world: World, root: Path) -> Summary:
+    """Trade with 1, then 2, then 1 by rollback, then 2 once more."""
+    world.feed(12_000)
+    registry.promote(root, "TickMLP", "2", why="for the test", by="tests")
+    await swapped(world, "")
+    world.feed(12_000)
+    await swapped(world, "rollback TickMLP\n")
+    world.feed(12_000)
+    await swapped(world, "TickMLP:2\n")
+    world.feed(6_000)
+    return world.close()
+
+
+@pytest.mark.asyncio
+async def test_a_session_with_swaps_replays_to_its_digest_however_rows_are_grouped(worlds, root):
+    world = worlds(root)
+    done = await traded(world, root)
+    assert done.reloads == 3
+    assert done.fills > 0
+    (line,) = [model for model in done.models if model.name == "TickMLP"]
+    assert line.version == "2"
+    assert [(one.version, one.times) for one in line.served] == [("1", 2), ("2", 2)]
+    assert verify(world.run_dir).ok
+    for block, ahead in ((1, 1), (7, 1024), (65_536, 1024), (65_536, 1), (997, 3)):
+        found = repeated(world, block_rows=block, batch_rows=ahead)
+        assert found.decision_digest == done.decision_digest, (block, ahead)
+        assert (found.reloads, found.fills) == (3, done.fills)
+        assert found.models == done.models
+
+
+@pytest.mark.asyncio
+async def test_the_audit_names_the_version_that_gave_each_signal(worlds, root):
+    world, heard = worlds(root), []
+    world.parts.desk.bus.topic(Signal).subscribe(lambda s: hear(world.parts, heard, s))
+    await traded(world, root)
+    records = np.fromfile(world.run_dir / AUDIT_RECORDS, AUDIT)
+    given = list(answers(root, heard, records))
+    assert len({sha for sha, _ in given}) == 2
+    assert all(same for _, same in given)
+    swaps = records[(records["kind"] == Record.MODEL) & (records["model"] == 1)]["row"]
+    found = set()
+    for verdict in records[(records["kind"] == Record.VERDICT) & (records["model"] == 1)]:
+        if verdict["code"] == Verdict.BLOCKED or verdict["row"] in swaps:
+            continue
+        told = story_object(world.run_dir, order_story(world.run_dir, int(verdict["i5"])))
+        signal = told["signal"]
+        expected = "12"[int((swaps < signal["row"]).sum() - 1) % 2]
+        assert signal["model_version"] == expected
+        assert signal["model_sha256"][:12] in " ".join(story_lines(told))
+        found.add(expected)
+        if len(found) == 2:
+            break
+    assert found == {"1", "2"}
+
+
+@pytest.mark.asyncio
+async def test_after_a_promotion_a_replay_takes_the_versions_of_the_run(worlds, root):
+    world = worlds(root)
+    world.feed(8_000)
+    done = world.close()
+    registry.promote(root, "TickMLP", "2", why="after the run", by="tests")
+    assert repeated(world).decision_digest == done.decision_digest
+
+
+@pytest.mark.asyncio
+async def test_a_replay_whose_version_is_gone_says_which(worlds, root):
+    world = worlds(root)
+    await traded(world, root)
+    (root / "TickMLP" / "2" / "model.onnx").write_bytes(tick_mlp(0.5))
+    with pytest.raises(UsageError, match=r"was decided by TickMLP:2 .*model\.hash"):
+        repeated(world)
+
+
+@pytest.mark.asyncio
+async def test_a_changed_line_of_the_side_log_is_seen(worlds, root):
+    world = worlds(root)
+    await traded(world, root)
+    log = world.run_dir / "tape" / CONTROL_LOG
+    log.write_text(log.read_text().replace("signal file", "signal fire", 1))
+    with pytest.raises(DataError, match="line 1 is not that of its swap row"):
+        repeated(world)
+
+
+def test_a_rollback_of_the_registry_lets_the_version_before_serve_again(root):
+    for version in ("2", "3"):
+        if version == "3":
+            add_version(root, tick_mlp(0.5))
+        registry.promote(root, "TickMLP", version, why="test", by="tests")
+    assert registry.rollback(root, "TickMLP", why="worse", by="tests").version == "2"
+    found = {e.version: e.status for e in registry.entries(root) if e.model_id == "TickMLP"}
+    assert found == {"1": "archived", "2": "production", "3": "archived"}
+    with pytest.raises(registry.ModelRefused, match="has replaced no version"):
+        registry.rollback(root, "SignalClassifier", why="worse", by="tests")
+
+
+@pytest.mark.asyncio
+async def test_threshold_limit_and_books_stay_with_the_models_place(worlds, root):
+    world = worlds(root, named=("TickMLP:2",))
+    world.feed(12_000)
+    gate, slots = world.parts.gate.record[0], world.parts.state.slots
+    kept = (
+        int(gate["limit"][1]),
+        int(gate["filled"][1]),
+        slots["threshold"].tolist(),
+        slots["model"].tolist(),
+        slots["next_ts"].tolist(),
+    )
+    held = [world.parts.portfolio.books.peek(1, at).position_lot for at in (0, 1)]
+    await swapped(world, "TickMLP:2\n")
+    assert kept == (
+        int(gate["limit"][1]),
+        int(gate["filled"][1]),
+        slots["threshold"].tolist(),
+        slots["model"].tolist(),
+        slots["next_ts"].tolist(),
+    )
+    assert held == [world.parts.portfolio.books.peek(1, at).position_lot for at in (0, 1)]
+
+
+@pytest.mark.asyncio
+async def test_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkeypatch):
+    world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
+    go, loads, real = threading.Event(), [], app.reload.load_version
+
+    def slow(serving, artifacts, view):
+        loads.append(serving.version)
+        assert go.wait(WITHIN_S)
+        real(serving, artifacts, view)
+
+    monkeypatch.setattr(app.reload, "load_version", slow)
+    world.reloads.ask("TickMLP", "2", "first")
+    await until(lambda: len(loads) == 1)
+    for _ in range(500):
+        world.reloads.ask("TickMLP", "1", "older")
+        world.reloads.ask("TickMLP", "2", "newest")
+    go.set()
+    await until(lambda: world.parts.swaps.count == 1)
+    await until(lambda: not world.reloads._wanted)
+    assert loads == ["2", "2"]  # one that came too late to serve, and the newest
+    assert world.version() == "2"
+    assert world.reloads.loads == 2
+
+
+@pytest.mark.asyncio
+async def test_the_version_that_serves_is_not_loaded_again(worlds, root):
+    world = worlds(root)
+    world.reloads.ask_production("test")
+    await until(lambda: world.reloads.loads == 2)
+    await until(lambda: not world.reloads._wanted)
+    assert world.parts.swaps.count == world.reloads.refused == 0
+
+
+async def many(world: World, count: int) -> tuple[float, float]:
+    """Reload so often; return the anonymous memory after a tenth of it, and at the end."""
+    early = 0.0
+    for number in range(count):
+        world.reloads.ask("TickMLP", "21"[number % 2], "test")
+        await until(lambda number=number: world.parts.swaps.count == number + 1)
+        world.feed(80)
+        if number == count // 10:
+            early = anon_mb()
+    return early, anon_mb()
+
+
+@pytest.mark.asyncio
+async def test_memory_is_flat_over_many_reloads(worlds, root):
+    world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
+    early, late = await many(world, 60)
+    assert late - early < 12.0
+    assert world.close().reloads == 60
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_memory_is_flat_over_a_thousand_reloads(worlds, root):
+    world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
+    early, late = await many(world, 1000)
+    print(f"anonymous memory {early:.1f} MB after 100 reloads, {late:.1f} MB after 1,000")
+    assert late - early < 12.0
+    assert world.close().reloads == 1000
