@@ -328,8 +328,9 @@ def rollback_target(registry: Registry, model_id: str, version: str = "") -> Ent
         and ROLLED_BACK not in e.history[-1].why
     ]
     if not served:
-        text = f"{model_id}: no version that was not rolled back has served before"
-        raise ModelRefused("model.missing", f"{text}; name one: models rollback {own[-1].name}")
+        text = f"{model_id}: it has replaced no version that was not itself rolled back"
+        help_ = f"name one: models rollback {model_id} --version {own[-1].version}"
+        raise ModelRefused("model.missing", f"{text}; {help_}")
     return max(served, key=lambda found: found[:2])[2]
 
 

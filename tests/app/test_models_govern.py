@@ -64,7 +64,7 @@ def test_shadow_and_rollback_change_the_status(models):  # noqa: F811
     assert models("shadow", "TickMLP:1", "--why", "watch")[1] == "TickMLP:1 is shadow now (watch)\n"
     code, _, err = models("rollback", "SignalClassifier", "--why", "x")
     assert code == 1
-    assert "has served before" in err
+    assert "has replaced no version" in err
 
 
 def test_a_file_of_another_kind_is_registered_and_asked(models, root, tmp_path):  # noqa: F811
