@@ -90,7 +90,7 @@ class KernelModule(msgspec.Struct, frozen=True):
     settle_at: Callable[[int, int], None]
     end_at: Callable[..., None]
     ask_cancel: Callable[[int, int], None]
-    needs_levels: bool
+    needs_levels: int  # see ROOT
     name: str
 
 
@@ -145,7 +145,7 @@ def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> Ker
 
     return KernelModule(
         features=module.FEATURES,
-        needs_levels=bool(module.READS_LEVELS),
+        needs_levels=int(module.READS_LEVELS),
         name=module.__name__,
         advance=entry(module, "advance"),
         start=start,

@@ -20,8 +20,8 @@ from engine.errors import ConfigError
 from features.spec import FeatureSpec, Params, Value, check_unique
 from features.step import STATELESS
 
-INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels")
-EVENTS = ("on_quote", "on_trade", "on_bar", "on_depth")
+INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels", "peer_bars")
+EVENTS = ("on_quote", "on_trade", "on_bar", "on_peer_bar", "on_depth")
 MAX_NAME_NUMBER = 10_000  # upper bound of a number in a name: it sizes rings
 _NOT_FEATURES = frozenset(
     {
@@ -43,8 +43,8 @@ Kernel = Callable[..., Any]
 class Warmup(NamedTuple):
     """How much of what must be seen before the value is finite.
 
-    `of` is bars, quotes, trades, depth (events of that kind) or seconds (of kernel time since the
-    first event of the feature's kind).
+    `of` is bars, quotes, trades, depth (events of that kind), or seconds or milliseconds (of kernel
+    time since the first event of the feature's kind).
     """
 
     n: int
@@ -64,6 +64,11 @@ def quotes(count: int) -> Warmup:
 def seconds(count: int) -> Warmup:
     """Return the warm-up of a feature on a window of kernel time."""
     return Warmup(count, "seconds")
+
+
+def milliseconds(count: int) -> Warmup:
+    """Return the warm-up of a feature on a window of less than seconds."""
+    return Warmup(count, "milliseconds")
 
 
 class FeatureWords(NamedTuple):
@@ -139,6 +144,7 @@ def feature(
     on_quote: Kernel | None = None,
     on_trade: Kernel | None = None,
     on_bar: Kernel | None = None,
+    on_peer_bar: Kernel | None = None,
     on_depth: Kernel | None = None,
     defaults: Mapping[str, Value] | None = None,
     choices: Mapping[str, tuple[str, ...]] | None = None,
@@ -158,8 +164,9 @@ def feature(
         init: `init(s, <params in the order of defaults>)`; sets every field that is read before it
             is written, whatever the record held before. None for features without state.
         state: aligned dtype, or a function of the parameters that returns one.
-        on_quote, on_trade, on_bar, on_depth: `on_x(s, m)`, called after the kernel has brought the
-            MARKET record `m` up to date with the event. They allocate nothing.
+        on_quote, on_trade, on_bar, on_depth, on_peer_bar: `on_x(s, m)`, called after the kernel
+            has brought the MARKET record `m` up to date with the event (on_peer_bar: a bar of the
+            instrument that this one is paired with, features/pair.py). They allocate nothing.
         defaults: every parameter with its default. Its type is the parameter's type; a word among
             `choices` reaches the kernels as its index there.
         bounds: (lowest, highest) allowed of number parameters, both inclusive.
@@ -169,7 +176,8 @@ def feature(
     Raises:
         ValueError: a part is missing or the name is taken (at import, so tests see it).
     """
-    steps = {"on_quote": on_quote, "on_trade": on_trade, "on_bar": on_bar, "on_depth": on_depth}
+    given = (on_quote, on_trade, on_bar, on_peer_bar, on_depth)
+    steps = dict(zip(EVENTS, given, strict=True))
     numbers = tuple(re.findall(r"\{(\w+)\}", name))
     module = importlib.import_module(value.__module__)
     entry = Feature(
@@ -298,8 +306,8 @@ def resolve(spec: FeatureSpec) -> tuple[Resolved, ...]:
 
 
 def required_inputs(spec: FeatureSpec) -> frozenset[str]:
-    """Return what the data must hold: of bars, quotes, quote_sizes, trades, trade_sides, depth."""
-    found = {name for entry in resolve(spec) for name in entry.inputs}
+    """Return what the data must hold of the instrument itself: bars, quotes, ..., depth."""
+    found = {name for entry in resolve(spec) for name in entry.inputs} - {"peer_bars"}
     return frozenset("depth" if name == "levels" else name for name in found)
 
 
@@ -311,7 +319,8 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
 
     Args:
         spec: the model's spec.
-        has: what the data holds, as in `Instrument.has`.
+        has: what the data holds, as in `Instrument.has`, and peer_bars where the instrument is
+            paired with another one whose bars are there.
     Returns:
         Feature name -> missing inputs, in the order of the spec; empty when all are there.
     """
@@ -331,9 +340,15 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
     return absent
 
 
-def reads_levels(specs: Iterable[FeatureSpec]) -> bool:
-    """Tell whether a feature of these specs reads the gathered levels of the book."""
-    return any("levels" in entry.inputs for spec in specs for entry in resolve(spec))
+def reads_levels(specs: Iterable[FeatureSpec]) -> int:
+    """Tell whether features read the gathered levels of the book: 1 in `value`, 2 in steps too."""
+    found = [entry for spec in specs for entry in resolve(spec) if "levels" in entry.inputs]
+    return 2 if any("on_depth" in entry.feature.steps for entry in found) else int(bool(found))
+
+
+def reads_peer(specs: Iterable[FeatureSpec]) -> bool:
+    """Tell whether a feature of these specs reads the instrument that its own is paired with."""
+    return any("peer_bars" in entry.inputs for spec in specs for entry in resolve(spec))
 
 
 def warmup_of(spec: FeatureSpec) -> dict[str, int]:

@@ -85,6 +85,7 @@ ROOT = np.dtype(
         ("first_ts", "i8"),
         # sizes and addresses of the arrays
         ("n_instruments", "i8"),
+        ("paired", "i8"),  # 1 when an instrument is paired with another
         ("n_slots", "i8"),
         ("n_models", "i8"),
         ("state", "i8"),  # address of this record
@@ -115,7 +116,7 @@ ROOT = np.dtype(
         ("collect_width", "i8"),
         ("batches", "i8"),
         ("audit_high", "i8"),  # records at which the audit buffer must be written
-        ("needs_levels", "i8"),
+        ("needs_levels", "i8"),  # 1: features read the levels of the book, 2: their steps do too
         ("order_count", "i8"),
         ("order_high", "i8"),  # places of orders and triggers from here on are free
         ("trigger_count", "i8"),

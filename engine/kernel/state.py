@@ -51,6 +51,7 @@ class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     sample_ns: int
     assumed_notional: float
     half_spread: float
+    pairs: tuple[tuple[str, str], ...] = ()  # (symbol, the one it is paired with)
 
 
 def has_book(instrument: Instrument) -> bool:
@@ -96,6 +97,7 @@ class KernelState:
         self._set_rules(rules)
         for at, instrument in enumerate(instruments):
             self._set_instrument(at, instrument, rules)
+        self._pair([instrument.symbol for instrument in instruments], rules)
         self.address = int(self.root.ctypes.data)
         self.words = memoryview(self.root.view(np.uint8)).cast("B").cast("q")
 
@@ -145,6 +147,14 @@ class KernelState:
             b[name] = np.nan
         if has_book(instrument):
             self._add_book(m, x)
+
+    def _pair(self, symbols: Sequence[str], rules: KernelRules) -> None:
+        """Point from each paired instrument to the market of the other, where both are there."""
+        for symbol, other in rules.pairs:
+            if symbol in symbols and other in symbols:
+                market = self.root["markets"][0] + symbols.index(other) * MARKET.itemsize
+                self.markets["peer"][symbols.index(symbol)] = market
+                self.root["paired"] = 1
 
     def _add_book(self, m: np.void, x: np.void) -> None:
         for record, name, kind in (
