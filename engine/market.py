@@ -61,7 +61,13 @@ MARKET = np.dtype(
         ("best_ask_tick", "i8"),
         ("bid_book", "i8"),  # addresses of float64[BOOK_SLOTS] sizes by price tick, kernel/book.py
         ("ask_book", "i8"),
-        ("peer", "i8"),  # address of the MARKET of the instrument it is paired with, 0 for none
+        # the instrument that this one is paired with (`engine.pairs`), as on_peer_bar sees it
+        ("peer", "i8"),  # 1 + its place on the tape, 0 for none
+        ("peer_bar_ts", "i8"),
+        ("peer_bar_close", "f8"),
+        ("peer_bar_volume", "f8"),
+        ("peer_mid", "f8"),  # when that bar closed; NaN where there are no quotes
+        ("peer_gap_count", "i8"),
         # what went wrong
         ("gap_count", "i8"),  # gaps and disconnects so far
         ("stale", "i8"),  # 1 between a gap or disconnect and the next good update

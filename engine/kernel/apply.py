@@ -17,7 +17,6 @@ from engine.kernel.layout import BarMode, TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
 from engine.kernel.touch import market_print, set_touch
-from engine.market import MARKET
 from engine.rows import GROWING, HISTORY, LAST, OFF_MARKET, SNAPSHOT_START
 
 BARS_FROM_TRADES = int(BarMode.TRADES)
@@ -27,7 +26,6 @@ TOUCH_FROM_DEPTH = int(TouchFrom.DEPTH)
 TOUCH_FROM_TRADES = int(TouchFrom.TRADES)
 TOUCH, TRADE, BAR, DEPTH = 1, 2, 4, 8  # what a row changed
 STEPS_READ_LEVELS = 2
-MARKET_BYTES = MARKET.itemsize
 
 
 @njit(forceinline=True)
@@ -130,10 +128,15 @@ def show_bar(root, fused, instrument):  # type: ignore[no-untyped-def]
         return
     fused.on_bar(fused.features_at(root, instrument), market_at(root, instrument))
     if root["paired"] == 1:
-        shown = root["markets"] + instrument * MARKET_BYTES
+        peer = market_at(root, instrument)
         for at in range(root["n_instruments"]):
             m = market_at(root, at)
-            if m["peer"] == shown:
+            if m["peer"] == instrument + 1:
+                m["peer_bar_ts"] = peer["bar_ts"]
+                m["peer_bar_close"] = peer["bar_close"]
+                m["peer_bar_volume"] = peer["bar_volume"]
+                m["peer_mid"] = peer["mid"]
+                m["peer_gap_count"] = peer["gap_count"]
                 fused.on_peer_bar(fused.features_at(root, at), m)
 
 

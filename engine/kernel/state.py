@@ -149,11 +149,10 @@ class KernelState:
             self._add_book(m, x)
 
     def _pair(self, symbols: Sequence[str], rules: KernelRules) -> None:
-        """Point from each paired instrument to the market of the other, where both are there."""
+        """Name to each paired instrument the place of the other, where both are there."""
         for symbol, other in rules.pairs:
             if symbol in symbols and other in symbols:
-                market = self.root["markets"][0] + symbols.index(other) * MARKET.itemsize
-                self.markets["peer"][symbols.index(symbol)] = market
+                self.markets["peer"][symbols.index(symbol)] = 1 + symbols.index(other)
                 self.root["paired"] = 1
 
     def _add_book(self, m: np.void, x: np.void) -> None:
