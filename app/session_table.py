@@ -19,7 +19,8 @@ def library_sessions(exchange: str) -> np.ndarray:
     """Return the sessions as the library knows them, int64[n, 2] minutes since 1970, UTC."""
     calendar = exchange_calendars.get_calendar(exchange, start=FIRST, end=LAST)
     columns = [
-        times.to_numpy().astype("datetime64[m]") for times in (calendar.opens, calendar.closes)
+        times.dt.tz_convert(None).to_numpy().astype("datetime64[m]")
+        for times in (calendar.opens, calendar.closes)
     ]
     return np.stack(columns, axis=1).astype(np.int64)
 

@@ -1,7 +1,8 @@
 """Slope of the book: base units that each basis point of distance from mid adds, both sides' mean.
 
 For a side, sum(d c) / sum(d^2) over its best `levels` levels: the line through the origin that fits
-the cumulative sizes c at the distances d from the mid of the best prices. NaN while a side is empty.
+the cumulative sizes c at the distances d from the mid of the best prices. NaN while a side is
+empty.
 """
 
 import numpy as np
@@ -51,6 +52,7 @@ feature(
     warmup=Warmup(1, "depth"),
     unit="base units per basis point",
     range="0 or more",
-    source="Naes and Skjeltorp, Order Book Characteristics and the Volume-Volatility Relation (2006)",
+    source="Naes and Skjeltorp, Order Book Characteristics and the Volume-Volatility "
+    "Relation (2006)",
     inputs=("levels",),
 )

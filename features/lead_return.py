@@ -27,6 +27,6 @@ feature(
     warmup=warmup,
     unit="percent",
     range="about -10 to 10",
-    source="lead and lag: Lo and MacKinlay, When Are Contrarian Profits Due to Stock Market Overreaction? (1990)",
+    source="lead and lag: Lo and MacKinlay, When Are Contrarian Profits Due to Overreaction? (1990)",
     inputs=("bars", "peer_bars"),
 )

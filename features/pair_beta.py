@@ -1,4 +1,6 @@
-"""Beta of the instrument to its peer over `span` bars: covariance / variance of the peer; 0 if it stood.
+"""Beta of the instrument to its peer over `span` bars: covariance / variance of the peer.
+
+0 where the peer stood still.
 
 Returns are logarithmic, over the bars that both have; the peer is the instrument that the setting
 `engine.pairs` names (features/pair.py).

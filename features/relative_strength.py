@@ -27,6 +27,6 @@ feature(
     warmup=warmup,
     unit="percent",
     range="about -10 to 10",
-    source="relative strength: Levy, Relative Strength as a Criterion for Investment Selection (1967)",
+    source="Levy, Relative Strength as a Criterion for Investment Selection (1967)",
     inputs=("bars", "peer_bars"),
 )

@@ -123,7 +123,7 @@ def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
 
 @njit
 def show_bar(root, fused, instrument):  # type: ignore[no-untyped-def]
-    """Let the features of an instrument see its new bar, then those of instruments paired with it."""
+    """Let features see an instrument's new bar, then those of the instruments paired with it."""
     if root["follows"] != 0:
         return
     fused.on_bar(fused.features_at(root, instrument), market_at(root, instrument))
