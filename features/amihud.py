@@ -67,6 +67,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volume and flow",
     unit="percent a million of quote currency",
     range="0 or more",
     source="Amihud, Illiquidity and Stock Returns: Cross-Section and Time-Series Effects (2002)",

@@ -56,6 +56,7 @@ feature(
     init=init,
     value=value,
     warmup=Warmup(1, "depth"),
+    group="book",
     unit="basis points",
     range="0 or more",
     source="round-trip cost: Irvine, Benston and Kandel, Liquidity Beyond the Inside Spread (2000)",

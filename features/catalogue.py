@@ -3,7 +3,7 @@
 import json
 import sys
 
-from features.registry import Feature, Resolved, Warmup, catalogue, resolve_one
+from features.registry import GROUPS, Feature, Resolved, Warmup, catalogue, resolve_one
 from features.spec import spec_json_schema
 
 HEAD = """# Features
@@ -30,7 +30,7 @@ A model names its features, in the order of its input columns, in a JSON file:
 
 Numbers in braces below stand in the name (`rsi_{span}`: `rsi_14`), other parameters under `params`.
 Unknown names, parameters and values are refused, with the nearest known name. `config/features/`
-holds the specs of the demonstration models. The schema of the file:
+holds the specs of the demonstration models and the sets below. The schema of the file:
 
 ```json
 %SCHEMA%
@@ -39,6 +39,34 @@ holds the specs of the demonstration models. The schema of the file:
 Two hashes go into a model's metadata: the spec's (canonical JSON) and the kernel identity
 (`features/identity.py`: the spec and the syntax trees of the functions and constants it uses;
 comments do not count). A model whose hashes differ from those of the running code is refused.
+
+## Sets
+
+In `config/features/`, each for one use:
+
+- `signal_classifier_28`: the demonstration classifier on minute bars. Trend, momentum, volatility,
+  volume and clock, each by its best known measures.
+- `tfa_55`: sequence models on bars (64 rows of 55). All that bars alone can say, so that it trains
+  on any set of them: 16 of trend, 10 of momentum, 13 of volatility, 10 of volume and flow (sides by
+  bulk classification), 6 of time. Of two that say the same one is in: the stochastic and not
+  Williams %R, logarithmic returns and not simple ones, exponential means and not plain ones.
+- `price_direction_10`: sequences of 60 bars. One or two of each group, little alike; a sequence sees
+  lags by itself, so no horizon stands twice.
+- `rl_33`: agents on bars. `tfa_55` without its second measures of the same thing: an agent explores
+  slowly in many dimensions.
+- `microstructure`: models on ticks with the depth of the book. Spread, queues, flow at one and more
+  levels, cost, rates, and the speed of mid.
+- `tick_mlp`, `tick_quotes`: the demonstration models on ticks, from trades and quotes, or quotes
+  alone.
+
+## Two instruments
+
+The features of the group cross-instrument read the bars of another instrument on the same tape: the
+setting `engine.pairs: {BTCUSDT: ETHUSDT}` says whose. Bars of both with the same open time make a
+pair, in whichever order they stand on the tape. Which instrument is the peer is part of the run's
+settings and of its audit, not of the spec. Where there is none these features are named as absent.
+From Python: `batch_features(spec, rows, instrument=a, peer=b)`, rows of the peer saying 1 in the
+field `instrument`.
 
 ## Rules that hold for all
 
@@ -53,7 +81,7 @@ comments do not count). A model whose hashes differ from those of the running co
 - A gap of the feed starts all features anew.
 - A feature whose inputs the data lacks is named when the run starts. Inputs: `bars` (from the data,
   or made from its trades, or from its quotes with their count as volume), `quotes`, `quote_sizes`,
-  `trades`, `trade_sides`, `levels` (depth of the book).
+  `trades`, `trade_sides`, `levels` (depth of the book), `peer_bars` (of the paired instrument).
 - Windows of seconds are windows of kernel time, in a thousand cells (`features/time_window.py`).
 
 ## From Python
@@ -76,8 +104,8 @@ warm = calculator.fill_feature_vector(buffer)  # float32[28]
 
 Copy `features/returns.py`, change the formula and the docstring, run
 `pytest tests/features/test_every_feature.py`: warm-up, NaN, truncation, reset, odd inputs and
-allocation are checked unasked; add an independent version to `tests/features/bar_reference.py` or
-`test_tick_features.py`, and write this page again.
+allocation are checked unasked; add an independent version to `tests/features/bar_reference.py`,
+`test_tick_features.py` or `book_reference.py`, and write this page again.
 """
 
 
@@ -85,12 +113,13 @@ def catalogue_markdown() -> str:
     """Return the text of docs/features.md."""
     own = [entry for entry in catalogue() if entry.module.startswith("features.")]
     groups = {
-        "On bars": [entry for entry in own if _defaults(entry).warmup.of == "bars"],
-        "On ticks": [entry for entry in own if _defaults(entry).warmup.of != "bars"],
+        name.capitalize(): [entry for entry in own if entry.words.group == name] for name in GROUPS
     }
     schema = json.dumps(spec_json_schema(), indent=1)
     lines = [HEAD.replace("%SCHEMA%", schema)]
     for title, entries in groups.items():
+        if not entries:
+            continue
         lines += [f"## {title}", "", "| name | warm after | unit | range |", "|---|---|---|---|"]
         lines += [_row(entry) for entry in entries]
         lines += [""]

@@ -43,6 +43,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="momentum",
     unit="index",
     range="about -300 to 300",
     source="Lambert, Commodity Channel Index (1980); TA-Lib CCI",

@@ -95,6 +95,7 @@ feature(
     on_depth=on_depth,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="book",
     unit="fraction",
     range="-1 to 1",
     source="Xu, Gould and Howison, Multi-Level Order-Flow Imbalance in a Limit Order Book (2018)",

@@ -50,6 +50,7 @@ feature(
     init=init,
     value=value,
     warmup=Warmup(1, "depth"),
+    group="book",
     unit="base units per basis point",
     range="0 or more",
     source="Naes and Skjeltorp, Order Book Characteristics and the Volume-Volatility "

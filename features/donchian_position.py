@@ -59,6 +59,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="price and trend",
     unit="fraction",
     range="about -0.5 to 1.5",
     source="Donchian, High Finance in Copper (1960); TA-Lib MAX and MIN",

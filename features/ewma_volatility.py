@@ -48,6 +48,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volatility",
     unit="percent a bar",
     range="0 or more",
     source="J.P. Morgan and Reuters, RiskMetrics Technical Document (1996)",

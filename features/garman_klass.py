@@ -37,6 +37,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volatility",
     unit="percent a bar",
     range="0 or more",
     source="Garman and Klass, On the Estimation of Security Price Volatilities from "

@@ -25,6 +25,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volatility",
     unit="share",
     range="0 to 1",
     source="Barndorff-Nielsen and Shephard (2004); Huang and Tauchen (2005)",

@@ -55,6 +55,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(max(p["span"], p["atr_span"] + 1))),
+    group="volatility",
     unit="fraction",
     range="about -0.5 to 1.5",
     source="Chester Keltner, How to Make Money in Commodities (1960), in Linda Raschke's form",

@@ -77,6 +77,7 @@ feature(
     on_trade=on_trade,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="volume and flow",
     unit="share",
     range="0 to 1",
     source="own definition; trade size as information: Easley and O'Hara (1987)",

@@ -25,8 +25,9 @@ feature(
     on_peer_bar=on_peer_bar,
     value=value,
     warmup=warmup,
+    group="cross-instrument",
     unit="percent",
     range="about -10 to 10",
-    source="lead and lag: Lo and MacKinlay, When Are Contrarian Profits Due to Overreaction? (1990)",
+    source="Lo and MacKinlay, When Are Contrarian Profits Due to Overreaction (1990)",
     inputs=("bars", "peer_bars"),
 )

@@ -27,6 +27,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="price and trend",
     unit="logarithm",
     range="about -0.1 to 0.1",
     source="log return: Campbell, Lo and MacKinlay, The Econometrics of Financial Markets (1997)",

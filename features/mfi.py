@@ -62,6 +62,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="momentum",
     unit="index",
     range="0 to 100",
     source="Quong and Soudack, Volume-Weighted RSI: Money Flow (1989); TA-Lib MFI",

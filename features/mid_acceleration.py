@@ -59,6 +59,7 @@ feature(
     on_quote=on_quote,
     value=value,
     warmup=lambda p: milliseconds(2 * int(p["milliseconds"])),
+    group="book",
     unit="basis points per second squared",
     range="about -1000 to 1000",
     source="second difference of mid over time",

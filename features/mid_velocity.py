@@ -51,6 +51,7 @@ feature(
     on_quote=on_quote,
     value=value,
     warmup=lambda p: milliseconds(int(p["milliseconds"])),
+    group="book",
     unit="basis points per second",
     range="about -100 to 100",
     source="first difference of mid over time",

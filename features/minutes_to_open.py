@@ -24,6 +24,7 @@ feature(
     on_bar=session_on_bar,
     value=value,
     warmup=bars(1),
+    group="time",
     unit="minutes",
     range="0 or more",
     source="the exchanges' hours, from the library exchange_calendars",

@@ -62,6 +62,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volume and flow",
     unit="share",
     range="-1 to 1",
     source="Granville, New Key to Stock Market Profits (1963); TA-Lib OBV",

@@ -27,6 +27,7 @@ feature(
     on_peer_bar=on_peer_bar,
     value=value,
     warmup=warmup,
+    group="cross-instrument",
     unit="ratio",
     range="about -3 to 3",
     source="Sharpe, Capital Asset Prices (1964); TA-Lib BETA has another definition",

@@ -30,6 +30,7 @@ feature(
     on_peer_bar=on_peer_bar,
     value=value,
     warmup=warmup,
+    group="cross-instrument",
     unit="correlation",
     range="-1 to 1",
     source="Pearson's correlation coefficient",

@@ -25,6 +25,7 @@ feature(
     on_peer_bar=on_peer_bar,
     value=value,
     warmup=warmup,
+    group="cross-instrument",
     unit="standard deviations",
     range="-sqrt(span) to sqrt(span)",
     source="Gatev, Goetzmann and Rouwenhorst, Pairs Trading (2006)",

@@ -36,6 +36,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volatility",
     unit="percent a bar",
     range="0 or more",
     source="Parkinson, The Extreme Value Method for Estimating the Variance of the "

@@ -60,6 +60,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="price and trend",
     unit="fraction",
     range="about -0.1 to 0.1",
     source="Kaufman, Smarter Trading (1995); TA-Lib KAMA",

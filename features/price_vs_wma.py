@@ -35,6 +35,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="price and trend",
     unit="fraction",
     range="about -0.1 to 0.1",
     source="WMA: TA-Lib WMA",

@@ -23,6 +23,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volatility",
     unit="percent squared",
     range="0 or more",
     source="Andersen, Bollerslev, Diebold and Labys, Modeling and Forecasting "

@@ -22,6 +22,11 @@ from features.step import STATELESS
 
 INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels", "peer_bars")
 EVENTS = ("on_quote", "on_trade", "on_bar", "on_peer_bar", "on_depth")
+OTHER = "other"
+GROUPS = (
+    *("price and trend", "momentum", "volatility", "volume and flow", "book", "time"),
+    *("cross-instrument", OTHER),
+)
 MAX_NAME_NUMBER = 10_000  # upper bound of a number in a name: it sizes rings
 _NOT_FEATURES = frozenset(
     {
@@ -78,6 +83,7 @@ class FeatureWords(NamedTuple):
     range: str
     source: str
     doc: str
+    group: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +161,7 @@ def feature(
     unit: str,
     range: str,
     source: str,
+    group: str = OTHER,
 ) -> None:
     """Register a feature; the file's docstring holds its formula.
 
@@ -172,7 +179,8 @@ def feature(
         bounds: (lowest, highest) allowed of number parameters, both inclusive.
         check: says what is wrong with parameters that do not fit each other, "" when all is well.
         warmup, inputs: see Warmup and INPUTS; may depend on the parameters.
-        unit, range, source: words for the catalogue; source cites the formula.
+        unit, range, source, group: words for the catalogue; source cites the formula, group is one
+            of GROUPS.
     Raises:
         ValueError: a part is missing or the name is taken (at import, so tests see it).
     """
@@ -192,7 +200,7 @@ def feature(
         check=check if check is not None else _constant(""),
         warmup=warmup if not isinstance(warmup, Warmup) else _constant(warmup),
         inputs=inputs if callable(inputs) else _constant(tuple(inputs)),
-        words=FeatureWords(unit, range, source, module.__doc__ or ""),
+        words=FeatureWords(unit, range, source, module.__doc__ or "", group),
         module=value.__module__,
         numbers=numbers,
     )
@@ -211,6 +219,8 @@ def _check_entry(entry: Feature, whole: bool) -> None:
         raise ValueError(f"feature {name!r}: defaults lack one of {entry.numbers}")
     if not all(entry.words):
         raise ValueError(f"feature {name!r}: doc, unit, range and source must be given")
+    if entry.words.group not in GROUPS:
+        raise ValueError(f"feature {name!r}: group {entry.words.group!r} is none of {GROUPS}")
     for key, words in entry.choices.items():
         if entry.defaults.get(key) not in words:
             raise ValueError(f"feature {name!r}: default of {key} is none of {words}")

@@ -42,6 +42,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="price and trend",
     unit="share",
     range="0 to 1",
     source="coefficient of determination of ordinary least squares",

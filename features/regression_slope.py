@@ -40,6 +40,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="price and trend",
     unit="percent a bar",
     range="about -1 to 1",
     source="least squares; TA-Lib LINEARREG_SLOPE",

@@ -24,6 +24,7 @@ feature(
     on_bar=session_on_bar,
     value=value,
     warmup=bars(1),
+    group="time",
     unit="flag",
     range="0 to 1",
     source="the exchanges' hours, from the library exchange_calendars",

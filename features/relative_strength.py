@@ -25,6 +25,7 @@ feature(
     on_peer_bar=on_peer_bar,
     value=value,
     warmup=warmup,
+    group="cross-instrument",
     unit="percent",
     range="about -10 to 10",
     source="Levy, Relative Strength as a Criterion for Investment Selection (1967)",

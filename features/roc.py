@@ -23,6 +23,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="momentum",
     unit="percent",
     range="above -100 for positive prices",
     source="TA-Lib ROC",

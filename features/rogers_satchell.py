@@ -41,6 +41,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volatility",
     unit="percent a bar",
     range="0 or more",
     source="Rogers and Satchell, Estimating Variance from High, Low and Closing Prices (1991)",

@@ -53,6 +53,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 2),
+    group="volume and flow",
     unit="basis points",
     range="0 or more",
     source="Roll, A Simple Implicit Measure of the Effective Bid-Ask Spread in an "

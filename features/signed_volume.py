@@ -30,6 +30,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=warmup,
+    group="volume and flow",
     unit="mean bars of volume",
     range="-span to span",
     source="signed order flow: Hasbrouck, Measuring the Information Content of Stock Trades (1991)",

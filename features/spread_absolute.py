@@ -14,6 +14,7 @@ feature(
     "spread_absolute",
     value=value,
     warmup=quotes(1),
+    group="book",
     unit="price",
     range="above 0",
     source="quoted spread: Huang and Stoll, Dealer Versus Auction Markets (1996)",

@@ -23,6 +23,7 @@ feature(
     "time_since_trade",
     value=value,
     warmup=Warmup(1, "trades"),
+    group="book",
     unit="logarithm of seconds",
     range="0 or more",
     source="durations: Engle and Russell, Autoregressive Conditional Duration (1998)",

@@ -59,6 +59,7 @@ feature(
     on_trade=on_trade,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="volume and flow",
     unit="logarithm of 1/s",
     range="0 or more",
     source="trade intensity: Engle and Russell, Autoregressive Conditional Duration (1998)",

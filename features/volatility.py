@@ -35,6 +35,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volatility",
     unit="percent a bar",
     range="0 or more",
     source="historical volatility: Hull, Options, Futures and Other Derivatives; TA-Lib STDDEV",

@@ -69,6 +69,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["slow"]) + 1),
+    group="volatility",
     unit="ratio",
     range="0 or more",
     source="own definition; horizons as in Corsi, A Simple Approximate Long-Memory Model (2009)",

@@ -60,6 +60,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volume and flow",
     unit="fraction",
     range="about -0.05 to 0.05",
     source="Berkowitz, Logue and Noser, The Total Cost of Transactions on the NYSE (1988)",

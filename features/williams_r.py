@@ -22,6 +22,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="momentum",
     unit="percent",
     range="-100 to 0",
     source="Williams, How I Made One Million Dollars Trading Commodities (1973); TA-Lib WILLR",

@@ -83,6 +83,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volatility",
     unit="percent a bar",
     range="0 or more",
     source="Yang and Zhang, Drift-Independent Volatility Estimation Based on High, "

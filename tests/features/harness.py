@@ -16,7 +16,7 @@ BAR, QUOTE, TRADE, DEPTH = 1, 2, 3, 4
 NAMES = {"bars": BAR, "quotes": QUOTE, "trades": TRADE, "depth": DEPTH}
 EVENT = np.dtype(
     [("ts", "i8"), ("kind", "i8"), ("gap", "i8")]
-    + [(name, "f8") for name in "a b c d e f g".split()]
+    + [(name, "f8") for name in "a b c d e f g peer".split()]
     + [("bids", "f8", (TOP_LEVELS,)), ("asks", "f8", (TOP_LEVELS,))],
     align=True,
 )
@@ -29,13 +29,15 @@ from numba import carray
 from engine.kernel.memory import pointer
 from engine.market import MARKET
 from tests.features.harness import EVENT
-from tests.features.market_step import market_step
+from tests.features.market_step import market_step, peer_step
 
 
 @njit(error_model="numpy")
 def drive_all(fs, m, events, out):
     for i in range(events.size):
         e = events[i]
+        if i % 2 == 0 and peer_step(m, e):  # the peer's bar comes before ours, then after it
+            on_peer_bar(fs, m)
         kind = market_step(m, e)
         if kind == 1:
             on_bar(fs, m)
@@ -45,6 +47,8 @@ def drive_all(fs, m, events, out):
             on_trade(fs, m)
         elif kind == 4:
             on_depth(fs, m)
+        if i % 2 == 1 and peer_step(m, e):
+            on_peer_bar(fs, m)
         values(fs, m, out[i])
 
 
@@ -157,6 +161,7 @@ def bar_events(bars: dict[str, np.ndarray], start: int = START) -> np.ndarray:
     events["ts"] = opened + MINUTE
     for slot, name in zip("abcdefg", ("open", "high", "low", "close", "volume", "buy", "sell")):
         events[slot] = bars.get(name, np.nan)
+    events["peer"] = bars.get("peer", np.nan)
     return events
 
 
@@ -181,8 +186,11 @@ def trade_events(trades: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def depth_events(draw: np.random.Generator, n: int, start: int = START) -> np.ndarray:
-    """Make events of ten levels of sizes."""
+    """Make events of ten levels: a and b the best prices, c the step from level to level."""
     events = np.zeros(n, EVENT)
+    events["a"] = 100.0 + 0.01 * np.cumsum(draw.integers(-1, 2, n))
+    events["b"] = events["a"] + 0.01 * draw.integers(1, 4, n)
+    events["c"] = 0.01
     events["kind"] = DEPTH
     events["ts"] = start + np.arange(n) * 50_000_000
     events["bids"] = draw.uniform(0.0, 5.0, (n, TOP_LEVELS))
@@ -200,7 +208,13 @@ def random_bars(draw: np.random.Generator, n: int, price: float = 100.0) -> dict
     volume = np.where(draw.random(n) < 0.1, 0.0, draw.lognormal(0, 1, n))
     buy = volume * draw.random(n)
     return {"open": open_, "high": high, "low": low, "close": close, "volume": volume,
-            "buy": buy, "sell": volume - buy}  # fmt: skip
+            "buy": buy, "sell": volume - buy, "peer": peer_closes(draw, close)}  # fmt: skip
+
+
+def peer_closes(draw: np.random.Generator, close: np.ndarray) -> np.ndarray:
+    """Draw closes of another instrument, half of whose moves are these."""
+    own = np.diff(np.log(close), prepend=np.log(close[0]))
+    return 50.0 * np.exp(np.cumsum(0.5 * own + draw.normal(0, 1e-3, len(close))))
 
 
 def random_quotes(
@@ -215,6 +229,16 @@ def random_quotes(
         "ask": bid + tick * draw.integers(1, 4, n),
         "bid_size": draw.integers(1, 500, n) / 100.0,
         "ask_size": draw.integers(1, 500, n) / 100.0,
+    }
+
+
+def random_trades(draw: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Draw trades of many sizes, now and then a large one."""
+    return {
+        "ts": START + np.cumsum(draw.exponential(3e7, n).astype(np.int64)),
+        "price": 100.0 + 0.01 * np.cumsum(draw.integers(-1, 2, n)),
+        "size": draw.integers(1, 99, n) / 10.0 * draw.choice([1.0, 40.0], n, p=[0.97, 0.03]),
+        "side": draw.choice([-1.0, 1.0], n),
     }
 
 

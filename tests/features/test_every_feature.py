@@ -27,7 +27,9 @@ from tests.features.harness import (
     quote_events,
     random_bars,
     random_quotes,
+    random_trades,
     resolved,
+    trade_events,
     worlds,
 )
 
@@ -42,12 +44,14 @@ EACH = pytest.mark.parametrize(
 def events_for(entry: Resolved, seed: int, n: int = 400) -> np.ndarray:
     """Draw events of the kind that the feature lives on."""
     draw = np.random.default_rng(seed)
-    of = entry.warmup.of
+    n_of, of = entry.warmup
     if of == "bars":
         return bar_events(random_bars(draw, n))
-    if of == "depth":
+    if "levels" in entry.inputs:
         return depth_events(draw, n)
-    gaps = 4e7 * entry.warmup.n if of == "seconds" else 5e6
+    if of == "trades":
+        return trade_events(random_trades(draw, n))
+    gaps = {"seconds": 4e7 * n_of, "milliseconds": 4e4 * n_of}.get(of, 5e6)
     return quote_events(random_quotes(draw, n, mean_ns=gaps))
 
 
@@ -59,8 +63,9 @@ def column(world: World, entry: Resolved, events: np.ndarray) -> np.ndarray:
 def test_is_nan_until_warm_and_finite_from_then_on(world: World, entry: Resolved) -> None:
     events = events_for(entry, seed=1)
     found = column(world, entry, events)
-    if entry.warmup.of == "seconds":
-        first = int(np.argmax(events["ts"] - events["ts"][0] >= entry.warmup.n * SECOND))
+    length = {"seconds": SECOND, "milliseconds": SECOND // 1000}.get(entry.warmup.of)
+    if length is not None:
+        first = int(np.argmax(events["ts"] - events["ts"][0] >= entry.warmup.n * length))
     else:
         first = entry.warmup.n - 1
     assert first < len(found) - 100
@@ -70,8 +75,8 @@ def test_is_nan_until_warm_and_finite_from_then_on(world: World, entry: Resolved
 
 @EACH
 def test_moves(world: World, entry: Resolved) -> None:
-    with_trades = "trades" in entry.inputs and entry.warmup.of != "bars"
-    events = mixed_events(2) if with_trades else events_for(entry, seed=2, n=3000)
+    mixed = entry.warmup.of != "bars" and "levels" not in entry.inputs
+    events = mixed_events(2) if mixed else events_for(entry, seed=2, n=3000)
     found = column(world, entry, events)
     assert len(np.unique(found[np.isfinite(found)])) > 1
 
@@ -109,6 +114,10 @@ def test_start_forgets_whatever_the_memory_held() -> None:
 
 
 BAD = [np.nan, np.inf, -np.inf, 1e200]
+VOLUMES = (
+    *("volume_ratio", "volume_zscore", "trade_imbalance", "signed_volume", "vpin"),
+    *("mfi", "obv", "vwap_distance", "amihud"),
+)
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -117,8 +126,8 @@ def test_a_bar_with_a_broken_price_is_passed_over(bad: float) -> None:
     broken = events[100:101].copy()
     broken["b"] = bad
     with_it = np.concatenate([events[:100], broken, broken, events[100:]])
-    # the clock and the volume features may use what is good in the bar; they are checked below
-    skip = ("hour", "dow", "volume", "trade_imbalance", "vpin")
+    # the clocks and these volume features use what is good in the bar; they are checked below
+    skip = ("hour", "dow", "minutes", "volume_", "trade_imbalance", "signed_volume", "vpin")
     for world in worlds():
         a, b = world.fresh(events), np.delete(world.fresh(with_it), [100, 101], axis=0)
         for name, k in world.column.items():
@@ -135,7 +144,7 @@ def test_a_broken_volume_touches_volume_features_only(bad: float) -> None:
     for world in worlds():
         a, b = world.fresh(events), world.fresh(broken)
         for name, k in world.column.items():
-            if name.startswith(("volume", "trade_imbalance", "vpin")):
+            if name.startswith(VOLUMES):
                 assert np.isfinite(b[200:, k]).all(), name
             else:
                 assert np.array_equal(a[:, k], b[:, k], equal_nan=True), name
@@ -208,8 +217,9 @@ def test_odd_quotes_give_finite_values(factor: float) -> None:
         quotes[name] = quotes[name] * factor
     events = quote_events(quotes)
     for world, entry in PAIRS:
-        if entry.warmup.of in ("quotes", "seconds"):
-            assert np.isfinite(column(world, entry, events)[-500:]).all(), entry.name
+        if {"quotes", "trades"} & set(entry.inputs) and entry.warmup.of != "bars":
+            found = column(world, entry, events)[-500:]
+            assert np.isfinite(found).all() or entry.inputs == ("trades",), entry.name
 
 
 def test_sizes_of_zero_give_zero_imbalance() -> None:
