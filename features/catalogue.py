@@ -50,8 +50,8 @@ In `config/features/`, each for one use:
   on any set of them: 16 of trend, 10 of momentum, 13 of volatility, 10 of volume and flow (sides by
   bulk classification), 6 of time. Of two that say the same one is in: the stochastic and not
   Williams %R, logarithmic returns and not simple ones, exponential means and not plain ones.
-- `price_direction_10`: sequences of 60 bars. One or two of each group, little alike; a sequence sees
-  lags by itself, so no horizon stands twice.
+- `price_direction_10`: sequences of 60 bars. One or two of each group, little alike; a sequence
+  sees lags by itself, so no horizon stands twice.
 - `rl_33`: agents on bars. `tfa_55` without its second measures of the same thing: an agent explores
   slowly in many dimensions.
 - `microstructure`: models on ticks with the depth of the book. Spread, queues, flow at one and more

@@ -60,6 +60,13 @@ def drive(features, market, events, count, out):
     drive_all(fs, m, carray(pointer(events), (count,), EVENT), rows)
 
 
+@njit("int64(int64, int64, int64)", error_model="numpy", cache=CACHE)
+def row(features, market, out):
+    fs = carray(pointer(features), (1,), FEATURES)[0]
+    m = carray(pointer(market), (1,), MARKET)[0]
+    return read_0(fs, m, carray(pointer(out), (N,), np.float32))
+
+
 @njit("void(int64)", error_model="numpy", cache=CACHE)
 def start(features):
     init(carray(pointer(features), (1,), FEATURES)[0])
@@ -86,6 +93,7 @@ class World:
         self.market = np.zeros(1, MARKET)
         self._drive = entry_point(self.module, "drive")
         self._start = entry_point(self.module, "start")
+        self._row = entry_point(self.module, "row")
         self.restart()
 
     def restart(self) -> None:
@@ -100,6 +108,12 @@ class World:
         addresses = self.features.ctypes.data, self.market.ctypes.data, events.ctypes.data
         self._drive(*addresses, len(events), out.ctypes.data)
         return out
+
+    def row(self) -> tuple[np.ndarray, bool]:
+        """Return the row that a model would get now, and whether it is whole."""
+        out = np.empty(len(self.spec), np.float32)
+        args = self.features.ctypes.data, self.market.ctypes.data, out.ctypes.data
+        return out, self._row(*args) == 1
 
     def fresh(self, events: np.ndarray) -> np.ndarray:
         """Run from the start."""
@@ -252,7 +266,8 @@ def mixed_events(seed: int, n: int = 4000) -> np.ndarray:
     n_trades, n_bars = n // 3, max(2, span // MINUTE)
     ts = START + np.sort(draw.integers(0, span, n_trades))
     trades = trade_events({
-        "ts": ts, "price": np.full(n_trades, 100.0), "size": draw.integers(1, 99, n_trades) / 10.0,
+        "ts": ts, "price": np.full(n_trades, 100.0),
+        "size": draw.integers(1, 99, n_trades) / 10.0 * np.where(ts % 31 == 0, 40.0, 1.0),
         "side": draw.choice([-1.0, 1.0], n_trades),
     })  # fmt: skip
     parts = [quotes, trades, bar_events(random_bars(draw, n_bars)), depth_events(draw, n // 4)]

@@ -156,13 +156,15 @@ def odd_bars(kind: str) -> dict[str, np.ndarray]:
     draw = np.random.default_rng(12)
     bars = random_bars(draw, n)
     flat = dict.fromkeys(("open", "high", "low", "close"), np.full(n, 0.1))
+    peer = {"peer": bars["peer"]}
     none = np.zeros(n)
     if kind == "flat":
-        return {**flat, "volume": np.full(n, 0.3), "buy": np.full(n, 0.1), "sell": np.full(n, 0.2)}
+        volumes = {"volume": np.full(n, 0.3), "buy": np.full(n, 0.1), "sell": np.full(n, 0.2)}
+        return {**peer, **flat, **volumes}
     if kind == "dead":
-        return {**flat, "volume": none, "buy": none, "sell": none}
+        return {**peer, **flat, "volume": none, "buy": none, "sell": none}
     if kind == "zero":
-        return {**dict.fromkeys(flat, none), "volume": none, "buy": none, "sell": none}
+        return {**peer, **dict.fromkeys(flat, none), "volume": none, "buy": none, "sell": none}
     if kind == "negative":
         return {k: v - 100.37 if k in flat else v for k, v in bars.items()}
     if kind == "huge":
@@ -298,6 +300,33 @@ def test_steps_and_values_allocate_nothing() -> None:
         assert after == before
 
 
+HOSTILE = [np.nan, np.inf, -np.inf, 0.0, -1.0, 1e200, 1e30, 1e-300, 5e-324]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hostile_values_neither_pass_the_mask_nor_stay(seed: int) -> None:
+    """Any field may hold anything: NaN shows in the mask, and good data makes all whole again."""
+    draw = np.random.default_rng(200 + seed)
+    events = mixed_events(seed + 30, n=3000)
+    for name in "abcdefg":
+        hit = draw.random(len(events)) < 0.03
+        events[name][hit] = draw.choice(HOSTILE, int(hit.sum()))
+    for side in ("bids", "asks"):
+        events[side][draw.random(events[side].shape) < 0.03] = draw.choice([np.nan, 1e200, 0.0])
+        events[side][draw.random(len(events)) < 0.02] = 0.0  # nothing on this side
+    good = mixed_events(seed + 60, n=4000)
+    good["ts"] += events["ts"][-1] - good["ts"][0]
+    for world in worlds():
+        world.restart()
+        for at in range(0, len(events), 97):
+            world.run(np.ascontiguousarray(events[at : at + 97]))
+            row, whole = world.row()
+            assert whole == np.isfinite(row).all()
+        world.run(good)
+        row, whole = world.row()
+        assert whole, np.array(world.spec.names)[~np.isfinite(row)]
+
+
 def test_ranges_hold_where_they_are_strict() -> None:
     bounds = {"0 to 100": (0.0, 100.0), "-1 to 1": (-1.0, 1.0), "0 to 1": (0.0, 1.0)}
     events = mixed_events(19, n=8000)
@@ -324,7 +353,7 @@ from tests.features.harness import every_spec, mixed_events
 from features.fuse import fused_source
 from engine.market import MARKET
 from tests.features.harness import values_source
-from tests.features.market_step import market_step
+from tests.features.market_step import market_step, peer_step
 spec = every_spec()[0]
 source = fused_source([spec])
 scope = {}
@@ -335,6 +364,8 @@ events = mixed_events(20)
 out = np.zeros((len(events), len(spec)))
 with np.errstate(all="ignore"):
     for e, row in zip(events, out):
+        if peer_step(m, e):
+            scope["on_peer_bar"](fs, m)
         step = ("", "on_bar", "on_quote", "on_trade", "on_depth")[market_step(m, e)]
         scope[step](fs, m)
         scope["values"](fs, m, row)
