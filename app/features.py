@@ -12,13 +12,14 @@ from features.registry import (
     absent_features,
     catalogue,
     lookup,
+    reads_peer,
     required_inputs,
     resolve_one,
     warmup_of,
 )
 from features.spec import FeatureSpec, parse_spec
 
-INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth")
+INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "peer_bars")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -73,8 +74,9 @@ def main_check(args: argparse.Namespace) -> int:
     """Print what a spec needs; exit 1 when the data named by --has lacks an input."""
     spec = read_spec(args.spec)
     warm = ", ".join(f"{n} {of}" for of, n in sorted(warmup_of(spec).items()))
+    inputs = sorted(required_inputs(spec)) + (["peer_bars"] if reads_peer([spec]) else [])
     sys.stdout.write(
-        f"features: {len(spec)}\ninputs: {', '.join(sorted(required_inputs(spec)))}\n"
+        f"features: {len(spec)}\ninputs: {', '.join(inputs)}\n"
         f"warm after: {warm}\nspec sha256: {spec.sha256}\n"
         f"kernel identity: {kernel_identity(spec)}\n"
     )

@@ -189,7 +189,8 @@ def drawn(seed: int, mean_ns: float) -> np.ndarray:
     n = 5000
     ts = np.sort(draw.integers(quotes["ts"][0], quotes["ts"][-1], n))
     trades = trade_events({
-        "ts": ts, "price": np.full(n, 100.0), "size": draw.integers(1, 99, n) / 10.0 * draw.choice([1.0, 40.0], n, p=[0.97, 0.03]),
+        "ts": ts, "price": np.full(n, 100.0),
+        "size": draw.integers(1, 99, n) / 10.0 * draw.choice([1.0, 40.0], n, p=[0.97, 0.03]),
         "side": draw.choice([-1.0, 1.0], n),
     })  # fmt: skip
     events = np.concatenate([quotes, trades])
