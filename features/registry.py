@@ -39,6 +39,7 @@ _NOT_FEATURES = frozenset(
         "calculator",
         "identity",
         "catalogue",
+        "examples",
     }
 )
 
