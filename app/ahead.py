@@ -74,43 +74,62 @@ class Ahead:
 
     def _evaluate(self, collected: np.ndarray, x: np.ndarray) -> None:
         slots = collected["slot"]
+        several = len(self.models) > 1
+        mine = [np.flatnonzero(slots == at) if several else None for at in range(len(self.models))]
         for at, serving in enumerate(self.models):
-            mine = np.flatnonzero(slots == at) if len(self.models) > 1 else np.arange(len(slots))
-            ring = self._ring(at, collected[mine], x, mine)
+            ring = self._ring(at, collected, x, mine[at])
             if serving is None or serving.ort is None:
                 ring["y"][:, : self.state.outputs[at].shape[1]] = self.state.outputs[at]
         for serving in {id(m): m for m in self.models if m is not None and m.ort}.values():
-            self._infer(serving, collected, x)
+            self._infer(serving, collected, x, mine)
 
-    def _ring(self, at: int, rows: np.ndarray, x: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Lay the decisions of a slot into its ring, outputs still to come."""
+    def _ring(
+        self, at: int, collected: np.ndarray, x: np.ndarray, mine: np.ndarray | None
+    ) -> np.ndarray:
+        """Lay the decisions of a slot (`mine`; None: all) into its ring, outputs still to come."""
         slot = self.state.slots[at]
-        start = int(slot["batch_at"])
-        ring = self.state.batches[start : start + len(rows)]
-        ring["row_hash"] = rows["row_hash"]
-        ring["row"] = rows["row"]
-        ring["reason"] = rows["reason"]
+        which = np.arange(len(collected)) if mine is None else mine
+        ring = self._places(at, len(which))
+        for field in ("row_hash", "row", "reason"):  # by field: whole records are slow to pick
+            ring[field] = collected[field] if mine is None else collected[field][mine]
         ring["x"] = x.ctypes.data + which * x.strides[0]
         slot["batch_from"] = 0
-        slot["batch_to"] = len(rows)
+        slot["batch_to"] = len(which)
         return ring
 
-    def _infer(self, serving: Serving, collected: np.ndarray, x: np.ndarray) -> None:
+    def _places(self, at: int, count: int) -> np.ndarray:
+        start = int(self.state.slots[at]["batch_at"])
+        return self.state.batches[start : start + count]
+
+    def _infer(
+        self,
+        serving: Serving,
+        collected: np.ndarray,
+        x: np.ndarray,
+        mine: Sequence[np.ndarray | None],
+    ) -> None:
         """Evaluate the whole rows of a model's slots together."""
-        mine = [at for at, model in enumerate(self.models) if model is serving]
-        chosen = collected["valid"] == 1
-        if len(mine) < len(self.models):
-            chosen &= np.isin(collected["slot"], mine)
-        if not chosen.any():
+        valid = collected["valid"] == 1
+        of = [at for at, model in enumerate(self.models) if model is serving]
+        chosen, rows_of = [], []
+        for which in (mine[at] for at in of):
+            chosen.append(np.flatnonzero(valid if which is None else valid[which]))
+            rows_of.append(chosen[-1] if which is None else which[chosen[-1]])
+        rows = np.concatenate(rows_of)
+        if not len(rows):
             return
         width = serving.x.shape[1]
-        inputs = x[:, :width] if chosen.all() else x[chosen, :width]
+        everything = len(of) == 1 and len(rows) == len(collected)
+        inputs = x[:, :width] if everything else x[rows, :width]
         started = self.stages.start()
         outputs = serving.ort.run_batch(np.ascontiguousarray(inputs))
         self.stages.stop("inference_batch", started)
-        for at in mine:
-            of = collected["slot"] == at
-            slot = self.state.slots[at]
-            start = int(slot["batch_at"])
-            ring = self.state.batches[start : start + int(slot["batch_to"])]
-            ring["y"][chosen[of], : outputs.shape[1]] = outputs[of[chosen]]
+        first = 0
+        for at, places in zip(of, chosen, strict=True):
+            answers = outputs[first : first + len(places)]
+            first += len(places)
+            ring = self._places(at, int(self.state.slots[at]["batch_to"]))["y"]
+            if len(places) == len(ring):
+                ring[:, : answers.shape[1]] = answers
+            else:
+                ring[places, : answers.shape[1]] = answers

@@ -101,16 +101,18 @@ def _clock_signals(pipeline: Any, taken: list[int]) -> None:
     inner, clock = pipeline.on_signal, time.perf_counter_ns
     own = min(-(clock() - clock()) for _ in range(1000))
     strategies = {id(s): s for slot in pipeline.slots for s in slot.strategies}.values()
-    spent = [0]
+    spent, shell = [0], 0
 
     def clocked(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def timed(view: Any) -> Any:
             started = clock()
             intents = decide(view)
-            spent[0] += clock() - started + own
+            spent[0] += clock() - started + own + shell
             return intents
 
         return timed
+
+    shell = _shell_ns(clocked(lambda _: ()), spent)
 
     for strategy in strategies:
         strategy.decide = clocked(strategy.decide)
@@ -121,9 +123,21 @@ def _clock_signals(pipeline: Any, taken: list[int]) -> None:
         inner()
         taken.append(clock() - started - own - spent[0])
 
+    pipeline.on_signal = on_signal
     pipeline.actions = tuple(
         (bit, on_signal if action == inner else action) for bit, action in pipeline.actions
     )
+
+
+def _shell_ns(timed: Callable[[Any], Any], spent: list[int]) -> int:
+    """Return what calling a clocked function costs beyond what it counts itself, in ns."""
+    clock, found = time.perf_counter_ns, []
+    for _ in range(1000):
+        spent[0] = 0
+        started = clock()
+        timed(None)
+        found.append(clock() - started - spent[0])
+    return max(0, min(found))
 
 
 def replay_once(

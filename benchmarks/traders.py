@@ -25,9 +25,7 @@ class _Trader:
         at = view.instrument
         self._net[at] += side
         signal = view.signal
-        place = Place(
-            at, side, LOTS[at], MARKET, 0, 0, signal.signal_id, signal.ts, ((view.model, 1),)
-        )
+        place = Place(at, side, LOTS[at], MARKET, 0, 0, signal.signal_id, signal.ts, view.owners)
         return (place,)
 
 

@@ -5,7 +5,6 @@ thread, which chains, digests and appends it. The queue is bounded: in replay a 
 engine wait, it never grows.
 """
 
-import hashlib
 import queue
 import threading
 from collections.abc import Callable
@@ -13,14 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.audit_layout import (
-    AUDIT,
-    AUDIT_BYTES,
-    CHAIN_RECORDS,
-    DECISION_STREAM,
-    DIGEST_FROM,
-    ORDER_STREAM,
-)
+from engine.audit_layout import AUDIT, AUDIT_BYTES, CHAIN_RECORDS
+from engine.audit_streams import Streams, link_rest
 from engine.errors import RunError
 from engine.run_files import (
     AUDIT_RECORDS,
@@ -29,13 +22,10 @@ from engine.run_files import (
     FIRST_CHAIN,
     ChainLink,
     EventLine,
-    chain_value,
     line_bytes,
 )
 
 QUEUE_BLOCKS = 8
-_IN_DECISIONS = np.isin(np.arange(256), DECISION_STREAM)
-_IN_ORDERS = np.isin(np.arange(256), ORDER_STREAM)
 
 
 class AuditWriter:
@@ -52,15 +42,19 @@ class AuditWriter:
         self._records = (folder / AUDIT_RECORDS).open("xb", buffering=0)
         self._chain_file = (folder / CHAIN).open("xb", buffering=0)
         self._events_file = (folder / EVENTS).open("xb", buffering=0)
-        self._decisions = hashlib.sha256()
-        self._orders = hashlib.sha256()
-        self._rest = np.zeros((0, AUDIT_BYTES), np.uint8)
+        self._streams = Streams()
+        self._rest = b""  # of the link that is being filled: see audit_streams.link_rest
+        self._kinds = b""
+        self._in_link = 0
+        self._last_row = 0
         self._block = 0
         self._first_seq = 0
         self._error: BaseException | None = None
         self.chain = FIRST_CHAIN
         self.records = 0
-        self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
+        self._queue: queue.SimpleQueue[tuple[np.ndarray, int] | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+        self._buffers = 0
         self._thread = threading.Thread(target=self._serve, name="audit-writer", daemon=True)
         self._thread.start()
 
@@ -73,8 +67,17 @@ class AuditWriter:
         if self._error is not None:
             raise RunError(f"the audit cannot be written: {self._error}")
         if count > 0:
-            octets = buffer.view(np.uint8)[: count * AUDIT_BYTES]
-            self._queue.put(octets.copy().view(AUDIT))
+            block = self._buffer(len(buffer))
+            octets, end = buffer.view(np.uint8), count * AUDIT_BYTES
+            block.view(np.uint8)[:end] = octets[:end]
+            self._queue.put((block, count))
+
+    def _buffer(self, records: int) -> np.ndarray:
+        """Return a buffer to copy to; waits for the writer when all are on their way."""
+        if self._buffers < QUEUE_BLOCKS and self._free.empty():
+            self._buffers += 1
+            return np.zeros(records, AUDIT)
+        return self._free.get()
 
     def event(self, line: EventLine) -> None:
         """Write the words of an EVENT record."""
@@ -90,9 +93,8 @@ class AuditWriter:
         self._thread.join()
         if self._error is None:
             try:
-                if len(self._rest):
-                    self._link(self._rest)
-                self._rest = self._rest[:0]
+                if self._in_link:
+                    self._link()
             except OSError as error:
                 self._error = error
         for file in (self._records, self._chain_file, self._events_file):
@@ -103,50 +105,50 @@ class AuditWriter:
 
     def digest(self) -> str:
         """Return the decision digest of what was written so far; see engine/audit_layout.py."""
-        joined = self._decisions.digest() + self._orders.digest()
-        return hashlib.sha256(joined).hexdigest()
+        return self._streams.digest()
 
     def _serve(self) -> None:
-        while (block := self._queue.get()) is not None:
+        while (given := self._queue.get()) is not None:
+            block, count = given
             if self._error is None:
                 try:
-                    self._take(block)
+                    self._take(block[:count])
                 except BaseException as error:  # reported by the next flush
                     self._error = error
+            self._free.put(block)
 
     def _take(self, block: np.ndarray) -> None:
-        # As bytes from here on: numpy copies overlapping fields one by one, which may change them.
-        octets = block.view(np.uint8).reshape(-1, AUDIT_BYTES)
-        _write_all(self._records, octets)
-        self.records += len(octets)
-        kinds = block["kind"]
-        for member, digest in ((_IN_DECISIONS, self._decisions), (_IN_ORDERS, self._orders)):
-            chosen = member[kinds]
-            count = int(np.count_nonzero(chosen))
-            if count == len(octets):  # a stretch of nothing but decisions: no picking
-                digest.update(np.ascontiguousarray(octets[:, DIGEST_FROM:]))
-            elif count:
-                digest.update(np.ascontiguousarray(octets[chosen, DIGEST_FROM:]))
-        waiting = np.concatenate((self._rest, octets)) if len(self._rest) else octets
-        whole = len(waiting) // CHAIN_RECORDS * CHAIN_RECORDS
-        for start in range(0, whole, CHAIN_RECORDS):
-            self._link(waiting[start : start + CHAIN_RECORDS])
-        self._rest = waiting[whole:].copy()
+        _write_all(self._records, block.view(np.uint8))
+        self.records += len(block)
+        start = 0
+        while start < len(block):
+            part = block[start : start + CHAIN_RECORDS - self._in_link]
+            self._streams.update(part)
+            kinds, rest = link_rest(part)
+            self._kinds += kinds
+            self._rest += rest
+            self._last_row = max(self._last_row, int(part["row"].max()))
+            self._in_link += len(part)
+            start += len(part)
+            if self._in_link == CHAIN_RECORDS:
+                self._link()
 
-    def _link(self, records: np.ndarray) -> None:
-        self.chain = chain_value(self.chain, memoryview(records).cast("B"))
-        tape_row = int(records.reshape(-1).view(AUDIT)["row"].max()) + 1
+    def _link(self) -> None:
+        self.chain = self._streams.chain(self.chain, self._kinds + self._rest)
+        tape_row = self._last_row + 1
         link = ChainLink(
             block=self._block,
             first_seq=self._first_seq,
-            records=len(records),
+            records=self._in_link,
             chain=self.chain.hex(),
             tape_row=tape_row,
             tape_sha256=self._tape_hash_at(tape_row),
         )
         _write_all(self._chain_file, line_bytes(link))
         self._block += 1
-        self._first_seq += len(records)
+        self._first_seq += self._in_link
+        self._in_link = self._last_row = 0
+        self._kinds = self._rest = b""
 
 
 def _write_all(file: object, content: bytes | np.ndarray) -> None:

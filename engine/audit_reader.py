@@ -1,6 +1,5 @@
 """Read an audit in blocks of fixed memory: its records, their digest, what they add up to."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +8,10 @@ import numpy as np
 from engine.audit_layout import (
     AUDIT,
     AUDIT_BYTES,
-    DECISION_STREAM,
-    DIGEST_FROM,
-    ORDER_STREAM,
     Record,
     Verdict,
 )
+from engine.audit_streams import Streams
 from engine.errors import DataError
 from engine.events import Action, Block, HoldReason
 from engine.run_files import AUDIT_RECORDS, NAMES, Names, read_json
@@ -60,35 +57,16 @@ class AuditFile:
                 yield chosen
 
 
-class DecisionDigest:
-    """The decision digest of engine/audit_layout.py, fed block by block."""
-
-    def __init__(self) -> None:
-        """Start with nothing hashed."""
-        self._streams = (hashlib.sha256(), hashlib.sha256())
-
-    def update(self, block: np.ndarray) -> None:
-        """Hash the next AUDIT[n] records, contiguous."""
-        raw = block.view(np.uint8).reshape(len(block), AUDIT_BYTES)
-        for stream, kinds in zip(self._streams, (DECISION_STREAM, ORDER_STREAM), strict=True):
-            chosen = np.isin(block["kind"], kinds)
-            stream.update(raw[chosen, DIGEST_FROM:].tobytes())
-
-    def hexdigest(self) -> str:
-        """Return sha256(sha256(decisions) || sha256(orders)) in hex."""
-        return hashlib.sha256(b"".join(one.digest() for one in self._streams)).hexdigest()
-
-
 def decision_digest(run_dir: Path) -> str:
     """Recompute a run's decision digest from its records.
 
     Raises:
         DataError: the folder has no audit.
     """
-    digest = DecisionDigest()
+    streams = Streams()
     for block in AuditFile(run_dir).blocks():
-        digest.update(block)
-    return digest.hexdigest()
+        streams.update(block)
+    return streams.digest()
 
 
 class Funnel:

@@ -13,8 +13,9 @@ import numpy as np
 
 from engine.audit_layout import AUDIT_BYTES, CHAIN_RECORDS, Record
 from engine.audit_orders import BrokenAudit, OrderFlow
-from engine.audit_reader import AuditFile, DecisionDigest, Funnel, read_names
+from engine.audit_reader import AuditFile, Funnel, read_names
 from engine.audit_shape import RecordShape
+from engine.audit_streams import Streams, link_rest
 from engine.audit_tape import TapeWitness
 from engine.audit_text import TextWitness
 from engine.errors import DataError
@@ -30,7 +31,6 @@ from engine.run_files import (
     EventLine,
     Names,
     Summary,
-    chain_value,
     read_json,
     read_lines,
     text_word,
@@ -138,7 +138,7 @@ class _Pass:
         self.audit = AuditFile(run_dir)
         self.shape = RecordShape(self.names)
         self.flow = OrderFlow()
-        self.digest = DecisionDigest()
+        self.streams = Streams()
         self.funnel = Funnel()
         self.events = self._event_lines()
         self.links = self._chain_links()
@@ -154,7 +154,6 @@ class _Pass:
                 f"the last record is torn: {audit.torn_bytes} of {AUDIT_BYTES} bytes are there"
             )
         for block in audit.blocks():
-            self.digest.update(block)
             self.funnel.update(block)
             for start in range(0, len(block), CHAIN_RECORDS):
                 self._part(block[start : start + CHAIN_RECORDS])
@@ -162,7 +161,7 @@ class _Pass:
             if progress:
                 progress(self.position, audit.records)
         result.records = self.position
-        result.decision_digest = self.digest.hexdigest()
+        result.decision_digest = self.streams.digest()
         result.kinds = {kind.name: n for kind in Record if (n := self.funnel.count(kind))}
         self._end_of_chain()
         self._end_of_orders()
@@ -176,6 +175,7 @@ class _Pass:
 
     def _part(self, part: np.ndarray) -> None:
         """Check the next 1,024 records (fewer at the end): the chain first, then each record."""
+        self.streams.update(part)
         bad_chain = self._link(part)
         try:
             self.shape.update(part)
@@ -264,7 +264,7 @@ class _Pass:
         self.short_link = link.records < CHAIN_RECORDS
         if link.records < len(part):
             return "records stand behind the last link of a closed audit"
-        self.chain = chain_value(self.chain, part.tobytes())
+        self.chain = self.streams.chain(self.chain, b"".join(link_rest(part)))
         if self.chain.hex() != link.chain:
             return "one of these records was changed: the chain differs"
         self._tape(link, int(part["row"].max()))

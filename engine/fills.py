@@ -95,6 +95,7 @@ class FillDesk:
         self.open_orders = self.kept.open_orders
         self.counts = Counts(portfolio.desk)
         self.calls = calls
+        self._send = calls.send
         self._desk = portfolio.desk[0]
         self._fast = bool(self._desk["fast"])
         self._heard = False
@@ -112,7 +113,7 @@ class FillDesk:
         if self._fast and len(owners) <= 1 and place.purpose < STOP_LOSS:
             if place.stop_loss_tick or place.take_profit_tick:
                 self._desk["legs_standing"] = self.protection.standing
-            self.calls.send(
+            self._send(
                 place.instrument,
                 owners[0][0] if owners else NOBODY,
                 place.side,

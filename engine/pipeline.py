@@ -5,25 +5,39 @@ act and says why; `ACTIONS` is the literal table of what is then done, fills fir
 no file: what reaches the engine from outside is a row, what it decides is a record.
 """
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from engine.audit import AuditWriter
 from engine.events import Cancel, Intent, Place, Replace, Signal
 from engine.fills import FillDesk
-from engine.kernel.layout import WORD, Reason
+from engine.kernel.layout import ROOT, WORD, Reason
 from engine.kernel.state import KernelState
 from engine.latency import Stages
 from engine.ports import Predictor, Strategy
 from engine.view import View
 
-CURSOR, ROW, NOW, SLOT = WORD["cursor"], WORD["row"], WORD["now"], WORD["slot"]
-INSTRUMENT, SIGNAL_ID = WORD["instrument"], WORD["signal_id"]
-ACTION, HOLD_REASON = WORD["action"], WORD["hold_reason"]
-AUDIT_COUNT = WORD["audit_count"]
-INFER, HEAD, BLOCK = int(Reason.INFER), int(Reason.HEAD), int(Reason.BLOCK)
-SAMPLED = 63  # one inference in 64 is timed; all that the kernel leaves to Python where it infers
+SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
+INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
+# One inference in 64 is timed (all that the kernel leaves to Python where it infers itself), and the
+# first 64 pieces of advice and one in 64 of those after.
+SAMPLED = 63
+
+
+def _reader(names: str) -> struct.Struct:
+    """Return what reads these words of the root record in one call, as they stand in it."""
+    parts, end = ["="], 0
+    for name in names.split():
+        kind, offset = ROOT.fields[name][:2]  # type: ignore[index]
+        parts.append(f"{offset - end}x{'d' if kind == np.float64 else 'q'}")
+        end = offset + 8
+    return struct.Struct("".join(parts))
+
+
+_ADVICE = _reader("row now slot signal_id action hold_reason p_sell p_hold p_buy")
 
 
 class SlotPort:
@@ -84,11 +98,10 @@ class Pipeline:
         self._advance = advance
         self._untimed = 0 if state.slots["run"].any() else SAMPLED
         self._runs = tuple(slot.predictor.run for slot in slots)
-        self._reals = memoryview(state.root.view(np.uint8)).cast("B").cast("d")
-        offset = state.root.dtype.fields["p_sell"][1] // 8  # type: ignore[index]
-        self._p_sell = offset  # p_hold and p_buy follow
+        self._advice = partial(_ADVICE.unpack_from, memoryview(state.root.view(np.uint8)))
         for port in self.slots:
             port.view = self._new_view(port)
+        self._ports = tuple((p.instrument, p.model, p.key, p.view, p.strategies) for p in slots)
         self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (int(Reason.VENUE), desk.on_venue),
             (int(Reason.CONTROL), hooks[Reason.CONTROL]),
@@ -109,7 +122,7 @@ class Pipeline:
         advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
         head = min(head, stop_at)
         self.desk.hear()
-        stages, untimed = self.stages, self._untimed
+        stages, untimed, on_signal = self.stages, self._untimed, self.on_signal
         calls = 0
         while True:
             calls += 1
@@ -122,6 +135,9 @@ class Pipeline:
                         self.on_model_failure(error)
                 else:
                     self._timed_inference(stages)
+                continue
+            if reasons == SIGNAL:
+                on_signal()
                 continue
             if reasons & HEAD:
                 reasons &= ~HEAD
@@ -148,40 +164,25 @@ class Pipeline:
 
     def on_signal(self) -> None:
         """Show advice to the strategies that listen, and send what they want through the gate."""
-        words = self.words
-        port = self.slots[words[SLOT]]
-        reals = self._reals
-        at = self._p_sell
-        signal = Signal(
-            words[SIGNAL_ID],
-            words[NOW],
-            words[ROW],
-            port.instrument,
-            port.model,
-            words[ACTION],
-            words[HOLD_REASON],
-            reals[at],
-            reals[at + 1],
-            reals[at + 2],
-        )
-        self.signals[port.key] = signal
+        row, now, slot, number, action, reason, sell, hold, buy = self._advice()
+        instrument, model, key, view, strategies = self._ports[slot]
+        signal = Signal(number, now, row, instrument, model, action, reason, sell, hold, buy)
+        self.signals[key] = view.signal = signal
         if self.advice.handlers:
             self.advice.publish(signal)
-        view = port.view
-        view.signal = signal
-        if signal.signal_id & 15:
-            for strategy in port.strategies:
+        if number & SAMPLED and number > SAMPLED:
+            for strategy in strategies:
                 for intent in strategy.decide(view):
                     if type(intent) is Place:
                         self._place(intent, strategy.index)
                     else:
                         self.on_intent(intent, strategy.index)
         else:
-            self._timed_strategies(port, view)
+            self._timed_strategies(strategies, view)
 
-    def _timed_strategies(self, port: SlotPort, view: View) -> None:
+    def _timed_strategies(self, strategies: Sequence[Strategy], view: View) -> None:
         stages = self.stages
-        for strategy in port.strategies:
+        for strategy in strategies:
             started = stages.start()
             intents = strategy.decide(view)
             stages.stop("strategy", started)
@@ -196,6 +197,7 @@ class Pipeline:
         view = View(self.words, self.desk.portfolio.books.peek(port.model, port.instrument))
         view.instrument = port.instrument
         view.model = port.model
+        view.owners = ((port.model, 1),) if port.model >= 0 else ()
         view.signals = self.signals
         view.grid = self.desk.grids[port.instrument]
         view.orders = self.desk.open_orders

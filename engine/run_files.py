@@ -138,7 +138,7 @@ class ChainLink(_File):
     block: int  # from 0
     first_seq: int
     records: int  # CHAIN_RECORDS, fewer in the last
-    chain: str  # hex of chain_value(previous, records)
+    chain: str  # hex of chain_value
     tape_row: int  # rows of the tape consumed when the link was made
     tape_sha256: str  # hex of tape_hash over the complete blocks up to tape_row
 
@@ -251,15 +251,18 @@ class Summary(_File):
 T = TypeVar("T")
 
 
-def chain_value(previous: bytes, records: bytes | memoryview) -> bytes:
-    """Return the next chain value: sha256(previous || records).
+def chain_value(previous: bytes, decisions: bytes, orders: bytes, rest: bytes) -> bytes:
+    """Return the next chain value: sha256(previous || decisions || orders || rest).
 
-    >>> chain_value(FIRST_CHAIN, b"").hex()[:16]
+    Args:
+        previous: the value before, FIRST_CHAIN at the start.
+        decisions, orders: sha256 of either digest stream up to the link's last record.
+        rest: `link_rest` of the link's records: what the streams do not say.
+
+    >>> chain_value(FIRST_CHAIN, b"", b"", b"").hex()[:16]
     '66687aadf862bd77'
     """
-    digest = hashlib.sha256(previous)
-    digest.update(records)
-    return digest.digest()
+    return hashlib.sha256(previous + decisions + orders + rest).digest()
 
 
 def tape_hash(block_sha256: tuple[str, ...] | list[str]) -> str:

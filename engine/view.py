@@ -22,6 +22,7 @@ class View:
     Attributes:
         instrument: index on the tape.
         model: owner of what is decided here: a model's index, -1 for none.
+        owners: the same as an intent takes it: ((model, 1),), or () for none.
         signal: the advice that led here.
         signals: the latest by (model, instrument).
         grid: ticks, lots and money of the instrument.
@@ -39,12 +40,14 @@ class View:
         "market",
         "model",
         "orders",
+        "owners",
         "signal",
         "signals",
     )
 
     instrument: int
     model: int
+    owners: tuple[tuple[int, int], ...]
     signal: Signal
     signals: Mapping[tuple[int, int], Signal]
     grid: Grid

@@ -89,7 +89,7 @@ class MlSignal:
             purpose=EXIT,
             signal_id=view.signal.signal_id,
             signal_ts=view.signal.ts,
-            owners=((view.model, 1),),
+            owners=view.owners,
             reason="advice against what is held",
         )
 
@@ -107,7 +107,7 @@ class MlSignal:
             purpose=ENTRY,
             signal_id=view.signal.signal_id,
             signal_ts=view.signal.ts,
-            owners=((view.model, 1),),
+            owners=view.owners,
             stop_loss_tick=stop,
             take_profit_tick=profit,
             reason="advice above the threshold",

@@ -8,6 +8,7 @@ import numpy as np
 from engine.audit_layout import AUDIT, CHAIN_RECORDS, Record
 from engine.audit_reader import Funnel, decision_digest
 from engine.audit_render import render
+from engine.audit_streams import Streams, link_rest
 from engine.rows import LAST, ROW, Kind
 from engine.run_files import (
     AUDIT_RECORDS,
@@ -31,7 +32,6 @@ from engine.run_files import (
     Signals,
     Summary,
     TapeRef,
-    chain_value,
     line_bytes,
     tape_hash,
     write_bytes,
@@ -100,12 +100,13 @@ def make_run(root: Path, *, decisions: int = 400, seed: int = 7, closed: bool = 
 
 def write_chain(run_dir: Path, records: np.ndarray, info: TapeInfo, *, closed: bool) -> str:
     """Write the links over the records; without the closing one where the run was killed."""
-    chain, lines = FIRST_CHAIN, []
+    chain, lines, streams = FIRST_CHAIN, [], Streams()
     for block, first in enumerate(range(0, len(records), CHAIN_RECORDS)):
         part = records[first : first + CHAIN_RECORDS]
         if len(part) < CHAIN_RECORDS and not closed:
             break
-        chain = chain_value(chain, part.tobytes())
+        streams.update(part)
+        chain = streams.chain(chain, b"".join(link_rest(part)))
         tape_row = int(part["row"][-1]) + 1
         link = ChainLink(
             block=block,

@@ -33,7 +33,7 @@ READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
 HASH_STEP = 0x9E3779B97F4A7C15
-SAMPLED = 63  # one decision in 64 is left to Python
+SAMPLED, FIRST = 255, 64  # the first 64 decisions, then one in 256, are left to Python
 
 
 @njit(forceinline=True)
@@ -109,7 +109,8 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
         gather_levels(matching_at(root, instrument), m)
     x = floats32(slot["x"], slot["n_features"])
     whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)
-    slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    if root["ahead"] == 0 or root["ahead_all"] == EVERY:  # rows for training need none
+        slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
     if whole == 1:
         slot["was_valid"] = 1
         return NONE
@@ -179,7 +180,7 @@ def collect(root, slot, reason):  # type: ignore[no-untyped-def]
     row["instrument"] = slot["instrument"]
     row["valid"] = 1 if reason == NONE else 0
     row["reason"] = reason
-    row["row_hash"] = slot["row_hash"]
+    row["row_hash"] = slot["row_hash"]  # 0 unless another state follows
     row["bid"] = m["bid"]
     row["ask"] = m["ask"]
     row["bar_open"] = m["bar_open"]
@@ -238,8 +239,8 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
         return GO_ON
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
-    # One in 64 is left to Python, which times it; both calls give the same bits.
-    if slot["run"] != 0 and root["decisions"] & SAMPLED != 0:
+    # Some are left to Python, which times them; both calls give the same bits.
+    if slot["run"] != 0 and root["decisions"] & SAMPLED != 0 and root["decisions"] >= FIRST:
         if call_run(slot["run"], slot["run_arguments"]) == 0:
             y = floats32(slot["y"], slot["n_outputs"])
             return SIGNAL if settle(root, slot, y) == 1 else GO_ON

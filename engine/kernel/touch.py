@@ -15,10 +15,9 @@ def judge(root, m, x, bid, ask):  # type: ignore[no-untyped-def]
     Insane is what is not positive and finite, a spread wider than `max_jump` of the mid, or a mid
     further than `max_jump` from the one in force, until `jump_confirmations` quotes in a row agree.
     """
-    if not (0.0 < bid < np.inf) or not (0.0 < ask < np.inf):
-        return INSANE
-    if bid >= ask:
-        return CROSSED
+    if not (bid > 0.0 and bid < ask and ask < np.inf):  # three looks at what is nearly always so
+        sane = 0.0 < bid < np.inf and 0.0 < ask < np.inf
+        return CROSSED if sane else INSANE
     mid = 0.5 * (bid + ask)
     limit = root["max_jump"]
     if ask - bid > limit * mid:
@@ -50,9 +49,9 @@ def set_touch(root, m, x, quote):  # type: ignore[no-untyped-def]
     m["prev_bid_size"] = m["bid_size"]
     m["prev_ask_size"] = m["ask_size"]
     m["prev_mid"] = m["mid"]
-    # selects, not branches: which of them changes is as good as random
-    x["used_bid"] = x["used_bid"] if (bid == m["bid"]) & (bid_size == m["bid_size"]) else 0.0
-    x["used_ask"] = x["used_ask"] if (ask == m["ask"]) & (ask_size == m["ask_size"]) else 0.0
+    # products, not branches: which side changes is as good as random
+    x["used_bid"] *= np.float64((bid == m["bid"]) & (bid_size == m["bid_size"]))
+    x["used_ask"] *= np.float64((ask == m["ask"]) & (ask_size == m["ask_size"]))
     m["bid"] = bid
     m["ask"] = ask
     m["bid_size"] = bid_size

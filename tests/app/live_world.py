@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,31 @@ def session(words: list[str], seconds: float = 90.0) -> subprocess.CompletedProc
     return subprocess.run(
         words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=seconds
     )
+
+
+def traded_until(
+    words: list[str],
+    venue: RunningExchange,
+    enough: Callable[[dict[str, Any]], bool],
+    seconds: float = 180.0,
+) -> subprocess.CompletedProcess[str]:
+    """Run a session until the exchange's ledger of it shows enough, then end it as SIGTERM does."""
+    with subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < until:
+            if enough(venue.control("GET", "/ledger")["accounts"]["main"]):
+                break
+            time.sleep(0.5)
+        process.terminate()
+        out, said = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(words, process.returncode, out, said)
 
 
 def run_dirs(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.audit_layout import AUDIT, Record
-from engine.run_files import AUDIT_RECORDS, SUMMARY
+from engine.run_files import AUDIT_RECORDS, CHAIN, SUMMARY
 from tests.synthetic_run import make_run
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "docs" / "scripts"
@@ -26,7 +26,7 @@ def call(name, *words):
     return subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
 
 
-@pytest.mark.parametrize("name", ["recompute_digest.py", "check_exposure.py"])
+@pytest.mark.parametrize("name", ["recompute_digest.py", "recompute_chain.py", "check_exposure.py"])
 def test_nothing_of_ours_is_imported(name):
     found = set()
     for node in ast.walk(ast.parse((SCRIPTS / name).read_text())):
@@ -49,6 +49,31 @@ def test_another_digest_in_the_summary_exits_1(tmp_path):
     records["f4"][records["kind"] == Record.DECISION] += 0.01
     (run / AUDIT_RECORDS).write_bytes(records.tobytes())
     assert call("recompute_digest.py", run).returncode == 1
+
+
+def test_the_chain_is_that_of_the_run(run):
+    links = [json.loads(line) for line in (run / CHAIN).read_text().splitlines()]
+    done = call("recompute_chain.py", run)
+    assert (done.returncode, done.stdout.strip()) == (0, links[-1]["chain"])
+    assert len(links) > 1
+
+
+@pytest.mark.parametrize("spoiled", ["value", "order"])
+def test_a_changed_record_breaks_the_chain(tmp_path, spoiled):
+    run = make_run(tmp_path, decisions=500)
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    kinds = records["kind"].tolist()
+    if spoiled == "value":
+        records["f4"][kinds.index(Record.DECISION)] += 0.01
+    else:  # neighbours of two streams change places: each stream is still what it was
+        at = kinds.index(Record.INTENT)
+        assert kinds[at - 1] == Record.DECISION
+        whole = records.view(np.uint8).reshape(-1, 96)
+        whole[[at - 1, at], 8:] = whole[[at, at - 1], 8:]
+    (run / AUDIT_RECORDS).write_bytes(records.tobytes())
+    done = call("recompute_chain.py", run)
+    assert done.returncode == 1
+    assert "link 0 says" in done.stderr
 
 
 def test_exposure_is_proved_and_printed(run):
@@ -83,7 +108,7 @@ def test_a_violation_exits_1_and_is_named(tmp_path, kind, field, value, words):
     assert "VIOLATION" in done.stdout and words in done.stdout
 
 
-@pytest.mark.parametrize("name", ["recompute_digest.py", "check_exposure.py"])
+@pytest.mark.parametrize("name", ["recompute_digest.py", "recompute_chain.py", "check_exposure.py"])
 def test_no_run_is_one_line_and_exit_2(name, tmp_path):
     done = call(name, tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
