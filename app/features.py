@@ -8,6 +8,7 @@ from typing import Any
 from engine.errors import UsageError
 from features.identity import kernel_identity
 from features.registry import (
+    GROUPS,
     Feature,
     absent_features,
     catalogue,
@@ -47,10 +48,14 @@ def main(args: argparse.Namespace) -> int:
 
 
 def main_list(args: argparse.Namespace) -> int:
-    """Print the name and the first line of every feature."""
-    for entry in catalogue():
-        first = entry.words.doc.strip().splitlines()[0]
-        sys.stdout.write(f"{entry.name:<32} {first}\n")
+    """Print the name and the first line of every feature, chapter by chapter."""
+    for group in GROUPS:
+        found = [entry for entry in catalogue() if entry.words.group == group]
+        if found:
+            sys.stdout.write(f"{group}\n")
+        for entry in found:
+            first = entry.words.doc.strip().splitlines()[0]
+            sys.stdout.write(f"  {entry.name:<36} {first}\n")
     return 0
 
 
