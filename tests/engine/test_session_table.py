@@ -60,6 +60,7 @@ def test_the_busy_minutes_of_real_bars_lie_inside() -> None:
     assert np.median(volume[inside]) > 50 * np.median(volume[~inside])
 
 
+@pytest.mark.filterwarnings("ignore:Series.values:DeprecationWarning")
 @pytest.mark.skipif(
     importlib.util.find_spec("exchange_calendars") is None,
     reason="exchange_calendars is not installed (make extras)",

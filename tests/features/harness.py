@@ -1,5 +1,6 @@
 """Drives the fused kernel in tests: a small market, and float64 values of every feature."""
 
+import fcntl
 import re
 from functools import cache
 from typing import Any
@@ -129,11 +130,12 @@ def hash_of(text: str) -> str:
 
 
 def members(feature: Feature) -> list[tuple[str, dict[str, Any]]]:
-    """List concrete members of a feature: its defaults, and each choice once."""
+    """List concrete members of a feature: its defaults, and one other word of each choice."""
     name = feature.name.format(**feature.defaults)
     found: list[tuple[str, dict[str, Any]]] = [(name, {})]
     for key, words in feature.choices.items():
-        found += [(name, {key: word}) for word in words if word != feature.defaults[key]]
+        other = next(word for word in words if word != feature.defaults[key])
+        found.append((name, {key: other}))
     return found
 
 
@@ -156,14 +158,20 @@ def every_spec() -> tuple[FeatureSpec, ...]:
 
 @cache
 def worlds() -> tuple[World, ...]:
-    """Compile every member once for the whole session."""
-    return tuple(World(spec) for spec in every_spec())
+    """Compile every member once, also where several processes test: the others wait for the first.
+
+    It takes a minute of one core. Nothing calls this while tests are only collected.
+    """
+    KERNEL_FOLDER.mkdir(parents=True, exist_ok=True)
+    with (KERNEL_FOLDER / "every_feature.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return tuple(World(spec) for spec in every_spec())
 
 
 @cache
-def resolved() -> tuple[tuple[World, Resolved], ...]:
-    """Pair every member with its world."""
-    return tuple((w, entry) for w in worlds() for entry in resolve(w.spec))
+def resolved() -> tuple[tuple[int, Resolved], ...]:
+    """Pair every member with the number of its world."""
+    return tuple((k, entry) for k, spec in enumerate(every_spec()) for entry in resolve(spec))
 
 
 def bar_events(bars: dict[str, np.ndarray], start: int = START) -> np.ndarray:

@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECOND = 1_000_000_000
 PAIRS = resolved()
 EACH = pytest.mark.parametrize(
-    ("world", "entry"), PAIRS, ids=[f"{e.name}-{k}" for k, (_, e) in enumerate(PAIRS)]
+    ("at", "entry"), PAIRS, ids=[f"{e.name}-{k}" for k, (_, e) in enumerate(PAIRS)]
 )
 
 
@@ -55,14 +55,15 @@ def events_for(entry: Resolved, seed: int, n: int = 400) -> np.ndarray:
     return quote_events(random_quotes(draw, n, mean_ns=gaps))
 
 
-def column(world: World, entry: Resolved, events: np.ndarray) -> np.ndarray:
+def column(at: int, entry: Resolved, events: np.ndarray) -> np.ndarray:
+    world = worlds()[at]
     return world.fresh(events)[:, world.column[entry.name]]
 
 
 @EACH
-def test_is_nan_until_warm_and_finite_from_then_on(world: World, entry: Resolved) -> None:
+def test_is_nan_until_warm_and_finite_from_then_on(at: int, entry: Resolved) -> None:
     events = events_for(entry, seed=1)
-    found = column(world, entry, events)
+    found = column(at, entry, events)
     length = {"seconds": SECOND, "milliseconds": SECOND // 1000}.get(entry.warmup.of)
     if length is not None:
         first = int(np.argmax(events["ts"] - events["ts"][0] >= entry.warmup.n * length))
@@ -74,10 +75,10 @@ def test_is_nan_until_warm_and_finite_from_then_on(world: World, entry: Resolved
 
 
 @EACH
-def test_moves(world: World, entry: Resolved) -> None:
+def test_moves(at: int, entry: Resolved) -> None:
     mixed = entry.warmup.of != "bars" and "levels" not in entry.inputs
     events = mixed_events(2) if mixed else events_for(entry, seed=2, n=3000)
-    found = column(world, entry, events)
+    found = column(at, entry, events)
     assert len(np.unique(found[np.isfinite(found)])) > 1
 
 
@@ -186,9 +187,9 @@ ODD = ["flat", "dead", "zero", "negative", "huge", "tiny", "subnormal", "one spi
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_bars_give_finite_values(kind: str) -> None:
     events = bar_events(odd_bars(kind))
-    for world, entry in PAIRS:
+    for at, entry in PAIRS:
         if entry.warmup.of == "bars":
-            found = column(world, entry, events)
+            found = column(at, entry, events)
             assert np.isfinite(found[entry.warmup.n - 1 :]).all(), entry.name
             assert np.isnan(found[: entry.warmup.n - 1]).all(), entry.name
 
@@ -218,9 +219,9 @@ def test_odd_quotes_give_finite_values(factor: float) -> None:
     for name in ("bid", "ask", "bid_size", "ask_size"):
         quotes[name] = quotes[name] * factor
     events = quote_events(quotes)
-    for world, entry in PAIRS:
+    for at, entry in PAIRS:
         if {"quotes", "trades"} & set(entry.inputs) and entry.warmup.of != "bars":
-            found = column(world, entry, events)[-500:]
+            found = column(at, entry, events)[-500:]
             assert np.isfinite(found).all() or entry.inputs == ("trades",), entry.name
 
 
@@ -330,9 +331,9 @@ def test_hostile_values_neither_pass_the_mask_nor_stay(seed: int) -> None:
 def test_ranges_hold_where_they_are_strict() -> None:
     bounds = {"0 to 100": (0.0, 100.0), "-1 to 1": (-1.0, 1.0), "0 to 1": (0.0, 1.0)}
     events = mixed_events(19, n=8000)
-    for world, entry in PAIRS:
+    for at, entry in PAIRS:
         low, high = bounds.get(entry.feature.words.range, (-np.inf, np.inf))
-        found = column(world, entry, events)
+        found = column(at, entry, events)
         found = found[np.isfinite(found)]
         assert ((found >= low - 1e-9) & (found <= high + 1e-9)).all(), entry.name
 
