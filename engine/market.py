@@ -64,6 +64,7 @@ MARKET = np.dtype(
         # the instrument that this one is paired with (`engine.pairs`), as on_peer_bar sees it
         ("peer", "i8"),  # 1 + its place on the tape, 0 for none
         ("peer_bar_ts", "i8"),
+        ("peer_bar_interval_ns", "i8"),
         ("peer_bar_close", "f8"),
         ("peer_bar_volume", "f8"),
         ("peer_mid", "f8"),  # when that bar closed; NaN where there are no quotes

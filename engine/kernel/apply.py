@@ -133,6 +133,7 @@ def show_bar(root, fused, instrument):  # type: ignore[no-untyped-def]
             m = market_at(root, at)
             if m["peer"] == instrument + 1:
                 m["peer_bar_ts"] = peer["bar_ts"]
+                m["peer_bar_interval_ns"] = peer["bar_interval_ns"]
                 m["peer_bar_close"] = peer["bar_close"]
                 m["peer_bar_volume"] = peer["bar_volume"]
                 m["peer_mid"] = peer["mid"]

@@ -75,5 +75,6 @@ def peer_step(m: Any, e: Any) -> bool:
     if e["kind"] != 1 or not abs(e["peer"]) >= 0.0:
         return False
     m["peer_bar_ts"] = e["ts"] - 60_000_000_000
+    m["peer_bar_interval_ns"] = 60_000_000_000
     m["peer_bar_close"] = e["peer"]
     return True

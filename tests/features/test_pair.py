@@ -107,6 +107,19 @@ def test_bars_that_the_clock_closes_are_paired_before_a_row_is_written() -> None
     assert one.x.tobytes() == other.x.tobytes()
 
 
+def test_history_that_comes_instrument_by_instrument_makes_pairs() -> None:
+    """The last bars of one wait for the other's: what follows is warm at once."""
+    rows = rows_of(EVERY, EVERY, peer_first=True)
+    past = rows["ts_event"] < START + 150 * MINUTE
+    words = rows.view(np.uint8).reshape(-1, ROW_BYTES)
+    own = rows["instrument"] == 0
+    order = [words[past & own], words[past & ~own], words[~past]]
+    found = block(np.concatenate(order).view(ROW).ravel())
+    wanted = block(rows)
+    np.testing.assert_allclose(found.x[150:], wanted.x[150:], rtol=1e-6)
+    assert found.valid[150:].all()
+
+
 def test_row_by_row_equals_batch() -> None:
     rows = rows_of(EVERY, EVERY, peer_first=True)
     found = block(rows)
