@@ -7,6 +7,7 @@ What differs between paper and real orders is the `Venue` given to a session (ap
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import secrets
@@ -228,11 +229,18 @@ class Session:
 
     def drain(self) -> None:
         """Let the pipeline go over all that has come; decisions wait for a WAKE row."""
-        parts = self.parts
-        for window in self.tape.windows(self._words[CURSOR]):
-            parts.window = window
-            parts.pipeline.drain(window[0], window[1], window[2], window[2])
-        self.tape.forget(self._words[CURSOR])
+        parts, tape, words = self.parts, self.tape, self._words
+        first, cursor = tape.first_row, words[CURSOR]
+        if cursor >= first:  # all of it lies in the open segment
+            head = first + tape.at
+            if head > cursor:
+                parts.window = (tape.address, first, head)
+                parts.pipeline.drain(tape.address, first, head, head)
+        else:
+            for window in tape.windows(cursor):
+                parts.window = window
+                parts.pipeline.drain(window[0], window[1], window[2], window[2])
+        tape.forget(words[CURSOR])
         self.venue.send()
 
     async def run(self) -> Summary:
@@ -259,6 +267,8 @@ class Session:
             if not screen.plain:
                 lines_to(screen.say)
         self._listen()
+        gc.collect()
+        gc.freeze()  # what is loaded now is not looked through again while orders wait
         self._beat.start()
         self.notifier.notify("start", f"{title} begins")
         try:
@@ -268,6 +278,7 @@ class Session:
             await self.venue.finish()
         finally:
             self._beat.stop()
+            gc.unfreeze()
             if screen is not None:
                 screen.close()
             lines_to(None)

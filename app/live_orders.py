@@ -31,11 +31,11 @@ from engine.errors import RunError
 from engine.events import Command, RejectReason
 from engine.journal_layout import Kind, Latch, Name
 from engine.money import MINOR_PER_UNIT, minor
-from engine.orders import Order
+from engine.orders import Approved, Order
 from engine.run_files import LIVE, LiveRun, Summary, write_json
 from venues.ccxt_client import ClientSettings, Secret, open_client
 from venues.order_desk import OrderDesk, StreamSettings
-from venues.outbox import Errand, Outbox
+from venues.outbox import Outbox
 from venues.user_stream import Keys
 
 LEFTOVER_S = 60.0  # how long the fate of earlier orders is awaited at the start
@@ -279,26 +279,33 @@ class LiveOrders(Venue):
 
     def send(self) -> None:
         """Give the desk what lies in the outbox."""
-        for errand in self._outbox.take():
-            if errand.approved is None:
-                self._desk.orders.cancel(errand.order)
-            elif reason := self._refusal(errand):
-                order = errand.order
-                self._inbox.refuse(order.instrument, order.order_id, reason)
+        waiting = self._outbox.take()
+        if not waiting:
+            return
+        now, orders, inbox = self._clock.now_ns(), self._desk.orders, self._inbox
+        for ts, approved, cancelled in waiting:
+            if approved is None:
+                assert cancelled is not None
+                orders.cancel(cancelled)
+            elif self._closing or inbox.reduce_only or now - ts > self._max_age_ns:
+                self._send_or_refuse(approved, now - ts)
             else:
-                self._desk.orders.submit(errand.approved)
+                orders.submit(approved)
 
-    def _refusal(self, errand: Errand) -> int:
-        """Say why an approved order must not be sent now, 0 when it may."""
-        order = errand.order
-        if self._closing:
-            return int(RejectReason.PAUSED)
-        if self._clock.now_ns() - errand.ts > self._max_age_ns:
-            return int(RejectReason.ENGINE_LATE)
+    def _send_or_refuse(self, approved: Approved, age_ns: int) -> None:
+        """Give the desk an order unless something stands against it; say so on the tape."""
+        order, reason = approved.order, RejectReason.NONE
         symbol = self._session.parts.instruments[order.instrument].symbol
-        if symbol in self._inbox.reduce_only and order.opening_lot > 0:
-            return int(RejectReason.PAUSED)
-        return 0
+        if self._closing:
+            reason = RejectReason.PAUSED
+        elif age_ns > self._max_age_ns:
+            reason = RejectReason.ENGINE_LATE
+        elif symbol in self._inbox.reduce_only and order.opening_lot > 0:
+            reason = RejectReason.PAUSED
+        if reason:
+            self._inbox.refuse(order.instrument, order.order_id, int(reason))
+        else:
+            self._desk.orders.submit(approved)
 
     async def watch(self) -> None:
         """Wake the pipeline when the venue has said something; keep losses and latches."""

@@ -159,7 +159,7 @@ def build(
         SlotPort(
             plan.model,
             plan.instrument,
-            still if plan.serving is None else plan.serving.ort or still,
+            still if plan.serving is None else plan.serving.native or plan.serving.ort or still,
             plan.strategies,
             _readonly(state, at),
         )
@@ -284,7 +284,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
     )
     parts.recorder = Recorder(partial(kernel.push, address), parts.audit, lambda: words[NOW])
     numbers = parts.portfolio.desk[0]
-    numbers["fast"] = int(ORDERS_IN_KERNEL and new_venue is None)
+    numbers["fast"] = int(ORDERS_IN_KERNEL)
     numbers["paper_latency_ns"] = latency if new_venue is None else -1
     parts.desk = FillDesk(
         state,

@@ -200,11 +200,20 @@ def run(peers: list[Peer], rounds: int) -> int:
             results.append((case, best))
             wrong += complaints
         missed += show(peer, results)
+        if peer.name == "nautilus":
+            wrong += live(peer, rounds)
     for line in missed:
         print(f"MISS {line}")
     for line in wrong:
         print(f"WRONG {line}")
     return len(wrong)
+
+
+def live(peer: Peer, rounds: int) -> list[str]:
+    """Run the live path of a peer and of ours; return what is wrong."""
+    from benchmarks.peers_live import run_live
+
+    return run_live(peer, rounds)
 
 
 def main(given: list[str] | None = None) -> int:

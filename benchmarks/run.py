@@ -1,8 +1,8 @@
 """`make bench`: the speed bars, each beside its floor of the same run, and the committed baseline.
 
 Every line compares two things that were measured in turns in this process or in processes started
-by it: CPU time per unit, the smallest of several turns. Only ratios say something about the code;
-docs/benchmarks.md says how each is measured and what the bars rest on.
+by it: CPU time per unit (the live path: wall time), the smallest of several turns. Only ratios say
+something about the code; docs/benchmarks.md says how each is measured and what the bars rest on.
 """
 
 import argparse
@@ -20,7 +20,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import measure_memory, measure_parts, measure_replay, peer_models
+from benchmarks import (
+    measure_flood,
+    measure_live,
+    measure_memory,
+    measure_parts,
+    measure_replay,
+    peer_models,
+)
 from benchmarks.bars import Figure
 from engine.errors import TickgateError
 
@@ -28,6 +35,8 @@ BASELINE = Path(__file__).resolve().parent / "baseline.json"
 GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
     "parts": measure_parts.ALL,
     "replay": measure_replay.ALL,
+    "live": measure_live.ALL,
+    "flood": measure_flood.ALL,
     "memory": measure_memory.ALL,
 }
 WORSE = 1.25  # a ratio this much worse than the baseline's is pointed out
@@ -54,7 +63,7 @@ def against(figure: Figure, known: dict[str, float]) -> str:
 
 def show(figures: Sequence[Figure], known: dict[str, float]) -> None:
     """Print the table."""
-    table = Table(title=f"{platform.machine()}, {os.cpu_count()} CPUs, CPU time, smallest of turns")
+    table = Table(title=f"{platform.machine()}, {os.cpu_count()} CPUs, smallest of turns")
     table.add_column("what", overflow="fold")
     for name in ("ours", "floor or peer", "ratio", "bar", "baseline"):
         table.add_column(name, justify="right")

@@ -52,7 +52,8 @@ def depth_rows(load: l2_rows.L2Rows) -> np.ndarray:
     return rows
 
 
-def _tick_instruments() -> tuple[Instrument, ...]:
+def tick_instruments() -> tuple[Instrument, ...]:
+    """Return the tape's table of the tick load."""
     return tuple(
         Instrument(
             venue=VENUE,
@@ -100,7 +101,7 @@ def tick_tape(n: int, seed: int = 7) -> Path:
         return FOLDER / name
     load = ticks.verified(n, seed)
     parts = [tick_rows(load, at, min(at + STRIDE, n)) for at in range(0, n, STRIDE)]
-    return _write(name, _tick_instruments(), parts)
+    return _write(name, tick_instruments(), parts)
 
 
 def long_tape(n: int, unit: int = 1_000_000) -> Path:
@@ -115,7 +116,7 @@ def long_tape(n: int, unit: int = 1_000_000) -> Path:
     span = int(rows["ts_recv"][-1] - rows["ts_recv"][0]) + 1_000_000
     aside = FOLDER / f"{name}.part"
     shutil.rmtree(aside, ignore_errors=True)
-    writer = TapeWriter(aside, _tick_instruments())
+    writer = TapeWriter(aside, tick_instruments())
     for _ in range(n // unit):
         writer.append(rows)
         rows["ts_recv"] += span

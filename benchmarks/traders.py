@@ -41,6 +41,19 @@ class Force(_Trader):
         return self.order(view, -1 if self._net[view.instrument] > 0 else 1)
 
 
+@strategy("bench_buy")
+class Buy(_Trader):
+    """A buy after each inference, so that no order waits for the fate of another one."""
+
+    PARAMS: dict[str, float] = {}
+    threshold = 0.0
+
+    def decide(self, view: View) -> tuple[Intent, ...]:
+        """Buy."""
+        at, signal = view.instrument, view.signal
+        return (Place(at, 1, LOTS[at], MARKET, 0, 0, signal.signal_id, signal.ts, view.owners),)
+
+
 @strategy("bench_band")
 class Band(_Trader):
     """An order when the probability leaves the band and the net is not on that side already."""

@@ -11,8 +11,18 @@ from engine.account_state import AccountOrder, AccountState, Market
 from engine.client_ids import run_tag
 from engine.errors import DataError
 from engine.events import RejectReason
-from engine.journal import SEGMENT_RECORDS, Journal, named
-from engine.journal_layout import NAME_BYTES, Doubt, Kind, Name, Note, text_bytes, unpack
+from engine.journal import SEGMENT_RECORDS, Journal
+from engine.journal_layout import (
+    NAME_BYTES,
+    RECORD_BYTES,
+    Doubt,
+    Kind,
+    Name,
+    Note,
+    named,
+    text_bytes,
+    unpack,
+)
 from engine.venue_events import (
     Acked,
     Canceled,
@@ -54,12 +64,13 @@ class Account:
         segment_records: int = SEGMENT_RECORDS,
     ) -> None:
         self._state = AccountState()
-        self._unfolded: list[bytes] = []  # intents that left before they were folded
         self._last_ordinal = -1
         self.journal = Journal(folder, self._fold, policy, segment_records)
+        self._folded = self.journal.head  # records; intents leave before they are folded
+        self.journal.before_rotation = self._fold_rest
         self.tag = ""
         self.tell = emit
-        self._now = now
+        self.now = now
         self._boot = boot[:32]
         if self.journal.cut:
             self.note(Note.TAIL_CUT, f"{self.journal.cut} bytes of a torn record were cut")
@@ -67,11 +78,16 @@ class Account:
     @property
     def state(self) -> AccountState:
         """What the journal adds up to now."""
-        if self._unfolded:
-            waiting, self._unfolded = self._unfolded, []
-            for raw in waiting:
-                self._state.apply(unpack(raw))
+        if self._folded < self.journal.head:
+            self._fold_rest()
         return self._state
+
+    def _fold_rest(self) -> None:
+        """Fold what was stored since somebody looked."""
+        raw = self.journal.since(self._folded)
+        self._folded = self.journal.head
+        for at in range(0, len(raw), RECORD_BYTES):
+            self._state.apply(unpack(raw[at : at + RECORD_BYTES]))
 
     def start_run(self, chance: int) -> str:
         """Reserve a run tag on the disk and judge what an earlier run left; return the tag.
@@ -80,7 +96,7 @@ class Account:
         not sent. Everything else without an answer becomes UNKNOWN.
         """
         survived = bool(self._boot) and self.state.boot == self._boot
-        second = self._now() // 1_000_000_000
+        second = self.now() // 1_000_000_000
         tag = run_tag(second, chance)
         while tag in self.state.tags:
             second += 1
@@ -125,7 +141,7 @@ class Account:
         numbers = (order.qty_lot, price_tick, order.wire_tick, low, high, intent_id)
         seq = self.journal.append(
             _INTENT,
-            self._now(),
+            self.now(),
             tag=order.tag.encode(),
             ordinal=order.ordinal,
             ref=market.ref,
@@ -136,7 +152,6 @@ class Account:
             numbers=(*numbers, 0, 0, 0),
         )
         self._last_ordinal = order.ordinal
-        self._unfolded.append(self.journal.last_bytes())
         return seq
 
     def sent(self, client: str, words: tuple[int, int]) -> int:
@@ -248,8 +263,8 @@ class Account:
 
     def put(self, kind: int, **fields: object) -> int:
         """Append a record and fold it; return its number. See journal_layout.py for the fields."""
-        seq = self.journal.append(kind, self._now(), **fields)  # type: ignore[arg-type]
-        self.state.apply(unpack(self.journal.last_bytes()))
+        seq = self.journal.append(kind, self.now(), **fields)  # type: ignore[arg-type]
+        self._fold_rest()
         return seq
 
     def _fold(self, record: object) -> None:

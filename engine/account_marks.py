@@ -6,8 +6,7 @@ from engine.account import Account
 from engine.account_state import Market, market_key
 from engine.events import RejectReason
 from engine.instruments import Instrument
-from engine.journal import named
-from engine.journal_layout import Kind, Latch, Name, Note
+from engine.journal_layout import Kind, Latch, Name, Note, named
 from engine.journal_sync import GroupCommit
 
 MAX_NUMBERS = 9

@@ -98,6 +98,7 @@ class FillDesk:
         self._send = calls.send
         self._desk = portfolio.desk[0]
         self._fast = bool(self._desk["fast"])
+        self._outside = int(self._desk["paper_latency_ns"]) < 0
         self._heard = False
         self._out = words_of(state.out)
         self._out_words = state.out.dtype.itemsize // 8
@@ -113,7 +114,7 @@ class FillDesk:
         if self._fast and len(owners) <= 1 and place.purpose < STOP_LOSS:
             if place.stop_loss_tick or place.take_profit_tick:
                 self._desk["legs_standing"] = self.protection.standing
-            self._send(
+            at = self._send(
                 place.instrument,
                 owners[0][0] if owners else NOBODY,
                 place.side,
@@ -127,6 +128,8 @@ class FillDesk:
                 place.take_profit_tick,
                 strategy,
             )
+            if self._outside and at >= 0:
+                self.venue.submit(self.gate.passed(at))
             return
         self.kept.place(place, strategy)
 
@@ -144,6 +147,9 @@ class FillDesk:
             return
         if not self.venue.cancel(order):
             return
+        if self._outside and order_id not in self.kept.orders:
+            order = self.kept.adopt(order_id)
+            assert order is not None
         if order_id in self.kept.orders:
             order.move(S_PENDING_CANCEL)
             self.recorder.order(order)
@@ -232,7 +238,7 @@ class FillDesk:
 
         Orders at a venue outside outlive the run; only their venue can end them.
         """
-        if self._desk["paper_latency_ns"] < 0:
+        if self._outside:
             return
         for order_id in sorted(self.open_orders):
             order = self.kept.orders.get(order_id)

@@ -5,19 +5,19 @@ into a mapped, preallocated file: it survives the process from then on (`written
 engine/journal_sync.py waits until it survives a power loss (`synced`). See journal_layout.py.
 """
 
-import fcntl
 import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.errors import DataError, JournalError, UsageError
+from engine.account_lock import AccountLock
+from engine.errors import DataError, JournalError
+from engine.journal_intent import BYTES_HEADER, entry_point
 from engine.journal_layout import (
     AT_ONCE,
     CHAIN_RECORDS,
     HEAD,
-    MIXED,
     NAME_BYTES,
     NUMBERS,
     RECORD_BYTES,
@@ -25,7 +25,6 @@ from engine.journal_layout import (
     Kind,
     Record,
     put_check,
-    text_bytes,
 )
 from engine.journal_segment import (
     AHEAD,
@@ -34,48 +33,18 @@ from engine.journal_segment import (
     scan_segment,
     segment_path,
     segment_paths,
+    sync_folder,
 )
 
 POLICIES = ("written", "synced")
 SEGMENT_RECORDS = 1 << 16  # 8 MiB a file
 RESERVED_RECORDS = 4096  # of the last segment: for answers, fills and cancels when the disk is full
-LOCK = "lock"
+HASHED_AT_ONCE = (
+    8  # divides 64; below 2 KiB hashlib keeps the interpreter's lock: no thread slips in
+)
+TOUCHED_RECORDS = 1024  # whose pages are touched ahead: a first store waits for the file system
 _CHAIN = int(Kind.CHAIN)
-_NO_NUMBERS = (0,) * 9
 Visit = Callable[[Record], None]
-
-
-class AccountLock:
-    """Holds an account's folder for one engine, as long as the process lives."""
-
-    def __init__(self, folder: Path) -> None:
-        """Create the folder (0700) and take it.
-
-        Raises:
-            UsageError: another engine holds it, or it cannot be written.
-        """
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(folder / LOCK, flags, 0o600)
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot keep an account here ({error.strerror})") from None
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
-            raise UsageError(
-                f"{folder}: the engine with process id {owner or 'unknown'} trades this account; "
-                "one account is traded by one engine"
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Let the next engine have the account."""
-        os.close(self._descriptor)
 
 
 class Journal:
@@ -114,10 +83,14 @@ class Journal:
         self._hash = hashlib.sha256(self._chain)
         self._hashed = 0  # records that the chain's open hash has seen
         self._record = bytearray(RECORD_BYTES)
+        self._write_intent = entry_point()
+        self._at_once = policy == "written"
         self.head = 0  # records stored; the number of the next one
         self._closed = False
+        self.before_rotation: Callable[[], None] = lambda: None
         self._at = 0  # records in the open segment
         self._check = 0  # of the last record
+        self._ts = 0  # of the last record that Python packed
         self._lock = AccountLock(folder)
         self._ahead: MappedSegment | None = None
         self._allocating = threading.Lock()
@@ -125,14 +98,10 @@ class Journal:
             self._files.mkdir(mode=0o700, exist_ok=True)
             (self._files / AHEAD).unlink(missing_ok=True)
             self._segment = self._open(visit)
+            self._sure = self._segment.capacity - self._reserved  # before it there is room
         except BaseException:
             self._lock.release()
             raise
-
-    @property
-    def promised(self) -> int:
-        """Records that the policy promises to be kept."""
-        return self.head if self.policy == "written" else self.synced
 
     @property
     def _promised_on_disk(self) -> int:
@@ -174,7 +143,7 @@ class Journal:
         order_type: int = 0,
         code: int = 0,
         body: bytes = b"",
-        numbers: Sequence[int] = _NO_NUMBERS,
+        numbers: Sequence[int] = (0,) * 9,
     ) -> int:
         """Store one record; return its number. It survives the process when this returns.
 
@@ -201,22 +170,77 @@ class Journal:
             NUMBERS.pack_into(record, HEAD.size, *numbers)
         self._check = put_check(record, self._check)
         self._segment.put(self._at, record)
+        self._ts = ts
         self._at += 1
         self.head += 1
         return self.head - 1
 
-    def settle(self) -> None:
-        """Do what need not be done before an order leaves: hash what the chain has not yet seen."""
-        first = self.head - self._at
-        for seq in range(self._hashed, self.head):
-            at = seq - first
-            assert at >= 0, "a segment was left before it was hashed"
-            raw = self._segment.map[(at + 1) * RECORD_BYTES : (at + 2) * RECORD_BYTES]
-            self._link(seq, raw)
+    def append_intent(self, line: bytes, ts: int, tag: int, refs: int) -> None:
+        """Store an order of the ledger before its first byte goes out.
 
-    def last_bytes(self) -> bytes:
-        """Return the record that was stored last."""
-        return bytes(self._record)
+        Args:
+            line: its LEDGER record.
+            ts: wall clock, ns UTC.
+            tag: the run's, its eight bytes as an int64.
+            refs: the instrument's NAME record | the model's << 32.
+        Raises:
+            JournalError: it cannot be kept: the order must not leave.
+        """
+        at, head = self._at, self.head
+        if at >= self._sure or head % HASHED_AT_ONCE == 0 or self.failed:
+            at, head = self._make_ready(ts)
+        self._at = at = at + 1
+        self.head = head + 1
+        self._check = self._write_intent(
+            self._segment.address + at * RECORD_BYTES,
+            id(line) + BYTES_HEADER,
+            head,
+            -1 if self._at_once else self.synced,
+            ts,
+            tag,
+            refs,
+            self._check,
+        )
+
+    def _make_ready(self, ts: int) -> tuple[int, int]:
+        """Do what is due before the next record: room, segment, link; return (place, number)."""
+        self.check_room()
+        if self.head % CHAIN_RECORDS == 0 and self.head:
+            self._append_chain(ts)
+        if self._at == self._segment.capacity:
+            self._rotate()
+        self._hash_all()  # a few at a time: the next link finds little left to do
+        return self._at, self.head
+
+    def settle(self) -> None:
+        """Do now what the next intent would have to wait for: pages, hashes, the link that is due.
+
+        What it does not get to is done with a later record.
+        """
+        self._segment.touch(self._at, TOUCHED_RECORDS)
+        self._hash_all()
+        if self.head % CHAIN_RECORDS == 0 and self.head and self._at < self._segment.capacity:
+            self._append_chain(self._ts)
+
+    def _hash_all(self) -> None:
+        """Let the chain see every record."""
+        first = self.head - self._at
+        assert self._hashed >= first, "a segment was left before it was hashed"
+        while self._hashed < self.head:
+            seq = self._hashed
+            at = (seq - first + 1) * RECORD_BYTES
+            if seq % CHAIN_RECORDS == 0 and seq:
+                self._link(seq, self._segment.map[at : at + RECORD_BYTES])
+                continue
+            stop = min(self.head, (seq // CHAIN_RECORDS + 1) * CHAIN_RECORDS, seq + HASHED_AT_ONCE)
+            self._hash.update(self._segment.map[at : at + (stop - seq) * RECORD_BYTES])
+            self._hashed = stop
+
+    def since(self, seq: int) -> bytes:
+        """Return the records from number `seq` on, which must lie in the open segment."""
+        at = seq - (self.head - self._at)
+        assert at >= 0, "a segment was left before it was read"
+        return self._segment.map[(at + 1) * RECORD_BYTES : (self._at + 1) * RECORD_BYTES]
 
     def allocate_ahead(self) -> None:
         """Allocate the next segment, if there is none. May take milliseconds: call off the loop.
@@ -329,13 +353,14 @@ class Journal:
 
     def _append_chain(self, ts: int) -> None:
         """Store the link that is due here."""
-        self.settle()
+        self._hash_all()
         self.append(_CHAIN, ts, body=self._hash.digest())
-        self.settle()
+        self._hash_all()
 
     def _rotate(self) -> None:
         """Go on in the next segment."""
-        self.settle()
+        self._hash_all()
+        self.before_rotation()
         self.allocate_ahead()
         ahead = self._ahead
         assert ahead is not None
@@ -346,6 +371,7 @@ class Journal:
         self._name(ahead, path)
         self._segment.close()
         self._segment, self._ahead, self._at = ahead, None, 0
+        self._sure = ahead.capacity - self._reserved
 
     def _new_segment(self, path: Path, capacity: int) -> MappedSegment:
         """Allocate a segment and put it in its place."""
@@ -364,21 +390,7 @@ class Journal:
             os.rename(segment.path, path)
             segment.path = path
             if self.policy == "synced":
-                _sync_folder(self._files)
+                sync_folder(self._files)
         except OSError as error:
             self.fail(f"{path}: cannot be kept ({error.strerror})")
             raise JournalError(self.failed) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make new names in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def named(text: str, *numbers: int) -> bytes:
-    """Return a body of a text of at most 40 bytes and up to four numbers."""
-    return MIXED.pack(text_bytes(text), *(*numbers, 0, 0, 0, 0)[:4])

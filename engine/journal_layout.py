@@ -222,6 +222,11 @@ def text_bytes(text: str) -> bytes:
     return b"#" + hashlib.sha256(text.encode()).hexdigest()[: TEXT_BYTES - 1].encode()
 
 
+def named(text: str, *numbers: int) -> bytes:
+    """Return a body of a text of at most 40 bytes and up to four numbers."""
+    return MIXED.pack(text_bytes(text), *(*numbers, 0, 0, 0, 0)[:4])
+
+
 class FileHeader(NamedTuple):
     """What a segment file says of itself."""
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from engine.errors import DataError, JournalError
 from engine.journal_layout import (
     RECORD_BYTES,
@@ -81,6 +83,8 @@ class MappedSegment:
         self.descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
         self.map = mmap.mmap(descriptor, self.size)
+        self._view = np.frombuffer(self.map, np.uint8)
+        self.address = int(self._view.ctypes.data)  # of the header
         self.capacity = self.size // RECORD_BYTES - 1
 
     def write_header(self, header: FileHeader) -> None:
@@ -91,6 +95,12 @@ class MappedSegment:
         """Store record number `at` of this segment."""
         start = (at + 1) * RECORD_BYTES
         self.map[start : start + RECORD_BYTES] = record
+
+    def touch(self, at: int, count: int) -> None:
+        """Store to the pages of records [at, at + count) what stands there."""
+        start = (at + 1) * RECORD_BYTES
+        pages = self._view[start : min(start + count * RECORD_BYTES, self.size) : mmap.PAGESIZE]
+        pages |= np.uint8(0)
 
     def clear_from(self, at: int) -> None:
         """Put zeros from record `at` to the end."""
@@ -111,8 +121,18 @@ class MappedSegment:
 
     def close(self) -> None:
         """Unmap and close; what was stored stays."""
+        self._view = np.zeros(0, np.uint8)  # a map that is looked into cannot be closed
         self.map.close()
         os.close(self.descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Scan(NamedTuple):

@@ -8,6 +8,11 @@ from engine.errors import JournalError
 from engine.journal import Journal
 
 
+def promised(journal: Journal) -> int:
+    """Return how many records the policy promises to be kept."""
+    return journal.head if journal.policy == "written" else journal.synced
+
+
 class GroupCommit:
     """Lets tasks wait until the journal keeps its promise for a record.
 
@@ -31,7 +36,7 @@ class GroupCommit:
         journal = self._journal
         if journal.failed:
             raise JournalError(journal.failed)
-        if seq < journal.promised:
+        if seq < promised(journal):
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((seq, future))

@@ -12,7 +12,7 @@ from engine.events import Block, Fill, OrderState, Place, Purpose, RejectReason
 from engine.kernel.layout import WORD, Out
 from engine.kernel.state import KernelState
 from engine.limits import MAX_ORDERS, MAX_TRIGGERS
-from engine.open_orders import OpenOrders
+from engine.open_orders import OpenOrders, free_place, order_at
 from engine.orders import Approved, Order
 from engine.portfolio import Portfolio
 from engine.ports import RiskGate, Venue, Verdict
@@ -111,6 +111,18 @@ class KeptOrders:
         recorder.order(order)
         self._show_exposure(order, ORDER_KIND)
         self.venue.submit(approved)
+
+    def adopt(self, order_id: int) -> Order | None:
+        """Take an order of the ledger over, as it stands; None when there is none of this number.
+
+        Its place in the ledger is free then. What it reserves, locks and promises stays counted.
+        """
+        at = self.open_orders.place_of(order_id)
+        if at < 0:
+            return None
+        order = self.orders[order_id] = order_at(self.portfolio.ledger, at)
+        free_place(self.portfolio.ledger, self._desk, at)
+        return order
 
     def _promise_legs(self, order: Order, sign: int) -> None:
         if order.stop_loss_tick or order.take_profit_tick:

@@ -46,6 +46,7 @@ class LiveTape:
         at: index of the next row in `memory`.
         address: of the open segment's first row; first_row: its number on the tape.
         limit: rows before this index may be published; 0 while the tape is exhausted.
+        mark: `passed_mark` is called once `at` has reached it; for machine code that publishes.
         exhausted: no room for market data now.
         failure: why no segment can be made, empty where one can.
     """
@@ -55,7 +56,7 @@ class LiveTape:
     first_row: int
     address: int
     limit: int
-    _mark: int
+    mark: int
 
     def __init__(
         self,
@@ -124,17 +125,14 @@ class LiveTape:
             return False
         self._publish(self.address, at, count, self.first_row)
         self.at = end
-        if end >= self._mark:
-            self._mark = end + self._step
-            self._work.set()
+        if end >= self.mark:
+            self.passed_mark()
         return True
 
-    def published(self, count: int) -> None:
-        """Note that machine code has published `count` rows behind `at`, below `limit`."""
-        self.at += count
-        if self.at >= self._mark:
-            self._mark = self.at + self._step
-            self._work.set()
+    def passed_mark(self) -> None:
+        """Wake the helper: `at` has reached `mark`."""
+        self.mark = self.at + self._step
+        self._work.set()
 
     def reserve(self, count: int) -> bool:
         """Make room for a packet of `count` rows, in the next segment where it must be.
@@ -167,9 +165,8 @@ class LiveTape:
         at = self.at
         self._push(self.address, at, self.first_row, ts_event, ts_recv, head, *payload)
         self.at = at + 1
-        if at + 1 >= self._mark:
-            self._mark = at + 1 + self._step
-            self._work.set()
+        if at + 1 >= self.mark:
+            self.passed_mark()
 
     def wake(self, ts_recv: int) -> bool:
         """Append a WAKE row: what lies before it may now be decided on.
@@ -180,7 +177,14 @@ class LiveTape:
         """
         if self.exhausted and self._capacity - self.at <= self._reserved // 2:
             return False
-        self.push(_WAKE_HEAD, 0, ts_recv)
+        at = self.at
+        if at == self._capacity:
+            self.push(_WAKE_HEAD, 0, ts_recv)  # into the next segment
+            return True
+        self._push(self.address, at, self.first_row, 0, ts_recv, _WAKE_HEAD, 0, 0, 0, 0, 0)
+        self.at = at = at + 1
+        if at >= self.mark:
+            self.passed_mark()
         return True
 
     def append(self, rows: np.ndarray) -> bool:
@@ -264,7 +268,7 @@ class LiveTape:
             self.at = 0
         self.memory = segment.memory
         self.limit = self._capacity - self._reserved  # until the one after it is there
-        self._mark = self._step
+        self.mark = self._step
 
     def _roll_over(self) -> bool:
         """Go on in the next segment; wait a little for one that is being made."""

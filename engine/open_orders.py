@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from engine.orders import Order
+from engine.orders import Order, order_of
 
 
 class Counts:
@@ -51,22 +51,15 @@ class Counts:
 
 def order_at(ledger: np.ndarray, at: int) -> Order:
     """Return a copy of an order of the ledger."""
-    line = ledger[at]
-    order = Order(
-        int(line["order_id"]), int(line["intent_id"]), int(line["instrument"]), int(line["side"])
-    )
-    order.state = int(line["state"])
-    owner = int(line["owner"])
-    order.owners = ((owner, 1),) if owner >= 0 else ()
-    order.rests = bool(line["rests"])
-    order.stop_loss_tick = int(line["stop_tick"])
-    order.take_profit_tick = int(line["profit_tick"])
-    for name in (
-        "strategy order_type qty_lot filled_lot price_tick purpose signal_id opening_lot"
-        " closing_lot worst_tick locked"
-    ).split():
-        setattr(order, name, int(line[name]))
-    return order
+    return order_of(ledger[at].tobytes())[0]
+
+
+def free_place(ledger: np.ndarray, desk: np.void, at: int) -> None:
+    """Free a place of the ledger, as `close_line` of engine/kernel/placing.py does."""
+    ledger[at]["open"] = 0
+    desk["ledger_open"] -= 1
+    while desk["ledger_high"] > 0 and ledger[int(desk["ledger_high"]) - 1]["open"] == 0:
+        desk["ledger_high"] -= 1
 
 
 class OpenOrders(Mapping[int, Order]):

@@ -8,8 +8,11 @@
 Fills are accepted in every state from SENT on, final ones too: a venue's word counts.
 """
 
+import struct
+
 from engine.events import OrderState as S
 from engine.events import Purpose
+from engine.kernel.ledger import LEDGER
 
 MOVES: dict[S, frozenset[S]] = {
     S.INTENT: frozenset({S.APPROVED}),
@@ -115,12 +118,61 @@ class Order:
 
 
 class Approved:
-    """Proof that the risk gate let an order pass. Nothing else can be given to a venue."""
+    """Proof that the risk gate let an order pass. Nothing else can be given to a venue.
 
-    __slots__ = ("collar_high", "collar_low", "order")
+    Attributes:
+        line: the order's LEDGER record, as it was approved; empty where Python keeps the order.
+    """
 
-    def __init__(self, order: Order, collar_low: int, collar_high: int, key: object) -> None:
+    __slots__ = ("_collar", "_order", "line")
+
+    def __init__(
+        self, order: Order | None, collar: tuple[int, int], key: object, line: bytes = b""
+    ) -> None:
+        """Take the order and its collar (low, high), or its record, from which they are read."""
         assert key is _GATE_KEY, "only the risk gate approves orders"
-        self.order = order
-        self.collar_low = collar_low
-        self.collar_high = collar_high
+        self._order = order
+        self._collar = collar
+        self.line = line
+
+    def _read(self) -> tuple[Order, tuple[int, int]]:
+        if self._order is None:
+            self._order, self._collar = order_of(self.line)
+        return self._order, self._collar
+
+    @property
+    def order(self) -> Order:
+        """The order; one of the ledger is a copy of what was approved."""
+        return self._read()[0]
+
+    @property
+    def collar_low(self) -> int:
+        """Lowest price at which it may fill, ticks."""
+        return self._read()[1][0]
+
+    @property
+    def collar_high(self) -> int:
+        """Highest price at which it may fill, ticks."""
+        return self._read()[1][1]
+
+
+_LINE = struct.Struct(f"<{LEDGER.itemsize // 8}q")
+_COPIED = (
+    "strategy order_type qty_lot filled_lot price_tick purpose signal_id opening_lot"
+    " closing_lot worst_tick locked"
+).split()
+
+
+def order_of(line: bytes) -> tuple[Order, tuple[int, int]]:
+    """Return (the order, its collar) that a LEDGER record describes."""
+    found = dict(zip(LEDGER.names or (), _LINE.unpack(line), strict=True))
+    order = Order(found["order_id"], found["intent_id"], found["instrument"], found["side"])
+    order.state = found["state"]
+    owner = found["owner"]
+    order.owners = ((owner, 1),) if owner >= 0 else ()
+    order.rests = bool(found["rests"])
+    order.stop_loss_tick = found["stop_tick"]
+    order.take_profit_tick = found["profit_tick"]
+    for name in _COPIED:
+        setattr(order, name, found[name])
+    return order, (found["collar_low"], found["collar_high"])

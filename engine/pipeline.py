@@ -22,8 +22,8 @@ from engine.view import View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
-# One inference in 64 is timed (all that the kernel leaves to Python where it infers itself), and the
-# first 64 pieces of advice and one in 64 of those after.
+# One inference in 64 is timed (all that the kernel leaves to Python where it infers itself), and
+# the first 64 pieces of advice and one in 64 of those after.
 SAMPLED = 63
 
 
@@ -94,6 +94,8 @@ class Pipeline:
         self.advice = desk.bus.topic(Signal)
         self._place = desk.place
         self.signals: dict[tuple[int, int], Signal] = {}
+        self._filled = desk.filled
+        self._heard: object = None
         self.kernel_calls = 0
         self._advance = advance
         self._untimed = 0 if state.slots["run"].any() else SAMPLED
@@ -121,7 +123,9 @@ class Pipeline:
         """
         advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
         head = min(head, stop_at)
-        self.desk.hear()
+        if self._heard is not self._filled.handlers:
+            self._heard = self._filled.handlers
+            self.desk.hear()
         stages, untimed, on_signal = self.stages, self._untimed, self.on_signal
         calls = 0
         while True:

@@ -45,6 +45,9 @@ class RiskGate(Protocol):
     def check(self, place: Place, intent_id: int) -> Verdict:
         """Approve, reduce or block; an approved order counts as in flight at once."""
 
+    def passed(self, at: int) -> Approved:
+        """Return the proof of an order that passed in the kernel, by its place in the ledger."""
+
     def filled(self, order: Order, qty: int, changes: Sequence[Change]) -> None:
         """Count a fill that the portfolio has booked."""
 

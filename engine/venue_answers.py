@@ -55,9 +55,14 @@ class VenueAnswers:
         elif kind == Kind.OPENING:
             self._open(row)
         else:
-            order = self._kept.orders.get(int(row["i0"]))
+            order = self._open_order(int(row["i0"]))
             if order is not None:
                 self._fate(order, kind, int(row["i1"]))
+
+    def _open_order(self, order_id: int) -> Order | None:
+        """Return an order that is not over; the first word about one takes it from the ledger."""
+        order = self._kept.orders.get(order_id)
+        return self._kept.adopt(order_id) if order is None else order
 
     def _fate(self, order: Order, kind: int, word: int) -> None:
         """Move an order that is not over."""
@@ -107,7 +112,7 @@ class VenueAnswers:
     def _book(self, fill: np.void, paid: int) -> None:
         """Book a fill, also one of an order that is over."""
         order_id, qty = int(fill["i0"]), int(fill["i2"])
-        order = self._kept.orders.get(order_id)
+        order = self._open_order(order_id)
         reason, late = 0, False
         if order is None:
             order, reason = self._closed.get(order_id, (None, 0))

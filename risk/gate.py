@@ -7,6 +7,7 @@ import numpy as np
 from engine.audit_layout import Verdict as Code
 from engine.books import NOBODY
 from engine.events import Block, Command, OrderType, Place, Purpose
+from engine.kernel.ledger import LEDGER
 from engine.money import Grid, split
 from engine.orders import _GATE_KEY, Approved, Order
 from engine.portfolio import Change, Portfolio
@@ -22,6 +23,7 @@ TYPES = frozenset(int(kind) for kind in OrderType)
 NUMBER, LOT, TICK = int(Block.NUMBER), int(Block.LOT_SIZE), int(Block.TICK_SIZE)
 BALANCE, STATUS = int(Block.BALANCE), int(Block.MODEL_STATUS)
 OPPOSITE = int(Block.OPPOSITE_INTENT)
+LINE = LEDGER.itemsize
 ALONE = ((NOBODY, 1),)  # the owner of an order without a model
 _FIELD = {name: GATE.fields[name][1] // 8 for name in GATE.names}  # type: ignore[index, union-attr]
 _ASKED = {name: REQUEST.fields[name][1] // 8 for name in REQUEST.names}  # type: ignore[index, union-attr]
@@ -50,7 +52,6 @@ class Gate:
     Args:
         record: GATE[1] with the limits (risk/limits.py).
         portfolio: balances and books; the gate only locks and unlocks.
-        deviation: half-width of the price collar as a share of the mid.
         may_trade: by model, False for candidates and shadows.
         kernel: the compiled gate functions, bound to the run's state.
         reduce_to_fit: approve the part of an order that the size limits leave room for.
@@ -71,6 +72,7 @@ class Gate:
         self.reduce_to_fit = reduce_to_fit
         self.words = memoryview(record.view(np.uint8)).cast("B").cast("q")
         self.reals = memoryview(record.view(np.uint8)).cast("B").cast("d")
+        self._lines = memoryview(portfolio.ledger.view(np.uint8)).cast("B")
         self._request = np.zeros(1, REQUEST)
         self._q = memoryview(self._request.view(np.uint8)).cast("B").cast("q")
         self._request_address = int(self._request.ctypes.data)
@@ -249,7 +251,11 @@ class Gate:
         order.take_profit_tick = place.take_profit_tick
         self.portfolio.lock(order)
         width = mid * self._deviation
-        return Approved(order, max(1, int(mid - width)), int(mid + width) + 1, _GATE_KEY)
+        return Approved(order, (max(1, int(mid - width)), int(mid + width) + 1), _GATE_KEY)
+
+    def passed(self, at: int) -> Approved:
+        """Return the proof of an order that passed in the kernel: only such have a place there."""
+        return Approved(None, (0, 0), _GATE_KEY, self._lines[at * LINE : (at + 1) * LINE].tobytes())
 
     def _promise(
         self, order: Order, parts: tuple[int, ...], opens: tuple[int, ...], reserves: list[int]

@@ -147,7 +147,9 @@ class Intake:
         if count == 1 and at < tape.limit:
             size = len(message)
             if self._admit(self._address, tape.address, at, tape.first_row, ts_recv, size):
-                tape.published(1)
+                tape.at = at = at + 1
+                if at >= tape.mark:
+                    tape.passed_mark()
                 self.sink.fresh = True
                 return None
         return self._take_slowly(message, count, ts_recv)

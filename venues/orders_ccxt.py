@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
+from engine.account_intents import Intents
 from engine.account_state import AccountOrder
 from engine.client_ids import client_id
 from engine.errors import JournalError
 from engine.events import OrderType, RejectReason
+from engine.journal_intent import line_head
 from engine.journal_layout import Doubt
 from engine.journal_layout import Kind as Record
 from engine.journal_sync import GroupCommit
@@ -52,17 +54,50 @@ class CcxtOrders:
         self._commit = commit
         self._instruments = tuple(instruments)
         self._model_reference = model_reference
+        self._intents = Intents(self._account)
+        self._references = tuple(one.market.ref for one in self._instruments)
+        self._models: dict[int, int] = {}  # owner -> the journal's number of it, << 32
+        self._soon = asyncio.get_running_loop().call_soon
+        self._handed: list[Approved] = []  # journalled, and not begun to be sent
         self._sends: dict[str, asyncio.Task[None]] = {}
         self._cancels: set[str] = set()  # under way
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopped = False  # after kill or close: no new order leaves
 
+    @property
+    def sending(self) -> int:
+        """Orders that were handed over and have no answer yet."""
+        return len(self._handed) + len(self._sends)
+
     def submit(self, approved: Approved) -> None:
-        """Journal an approved order and send it, once."""
+        """Journal an approved order now; it is sent, once, in the loop's next turn."""
         assert type(approved) is Approved, "a venue takes only what the risk gate approved"
-        account, order = self._account, approved.order
-        traded = self._instruments[order.instrument]
-        wire = wire_order(approved, account.tag, traded.market.instrument.symbol)
+        line = approved.line
+        try:
+            if line:
+                number, _, _, _, instrument, owner = line_head(line)
+                model = self._models.get(owner)
+                if model is None:
+                    model = self._models[owner] = self._model_reference(approved.order) << 32
+                self._intents.store(line, number, self._references[instrument] | model)
+            else:
+                self._journal(approved)
+        except JournalError as error:
+            self._no_journal(str(error), self._wire(approved))
+            return
+        if not self._handed:
+            self._soon(self._begin_all)
+        self._handed.append(approved)
+        if self.stopped or self._brake.held:  # it will not leave: said at once
+            self._begin_all()
+
+    def _wire(self, approved: Approved) -> WireOrder:
+        symbol = self._instruments[approved.order.instrument].market.instrument.symbol
+        return wire_order(approved, self._account.tag, symbol)
+
+    def _journal(self, approved: Approved) -> None:
+        """Journal an order that Python keeps: of several owners, or a protective exit."""
+        order = approved.order
         words = (
             order.purpose,
             order.price_tick,
@@ -71,12 +106,26 @@ class CcxtOrders:
             order.intent_id,
             self._model_reference(order),
         )
-        try:
-            account.intent(wire, traded.market, words)
-        except JournalError as error:
-            self._no_journal(str(error), wire)
+        self._account.intent(
+            self._wire(approved), self._instruments[order.instrument].market, words
+        )
+
+    def _begin_all(self) -> None:
+        """Begin to send what was handed over, in order."""
+        handed, self._handed = self._handed, []
+        if not handed:  # they were begun at once; the journal may be closed by now
             return
-        client = client_id(wire.tag, wire.ordinal)
+        for approved in handed:
+            wire = self._wire(approved)
+            try:
+                self._begin(wire, self._instruments[approved.order.instrument])
+            except JournalError as error:
+                self._halt("journal.failed", str(error), client_id(wire.tag, wire.ordinal))
+        self._account.journal.settle()
+
+    def _begin(self, wire: WireOrder, traded: Traded) -> None:
+        """Send an order from a task of its own, if one may leave."""
+        account, client = self._account, client_id(wire.tag, wire.ordinal)
         if self.stopped or len(self._sends) >= MAX_IN_FLIGHT or not self._brake.may_send():
             account.ended(client, Record.NOT_SENT, RejectReason.PAUSED)
             return
@@ -112,6 +161,7 @@ class CcxtOrders:
         What has no answer by then is UNKNOWN in the journal; the next start asks about it.
         """
         self.stopped = True
+        self._begin_all()
         pending = [*self._sends.values(), *self._tasks]
         if pending:
             _, late = await asyncio.wait(pending, timeout=CLOSE_S)

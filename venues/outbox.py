@@ -4,18 +4,14 @@ The pipeline never waits. Once it has gone over all rows the shell takes what li
 and gives it to the order desk (venues/order_desk.py), which journals before the first byte leaves.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from engine.orders import Approved, Order
 
-
-class Errand(NamedTuple):
-    """One thing to do at the venue."""
-
-    ts: int  # kernel time when it was decided
-    approved: Approved | None  # an order to send
-    order: Order  # it, or the one to cancel
+# One thing to do at the venue: the kernel time when it was decided, and what the gate approved, or
+# else the order to cancel. A plain tuple: it is made on the way of every order.
+Errand = tuple[int, Approved | None, Order | None]
+NOTHING: tuple[Errand, ...] = ()
 
 
 class Outbox:
@@ -32,14 +28,17 @@ class Outbox:
     def submit(self, approved: Approved) -> None:
         """Lay an approved order out to be sent."""
         assert type(approved) is Approved, "a venue takes only what the risk gate approved"
-        self._waiting.append(Errand(self._now(), approved, approved.order))
+        self._waiting.append((self._now(), approved, None))
 
     def cancel(self, order: Order) -> bool:
         """Lay a cancel out to be sent; what became of the order a row will say."""
-        self._waiting.append(Errand(self._now(), None, order))
+        self._waiting.append((self._now(), None, order))
         return True
 
-    def take(self) -> list[Errand]:
+    def take(self) -> Sequence[Errand]:
         """Return what waits, oldest first, and forget it."""
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting
+        if not waiting:
+            return NOTHING
+        self._waiting = []
         return waiting

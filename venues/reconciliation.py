@@ -7,8 +7,7 @@ from decimal import Decimal
 from engine.account_reports import carry_out
 from engine.account_state import AccountState
 from engine.errors import VenueError
-from engine.journal import named
-from engine.journal_layout import Kind, Name
+from engine.journal_layout import Kind, Name, named
 from engine.reconcile import Missing, Step, VenueState, balance_steps, plan
 from engine.venue_events import OrderReport, TradeReport
 from venues.order_queries import OrderQueries

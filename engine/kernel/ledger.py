@@ -88,6 +88,7 @@ DESK = np.dtype(
         ("rejects", "i8"),
         ("next_order", "i8"),
         ("ledger_high", "i8"),  # places from here on are free
+        ("ledger_open", "i8"),  # places that are taken
         ("legs_promised", "i8"),  # protective legs that open orders will bring
         ("legs_standing", "i8"),  # as Python last said
         ("blocked", "i8", (32,)),  # by bit of Block

@@ -60,11 +60,13 @@ def place_order(root, order, prices, arrive_ts):  # type: ignore[no-untyped-def]
 
 @njit
 def free_line(root):  # type: ignore[no-untyped-def]
-    """Return a free line of the ledger; the gate lets no more orders stand open than it has."""
+    """Take a free line of the ledger; the gate lets no more orders stand open than it has."""
     desk = desk_of(root)
-    for at in range(desk["ledger_high"]):
-        if line_at(root, at)["open"] == 0:
-            return at
+    desk["ledger_open"] += 1
+    if desk["ledger_open"] <= desk["ledger_high"]:  # else every place below is taken
+        for at in range(desk["ledger_high"]):
+            if line_at(root, at)["open"] == 0:
+                return at
     at = desk["ledger_high"]
     desk["ledger_high"] = at + 1
     return at
@@ -75,5 +77,6 @@ def close_line(root, at):  # type: ignore[no-untyped-def]
     """Free a line of the ledger; what it says stays until the line is taken again."""
     desk = desk_of(root)
     line_at(root, at)["open"] = 0
+    desk["ledger_open"] -= 1
     while desk["ledger_high"] > 0 and line_at(root, desk["ledger_high"] - 1)["open"] == 0:
         desk["ledger_high"] -= 1

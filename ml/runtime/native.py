@@ -105,6 +105,7 @@ class NativeRun:
         self._kept = model_bytes, model
         self.function = api.address(RUN)
         self.arguments = int(self._words.ctypes.data)
+        self.run = self.call()
 
     def _options(self, optimisation: str) -> int:
         api = self._api
@@ -141,8 +142,12 @@ class NativeRun:
         return ctypes.addressof(names), ctypes.addressof(values)
 
     def call(self) -> Callable[[], None]:
-        """Return a function without arguments that runs the model once, for tests and checks."""
-        function = ctypes.CFUNCTYPE(_Word, *[_Word] * 8)(self.function)
+        """Return a function without arguments that runs the model once.
+
+        The interpreter's lock is kept, as it is when the kernel calls: another thread that got it
+        meanwhile would keep it for a tenth of a millisecond and more.
+        """
+        function = ctypes.PYFUNCTYPE(_Word, *[_Word] * 8)(self.function)
         words = self._words.tolist()
 
         def run() -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from app.live_permission import KEY_ENV, SECRET_ENV
 from app.live_record import account_folder
+from engine.account_lock import AccountLock
 from engine.audit_layout import AUDIT, Record
 from engine.audit_verify import verify
 from engine.errors import DataError
 from engine.events import OrderState
-from engine.journal import AccountLock
 from engine.journal_layout import Latch
 from engine.journal_reader import fold
 from engine.orders import FINAL

@@ -7,7 +7,7 @@ import pytest
 from engine.account_marks import clear, count, counted, declare_balance, latch, operator_ends
 from engine.events import OrderState
 from engine.journal_layout import Doubt, Latch
-from engine.journal_sync import GroupCommit
+from engine.journal_sync import GroupCommit, promised
 from tests.engine.account_world import World
 
 
@@ -18,7 +18,7 @@ async def test_latches_and_counters_are_there_after_a_restart(tmp_path, policy):
     commit = GroupCommit(world.account.journal)
     await latch(world.account, commit, Latch.KILL, "the operator pressed it")
     await latch(world.account, commit, Latch.DRAWDOWN, "7 % below the peak")
-    assert world.account.journal.promised == world.account.journal.head
+    assert promised(world.account.journal) == world.account.journal.head
     for loss in (-5, -12):
         count(world.account, 1, "TickMLP", (20_000, loss))
     await commit.close()

@@ -21,7 +21,7 @@ from engine.errors import DataError, JournalError, UsageError
 from engine.journal import Journal
 from engine.journal_layout import RECORD_BYTES, Kind, Latch, Note
 from engine.journal_reader import fold, read_journal, verify
-from engine.journal_sync import GroupCommit
+from engine.journal_sync import GroupCommit, promised
 from tests.engine.account_world import World, picture
 
 NOTHING = lambda record: None  # noqa: E731
@@ -261,7 +261,7 @@ async def test_waiters_share_a_sync_and_learn_when_the_disk_refuses(tmp_path, mo
         client = world.intent(ordinal)
         seqs.append(world.account.sent(client, (1, 2)))
     await asyncio.gather(*(commit.durable(seq) for seq in seqs))
-    assert journal.promised == journal.head
+    assert promised(journal) == journal.head
     assert len(calls) == 1
 
     def refuses(descriptor):

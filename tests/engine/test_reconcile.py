@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from engine.account_reports import carry_out
 from engine.events import OrderState
-from engine.journal import named
-from engine.journal_layout import Kind, Name
+from engine.journal_layout import Kind, Name, named
 from engine.reconcile import (
     Book,
     Contradiction,

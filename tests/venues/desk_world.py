@@ -30,7 +30,7 @@ def approved(
     order.qty_lot, order.price_tick, order.order_type, order.purpose = qty, tick, kind, 0
     if kind == 0:
         order.price_tick = 0
-    return Approved(order, tick - 5, tick + 5, _GATE_KEY)
+    return Approved(order, (tick - 5, tick + 5), _GATE_KEY)
 
 
 class DeskWorld:
