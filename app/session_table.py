@@ -1,6 +1,6 @@
-"""Writes engine/session_data.py: `python -m app.session_table > engine/session_data.py`.
+"""Writes the text of engine/session_data.py; `make sessions` runs it.
 
-It needs the packages for training (`make extras`): exchange_calendars, which brings pandas.
+It needs exchange_calendars, which brings pandas, and so it runs in an environment of its own.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Regular sessions of exchanges, from a table that is made once and committed.
 
-`python -m app.session_table` writes engine/session_data.py from the library exchange_calendars,
-holidays, early closes and changes of the clock included; no library is needed to read it.
+`make sessions` writes engine/session_data.py from the library exchange_calendars, with holidays,
+early closes and changes of the clock; no library is needed to read it.
 """
 
 import base64

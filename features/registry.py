@@ -172,23 +172,18 @@ def feature(
         init: `init(s, <params in the order of defaults>)`; sets every field that is read before it
             is written, whatever the record held before. None for features without state.
         state: aligned dtype, or a function of the parameters that returns one.
-        on_quote, on_trade, on_bar, on_depth, on_peer_bar: `on_x(s, m)`, called after the kernel
-            has brought the MARKET record `m` up to date with the event (on_peer_bar: a bar of the
-            instrument that this one is paired with, features/pair.py). They allocate nothing.
+        on_quote, on_trade, on_bar, on_depth, on_peer_bar (a bar of the paired instrument):
+            `on_x(s, m)`, called when MARKET `m` is up to date with the event. Allocates nothing.
         defaults: every parameter with its default. Its type is the parameter's type; a word among
             `choices` reaches the kernels as its index there.
-        bounds: (lowest, highest) allowed of number parameters, both inclusive.
-        check: says what is wrong with parameters that do not fit each other, "" when all is well.
+        bounds, check: lowest and highest value of numbers; what is wrong with all together, or "".
         warmup, inputs: see Warmup and INPUTS; may depend on the parameters.
-        unit, range, source, group: words for the catalogue; source cites the formula, group is one
-            of GROUPS.
+        unit, range, source, group: words for the catalogue; group is one of GROUPS.
     Raises:
         ValueError: a part is missing or the name is taken (at import, so tests see it).
     """
-    given = (on_quote, on_trade, on_bar, on_peer_bar, on_depth)
-    steps = dict(zip(EVENTS, given, strict=True))
+    steps = dict(zip(EVENTS, (on_quote, on_trade, on_bar, on_peer_bar, on_depth), strict=True))
     numbers = tuple(re.findall(r"\{(\w+)\}", name))
-    module = importlib.import_module(value.__module__)
     entry = Feature(
         name=name,
         state=STATELESS if state is None else state,
@@ -201,7 +196,7 @@ def feature(
         check=check if check is not None else _constant(""),
         warmup=warmup if not isinstance(warmup, Warmup) else _constant(warmup),
         inputs=inputs if callable(inputs) else _constant(tuple(inputs)),
-        words=FeatureWords(unit, range, source, module.__doc__ or "", group),
+        words=FeatureWords(unit, range, source, _doc(value), group),
         module=value.__module__,
         numbers=numbers,
     )
@@ -225,6 +220,10 @@ def _check_entry(entry: Feature, whole: bool) -> None:
     for key, words in entry.choices.items():
         if entry.defaults.get(key) not in words:
             raise ValueError(f"feature {name!r}: default of {key} is none of {words}")
+
+
+def _doc(value: Kernel) -> str:
+    return importlib.import_module(value.__module__).__doc__ or ""
 
 
 def _constant(x: Any) -> Callable[[Mapping[str, int | float]], Any]:

@@ -63,7 +63,7 @@ def test_the_busy_minutes_of_real_bars_lie_inside() -> None:
 @pytest.mark.filterwarnings("ignore:Series.values:DeprecationWarning")
 @pytest.mark.skipif(
     importlib.util.find_spec("exchange_calendars") is None,
-    reason="exchange_calendars is not installed (make extras)",
+    reason="exchange_calendars is not here: it has an environment of its own (make sessions)",
 )
 def test_the_table_is_what_the_library_says() -> None:
     from app.session_table import source
