@@ -5,7 +5,6 @@ It needs exchange_calendars, which brings pandas, and so it runs in an environme
 
 import sys
 
-import exchange_calendars
 import numpy as np
 
 from engine.session_table import packed
@@ -17,6 +16,8 @@ WIDTH = 88
 
 def library_sessions(exchange: str) -> np.ndarray:
     """Return the sessions as the library knows them, int64[n, 2] minutes since 1970, UTC."""
+    import exchange_calendars
+
     calendar = exchange_calendars.get_calendar(exchange, start=FIRST, end=LAST)
     columns = [
         times.dt.tz_convert(None).to_numpy().astype("datetime64[m]")
