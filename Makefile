@@ -2,7 +2,8 @@
 # Needed: Python 3.11 or later, and make. The rest is installed into .venv when a hash of the
 # requirement files says so. Choose an interpreter with PYTHON=/path/to/python3.
 .DEFAULT_GOAL := help
-.PHONY: help paper replay test test-all soak check bench bench-peers demo-models extras sessions clean
+.PHONY: help paper replay test test-all soak kills check bench bench-peers demo-models extras
+.PHONY: sessions clean
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
@@ -46,6 +47,10 @@ test-all:  ## every test; some take minutes
 soak:  ## ten minutes of live orders on an embedded exchange (ARGS="--duration 60s")
 	$(call install,test)
 	@$(RUN) -m tests.soak $(ARGS)
+
+kills:  ## kill -9 of a trading live session, a hundred times (ARGS="--rounds 10")
+	$(call install,test)
+	@$(RUN) -m tests.kills $(ARGS)
 
 check:  ## format, lint, types, house rules, doctests
 	$(call install,test)

@@ -81,7 +81,8 @@ class Ahead:
             if serving is None or serving.ort is None:
                 ring["y"][:, : self.state.outputs[at].shape[1]] = self.state.outputs[at]
         for serving in {id(m): m for m in self.models if m is not None and m.ort}.values():
-            self._infer(serving, collected, x, mine)
+            if not serving.threaded:  # its answer is due later, and evaluated then
+                self._infer(serving, collected, x, mine)
 
     def _ring(
         self, at: int, collected: np.ndarray, x: np.ndarray, mine: np.ndarray | None

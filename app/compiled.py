@@ -54,7 +54,7 @@ def load_module(kind: str, source: str, folder: Path) -> ModuleType:
     A cache that cannot be read is removed and compiled again.
     """
     name = module_name(kind, source)
-    path = folder / f"{name}.py"
+    path = (folder / f"{name}.py").absolute()  # as importlib names it: what is loaded is found
     known = sys.modules.get(name)
     if known is not None and known.__file__ == str(path) and path.exists():
         return known

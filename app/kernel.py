@@ -1,6 +1,5 @@
 """Writes the one generated module of a run, `advance` over the fused features, and loads it."""
 
-import ast
 import ctypes
 import re
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ _EMBEDDED = tuple(
 _ONE_CALLER = (
     "run take_row apply_market mark_market before_row due_before row_time apply_trade apply_quote"
     " apply_depth apply_bar touch_from_book evaluate decide_due obstacle read_row hold collect"
-    " take_evaluated judge_output hash_row"
+    " take_evaluated read_output judge_chances hash_row"
 ).split()
 # Nothing but the entry points is called from Python: wrappers for the rest cost a quarter of the
 # compile time.
@@ -90,6 +89,11 @@ class KernelModule(msgspec.Struct, frozen=True):
     settle_at: Callable[[int, int], None]
     end_at: Callable[..., None]
     ask_cancel: Callable[[int, int], None]
+    ask: Callable[[int, int], int]
+    answer: Callable[..., int]
+    begin: Callable[[int, int], int]
+    end: Callable[[int, int, int], int]
+    close_asked: Callable[[int, int], int]
     needs_levels: int  # see ROOT
     name: str
 
@@ -120,7 +124,7 @@ def _check_names(fused: str, embedded: str) -> None:
     """Make sure that no name of the feature part is hidden by one of the kernel's."""
 
     def names(source: str) -> set[str]:
-        return {n.name for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)}
+        return set(re.findall(r"^def (\w+)\(", source, re.MULTILINE))
 
     clash = names(fused) & names(embedded)
     assert not clash, f"the kernel and the features both define {sorted(clash)}"

@@ -19,22 +19,22 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.kernel import is_compiled, load_kernel
+from app.inference import Inference, cores_of
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
+from app.warm import warm
 from app.watchdog import Watchdog
 from app.wire import NewVenue, Parts, build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
 from engine.clock import SystemClock
-from engine.errors import TickgateError
+from engine.errors import RunError
 from engine.events import Command
 from engine.feed_health import FeedHealth
-from engine.instruments import Instrument
 from engine.kernel.layout import WORD
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
@@ -42,6 +42,7 @@ from engine.rows import NS_PER_S, Kind
 from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
 from engine.tape_info import BLOCK_ROWS, TapeInfo
 from features.registry import warmup_of
+from venues.embedded.launcher import StartingExchange
 
 CURSOR = WORD["cursor"]
 TIMER_S = 0.05  # bars close and signals age without data too
@@ -104,7 +105,7 @@ class Job(msgspec.Struct, kw_only=True):
         venue: embedded or binance (its public data).
         symbols: only these; empty takes all of an exchange of our own.
         duration_s: 0 for until it is stopped.
-        exchange_options: further words for the embedded exchange.
+        exchange: our own one, told to start; for the venue `embedded` on paper.
         say: tells a person what takes long before it begins.
         screen: makes what shows the session, from parts, health and a title; None shows nothing.
         report: also write audit.jsonl and report.html at the end.
@@ -117,7 +118,7 @@ class Job(msgspec.Struct, kw_only=True):
     venue: str = "embedded"
     symbols: Sequence[str] = ()
     duration_s: float = 0.0
-    exchange_options: Sequence[str] = ()
+    exchange: StartingExchange | None = None
     say: Callable[[str], None] = lambda _: None
     screen: Callable[[Parts, FeedHealth, str], Screen] | None = None
     report: bool = True
@@ -133,6 +134,7 @@ def paper(job: Job) -> Summary:
     """
     import uvloop
 
+    cores_of(job.settings.engine.inference_cores)  # refused before anything is written
     notifier = Notifier(job.settings.notify, os.environ)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -148,28 +150,17 @@ async def _session(job: Job, notifier: Notifier) -> Summary:
             open_market(
                 job.venue,
                 job.symbols,
-                job.exchange_options,
                 bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
                 clock=clock,
                 stack=stack,
+                starting=job.exchange,
             ),
-            asyncio.to_thread(_warm, job),
+            asyncio.to_thread(warm, job.settings, job.named, job.say),
         )
         parts = plan(job.settings, market.instruments, job.named)
         run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
         session = Session(job, market, parts, (run_id, run_dir), clock=clock, notifier=notifier)
         return await session.run()
-
-
-def _warm(job: Job) -> None:
-    """Load what takes long while the venue is reached: runtime, models, kernel."""
-    quote = job.settings.portfolio.reporting_currency
-    stand_in = Instrument(venue="", symbol="", base="", quote=quote, tick="1", lot="1")
-    with contextlib.suppress(TickgateError):  # what is wrong will be said when it is built
-        parts = plan(job.settings, [stand_in], job.named)
-        if not is_compiled(parts.specs):
-            job.say("compiling the kernel for these features; this happens once and takes a while")
-        load_kernel(parts.specs)
 
 
 class Session:
@@ -213,7 +204,16 @@ class Session:
             self.run_dir / "tape", market.instruments, on_exhausted=self._exhausted
         )
         audit = AuditWriter(self.run_dir, self._tape_hash_at)
-        build(parts, audit, False, ahead=False, new_venue=self.venue.new_venue)
+        self.inference = Inference(parts, self.tape, clock.now_ns)
+        build(
+            parts,
+            audit,
+            False,
+            ahead=False,
+            new_venue=self.venue.new_venue,
+            asker=self.inference.ask,
+            answers_on_tape=True,
+        )
         asked = Asked(self.venue.mode, job.settings, job.named, (job.venue,), job.command)
         open_run(parts, self.run_dir, self.run_id, asked)
         self._refer(TapeInfo(wakes="recorded"))
@@ -224,6 +224,7 @@ class Session:
 
     def wake(self) -> None:
         """Append a WAKE row stamped now, and let the pipeline go over all that has come."""
+        self.inference.write()
         self.tape.wake(self.clock.now_ns())
         self.drain()
 
@@ -260,6 +261,7 @@ class Session:
             ("timer", self._timer()),
             ("exchange", self.market.watch()),
             ("orders", self.venue.watch()),
+            ("inference", self.inference.watch(self.wake)),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -270,19 +272,28 @@ class Session:
         gc.collect()
         gc.freeze()  # what is loaded now is not looked through again while orders wait
         self._beat.start()
+        self.inference.start()
         self.notifier.notify("start", f"{title} begins")
         try:
             await self._until_one_ends(works)
             self._beat.stop()
+            self.inference.close()
+            self.inference.write()
             self.drain()
             await self.venue.finish()
         finally:
             self._beat.stop()
+            self.inference.close()
             gc.unfreeze()
             if screen is not None:
                 screen.close()
             lines_to(None)
-        return self._close(time.perf_counter() - started)
+        try:
+            return self._close(time.perf_counter() - started)
+        except OSError as error:
+            raise RunError(
+                f"{self.run_dir}: its end cannot be written ({error.strerror})"
+            ) from None
 
     async def _until_one_ends(self, works: list[tuple[str, Coroutine[Any, Any, Any]]]) -> None:
         """Run tasks until one ends or the time is over; then end all, the feed first."""

@@ -138,6 +138,7 @@ def _models(models: Sequence[ModelLine], room: int) -> list[Line]:
     for one in models:
         serving = one.status == "serving"
         words = one.status if one.may_trade or not serving else "shadow"
+        words += " on thread" if one.threaded else ""
         row: list[Cell] = [
             (clean(one.name), ""),
             (clean(one.version), "dim"),

@@ -45,6 +45,7 @@ class ModelLine(msgspec.Struct):
     confidence: float = float("nan")
     symbol: str = ""
     age_s: float = 0.0
+    threaded: bool = False
 
 
 class Waiting(msgspec.Struct):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.inference import cores_of
 from app.live import TELL_WITHIN_S, Job, Session, Venue
 from app.live_books import NS_PER_DAY, Losses, balances_of, model_id_of, positions_of
 from app.live_inbox import Inbox
@@ -22,6 +23,7 @@ from app.log import logger
 from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.warm import warm
 from app.wire import NS_PER_MS, NS_PER_S, plan
 from config.settings import Settings
 from engine.account import Account
@@ -33,7 +35,7 @@ from engine.journal_layout import Kind, Latch, Name
 from engine.money import MINOR_PER_UNIT, minor
 from engine.orders import Approved, Order
 from engine.run_files import LIVE, LiveRun, Summary, write_json
-from venues.ccxt_client import ClientSettings, Secret, open_client
+from venues.ccxt_client import ClientSettings, Secret, import_ccxt, open_client
 from venues.order_desk import OrderDesk, StreamSettings
 from venues.outbox import Outbox
 from venues.user_stream import Keys
@@ -71,6 +73,7 @@ def live(job: LiveJob, keys: tuple[str, str]) -> Summary:
     """
     import uvloop
 
+    cores_of(job.settings.engine.inference_cores)
     secret = Keys(Secret(keys[0]), Secret(keys[1]))
     notifier = Notifier(job.settings.notify, os.environ)
     try:
@@ -88,11 +91,13 @@ async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
         market = await open_market(
             job.venue,
             job.symbols,
-            (),
             bar_interval_ns=job.settings.engine.bar_interval_s * NS_PER_S,
             clock=clock,
             stack=stack,
             base_url=job.urls.rest,
+        )
+        await asyncio.gather(
+            asyncio.to_thread(warm, job.settings, (), job.say), asyncio.to_thread(import_ccxt)
         )
         inbox = Inbox(clock.now_ns)
         account = Account(folder, inbox.tell, clock.now_ns, boot=_boot())

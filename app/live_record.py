@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from app.wire import NewVenue
+from config.settings import Settings
 from engine.errors import DataError
 from engine.journal_reader import fold
 from engine.rows import Kind
-from engine.run_files import LIVE, LiveRun, read_json
+from engine.run_files import CONFIG, LIVE, NAMES, LiveRun, Names, RunConfigFile, read_json
 from engine.tape import Tape
 from venues.recorded import Recorded
+
+PLACES = ("artifacts_dir", "runs_dir", "notify")
+PACE = ("block_rows", "batch_rows", "inference_cores")
 
 
 def is_live(run: Path) -> bool:
@@ -45,6 +51,26 @@ def recorded_venue(run: Path, tape: Tape) -> tuple[NewVenue, Callable[[], None],
         unsent.update(rows["i0"][np.flatnonzero(rows["kind"] == Kind.NOT_SENT)].tolist())
     venue = Recorded(orders, symbols, unsent, live.tag, tape.instruments)
     return lambda now: venue, venue.check_all_seen, live
+
+
+def answered_by(run: Path, settings: Settings) -> tuple[str, ...]:
+    """Return the sha256 of the models whose answers stand on a run's tape, in order.
+
+    None for a run whose tape holds no answers, and for settings other than the run's: they may ask
+    at other times.
+    """
+    recorded = read_json(run / CONFIG, RunConfigFile)
+    same = _decisive(recorded.settings) == _decisive(msgspec.to_builtins(settings))
+    if not recorded.answers_on_tape or not same:
+        return ()
+    return tuple(model.sha256 for model in read_json(run / NAMES, Names).models)
+
+
+def _decisive(settings: dict[str, Any]) -> bytes:
+    """Write down settings without those that no decision depends on."""
+    kept = {name: value for name, value in settings.items() if name not in PLACES}
+    engine = {k: v for k, v in settings.get("engine", {}).items() if k not in PACE}
+    return msgspec.json.encode(kept | {"engine": engine}, order="deterministic")
 
 
 def account_folder(runs_dir: Path, account: str) -> Path:

@@ -173,6 +173,7 @@ class Collector:
                 status=short_reason(ModelStatus(serving.status).name),
                 may_trade=parts.gate.may_trade[serving.index],
                 decisions=int(slots["counts"][slots["model"] == serving.index].sum()),
+                threaded=serving.threaded,
             )
             if (heard := last.get(serving.index)) is not None:
                 line.action = Action(heard.action).name

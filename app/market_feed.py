@@ -15,14 +15,12 @@ from engine.live_tape import LiveTape
 from venues.binance_spot.feed import FeedParams, SpotFeed
 from venues.binance_spot.history import HistoryNeed
 from venues.binance_spot.rest import RestError, SpotRest
-from venues.embedded.launcher import RunningExchange, start_exchange
+from venues.embedded.launcher import RunningExchange, StartingExchange
 from venues.transport import TransportLimits, WebsocketTransport
 
 HAS = ("quotes", "quote_sizes", "trades", "trade_sides", "depth")
 DEFAULT_SYMBOLS = ("BTCUSDT",)
 LOOK_S = 0.2
-# Of our own exchange: lively, so that models warm in seconds and there is something to see.
-OPTIONS = ("--rows-per-s", "20", "--predictability", "0.9", "--speed", "4")
 SYNTHETIC = (
     "the embedded exchange's market is synthetic: a run on it shows that the plumbing works, and "
     "nothing about profit on any real market"
@@ -109,23 +107,23 @@ class Market:
 async def open_market(
     venue: str,
     symbols: Sequence[str],
-    exchange_options: Sequence[str],
     *,
     bar_interval_ns: int,
     clock: SystemClock,
     stack: contextlib.AsyncExitStack,
     base_url: str = "",
+    starting: StartingExchange | None = None,
 ) -> Market:
-    """Start or reach the venue and ask for its instruments; the stack ends what was started.
+    """Reach the venue and ask for its instruments.
 
     Args:
         venue: one of VENUES.
         symbols: in any usual form; empty takes the embedded exchange's all.
-        exchange_options: further words for the embedded exchange.
         bar_interval_ns: of the engine.
         clock: stamps rows.
         stack: gets what must be ended.
-        base_url: http://127.0.0.1:PORT of an embedded exchange that runs already; none is started.
+        base_url: http://127.0.0.1:PORT of an embedded exchange that runs already.
+        starting: our own exchange, for the venue `embedded` without a base_url.
     Raises:
         UsageError: a symbol that the venue does not have, or a venue that is not known.
         RunError: the venue cannot be reached.
@@ -138,7 +136,8 @@ async def open_market(
     if base_url:
         base_rest, base_ws = base_url, stream_base(base_url)
     elif venue == EMBEDDED:
-        exchange = await asyncio.to_thread(start_exchange, options=(*OPTIONS, *exchange_options))
+        assert starting is not None
+        exchange = await asyncio.to_thread(starting.ready)
         stack.push_async_callback(asyncio.to_thread, exchange.stop)
         base_rest, base_ws = exchange.rest_url, exchange.streams_url
         logger("live").info("exchange", port=exchange.port, pid=exchange.process.pid)

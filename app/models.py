@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from config.settings import Cadence
 from engine.errors import UsageError
 from ml import registry
 from ml.manifest import Entry
@@ -17,6 +18,7 @@ NORMALISED = {
     "none": "not at all",
     "metadata": "by the runtime, with the numbers in metadata.json",
 }
+PLACED = {"inline": "in the hot path", "thread": "on a thread of its own"}
 EPILOG = """\
 examples:
   lab.py models list
@@ -65,6 +67,11 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
         verb.add_argument("--kind", choices=("classifier3", "binary"), default="classifier3")
         verb.add_argument("--classes", default="SELL,HOLD,BUY", help="order of the three columns")
         verb.add_argument("--output", default="", help="name of the output; default: the last")
+        verb.add_argument("--cadence", default="", help="when it is asked, such as every:250ms")
+        text = "in the hot path or on a thread; default: by its time and cadence"
+        verb.add_argument(
+            "--placement", choices=("auto", "inline", "thread"), default="auto", help=text
+        )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -171,7 +178,8 @@ def _rows(entry: Entry, folder: Path) -> list[tuple[str, str]]:
         ("normalised", f"in the {entry.normalisation.where}"),
         (
             "served",
-            f"{entry.placement}, {entry.latency_us:g} us, optimisation {entry.optimisation}",
+            f"{PLACED[entry.placement]}, {entry.latency_us:g} us a row, "
+            f"optimisation {entry.optimisation}",
         ),
         ("trained on", f"{data.name}, {data.rows} rows, {data.start} to {data.end}"),
         ("figures", figures or "-"),
@@ -228,11 +236,20 @@ def _archive(args: argparse.Namespace) -> int:
     return _changed(args, entry)
 
 
+def _cadence(text: str) -> str:
+    """Return a cadence as it was given, when it is one or nothing."""
+    try:
+        return msgspec.convert(text, Cadence) if text else ""
+    except msgspec.ValidationError:
+        forms = "quote, trade, bar:1m, every:250ms or every_n:50"
+        raise UsageError(f"--cadence {text}: must be {forms} in form") from None
+
+
 def _import(args: argparse.Namespace) -> int:
     from features.spec import parse_spec
     from ml.importing import Foreign, import_onnx
 
-    found = {}
+    cadence, found = _cadence(args.cadence), {}
     for option in ("onnx", "spec"):
         path = getattr(args, option)
         try:
@@ -245,5 +262,7 @@ def _import(args: argparse.Namespace) -> int:
         kind=args.kind,
         classes=tuple(args.classes.split(",")),
         output=args.output,
+        cadence=cadence,
+        placement=args.placement,
     )
     return _changed(args, import_onnx(args.artifacts, found["onnx"], foreign))

@@ -13,7 +13,7 @@ from app.slots import absence_notes
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.books import Book
-from engine.events import Action, Block, HoldReason
+from engine.events import Action, AnswerStatus, Block, HoldReason
 from engine.money import MINOR_PER_UNIT
 from engine.run_files import (
     CONFIG,
@@ -100,6 +100,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             status=ModelStatus(serving.status).name,
             note=serving.note,
             min_confidence=serving.settings.min_confidence,
+            placement=serving.placement,
         )
         for serving in parts.models
     )
@@ -217,7 +218,7 @@ def _book_line(parts: Parts, key: tuple[str, str, int], book: Book) -> BookLine:
 def _signals(parts: Parts) -> Signals:
     slots = parts.state.slots[: len(parts.plans)]
     by_action = slots["counts"].sum(axis=0) if len(slots) else np.zeros(3, int)
-    holds = slots["holds"].sum(axis=0) if len(slots) else np.zeros(16, int)
+    holds = slots["holds"].sum(axis=0) if len(slots) else np.zeros(32, int)
     reasons = {
         HoldReason(at).name: int(count)
         for at, count in enumerate(holds)
@@ -249,9 +250,22 @@ def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
             status=ModelStatus(serving.status).name,
             name=serving.settings.name,
             note=serving.note,
+            placement=serving.placement,
+            **_thread_counts(parts, serving.index),
         )
         for serving in parts.models
     )
+
+
+def _thread_counts(parts: Parts, model: int) -> dict[str, Any]:
+    """Count a model's requests, and how they ended."""
+    slots = parts.state.slots[: len(parts.plans)]
+    mine = slots[(slots["model"] == model) & (slots["threaded"] == 1)]
+    ended = mine["answers"].sum(axis=0)[: len(AnswerStatus)].tolist()
+    return {
+        "requests": int(mine["requests"].sum()),
+        "answers": {AnswerStatus(at).name: count for at, count in enumerate(ended) if count},
+    }
 
 
 def _latency(samples: dict[str, np.ndarray]) -> dict[str, Latency]:
@@ -287,6 +301,10 @@ def _notes(parts: Parts, info: TapeInfo) -> tuple[str, ...]:
             notes.append(f"{int(count):,} {words}")
     if parts.desk.counts.blocked.get(int(Block.LOT_SIZE)):
         notes.append("some orders were smaller than one lot (LOT_SIZE): raise the strategy's size")
+    if unmatched := parts.model_answers.unmatched:
+        notes.append(f"{unmatched:,} answers on the tape belong to no request of this run")
+    if parts.asked_again is not None and parts.asked_again.different:
+        notes.append(f"{parts.asked_again.different:,} answers of the tape differ when asked again")
     notes += [serving.note for serving in parts.models if serving.note]
     return tuple(dict.fromkeys(notes))
 

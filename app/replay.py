@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.asked_again import AskedAgain
 from app.kernel import is_compiled
 from app.outcome import new_run_dir
 from app.session import Asked, close_run, end_reason, name_tape, open_run
@@ -28,6 +29,7 @@ from engine.run_files import (
     tape_hash,
     write_json,
 )
+from engine.tape import Tape
 from engine.tape_info import BLOCK_ROWS
 
 CURSOR = WORD["cursor"]
@@ -74,6 +76,8 @@ class Replay(msgspec.Struct, kw_only=True):
         new_venue: the venue of a live run's replay; None is paper matching.
         check: called after the last row.
         live: the live run's live.json, to be kept with this one.
+        answered_by: sha256 of the models whose answers stand on the tape; with other models their
+            answers come after the time that the registry says.
     """
 
     tape: Any
@@ -89,6 +93,7 @@ class Replay(msgspec.Struct, kw_only=True):
     new_venue: NewVenue | None = None
     check: Callable[[], None] | None = None
     live: LiveRun | None = None
+    answered_by: Sequence[str] = ()
 
 
 def replay(job: Replay) -> Summary:
@@ -105,7 +110,17 @@ def replay(job: Replay) -> Summary:
     blocks = job.tape.info.block_sha256
     hash_of = functools.lru_cache(maxsize=2)(lambda count: tape_hash(blocks[:count]))
     audit = AuditWriter(run_dir, lambda row: hash_of(row // BLOCK_ROWS))
-    build(parts, audit, job.tape.info.wakes == "implied", new_venue=job.new_venue)
+    served = tuple(serving.sha256 for serving in parts.models)
+    from_tape = bool(served) and served == tuple(job.answered_by)
+    build(
+        parts,
+        audit,
+        job.tape.info.wakes == "implied",
+        new_venue=job.new_venue,
+        answers_on_tape=from_tape,
+    )
+    if from_tape:
+        _ask_again(parts, job.tape)
     asked = Asked("replay", job.settings, job.named, job.inputs, job.command)
     info = job.tape.info
     ref = TapeRef(
@@ -123,6 +138,19 @@ def replay(job: Replay) -> Summary:
         if job.check is not None and not stop.asked:
             job.check()
         return _close(parts, job, run_dir, (wall_s, stop.asked))
+
+
+def _ask_again(parts: Parts, tape: Tape) -> None:
+    """Let some requests of the session be made again."""
+    answers, state = parts.model_answers, parts.state
+    again = AskedAgain(
+        tape,
+        state.slots,
+        answers.predictors,
+        state.outputs,
+        lambda line: parts.recorder.event(11, "model_differs", line),
+    )
+    parts.asked_again = answers.asker = again
 
 
 def _run(parts: Parts, job: Replay, stop: Stop) -> float:

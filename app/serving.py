@@ -30,6 +30,7 @@ _SPAN = re.compile(r"^([0-9]+)(ms|s|m|h|d)$")
 _SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE}
 OUTPUT_KINDS = {"classifier3": OutputKind.CLASSIFIER3, "binary": OutputKind.BINARY}
 GOLDEN_BATCH_ROWS = 512
+DEADLINE_LATENCIES, MIN_DEADLINE_NS = 4, 50_000_000  # a deadline that nobody has set
 NATIVE_LATENCY_US = 10.0  # slower models are called from Python: a kernel call holds the GIL
 
 
@@ -46,6 +47,9 @@ class Serving:
         batches: rows evaluated together give the same bits as one by one.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
+        threaded: the registry places it on a thread: `ort` has arrays of its own then.
+        latency_ns: how long the registry says that it takes.
+        deadline_ns: what takes longer is ended.
     """
 
     def __init__(self, index: int, settings: ModelSettings, named: bool) -> None:
@@ -62,6 +66,8 @@ class Serving:
         self.y = np.zeros((1, 3), np.float32)
         self.may_trade = named and settings.mode == "production"
         self.batches = False
+        self.threaded = False
+        self.latency_ns = self.deadline_ns = 0
         self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
 
     @property
@@ -69,9 +75,19 @@ class Serving:
         """Features in order, None when the model does not serve."""
         return None if self.loaded is None or self.hold else self.loaded.spec
 
+    @property
+    def placement(self) -> str:
+        """Where it is run: inline or thread."""
+        return "thread" if self.threaded else "inline"
+
     def run(self) -> None:
         """Evaluate x into y."""
-        self.ort.run()
+        if self.threaded:
+            self.ort.x[:] = self.x
+            self.ort.run()
+            self.y[:] = self.ort.y
+        else:
+            self.ort.run()
 
 
 def load_models(
@@ -108,6 +124,9 @@ def _load_one(serving: Serving, artifacts: Path, view: View) -> None:
     serving.may_trade = serving.may_trade or production
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
     serving.y = np.zeros((1, loaded.columns), np.float32)
+    if loaded.entry.placement == "thread":
+        _place_on_thread(serving, loaded)
+        return
     serving.ort = loaded.open(x=serving.x, y=serving.y)
     serving.loaded = loaded
     rows = np.asarray(loaded.golden.x, np.float32)[:GOLDEN_BATCH_ROWS]
@@ -116,6 +135,20 @@ def _load_one(serving: Serving, artifacts: Path, view: View) -> None:
         serving.native = native_run(
             loaded.model_bytes, serving.ort, loaded.golden.x, loaded.entry.optimisation
         )
+
+
+def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:
+    """Open a model over arrays of its own; it is not evaluated ahead: its answers are rare."""
+    serving.threaded = serving.batches = True
+    serving.latency_ns = int(loaded.entry.latency_us * 1000)
+    given = serving.settings.deadline_ms
+    serving.deadline_ns = (
+        max(MIN_DEADLINE_NS, DEADLINE_LATENCIES * serving.latency_ns)
+        if given is None
+        else int(given * 1e6)
+    )
+    serving.ort = loaded.open()
+    serving.loaded = loaded
 
 
 def parse_cadence(text: str, bar_interval_ns: int) -> tuple[Cadence, int]:

@@ -48,6 +48,7 @@ def open_run(parts: Parts, run_dir: Path, run_id: str, asked: Asked) -> None:
         inputs_sha256=inputs,
         inputs=tuple(asked.inputs),
         model_overrides=tuple(asked.named),
+        answers_on_tape=parts.model_answers.from_tape,
     )
     write_opening(parts, run_dir, config)
     parts.recorder.run(AUDIT_LAYOUT_VERSION, inputs)

@@ -9,6 +9,7 @@ from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
 from engine.books import NOBODY
 from engine.errors import ConfigError
+from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
 from engine.ports import Strategy
@@ -165,10 +166,23 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             x, y = plan.serving.x, plan.serving.y
             values |= _output_columns(plan.serving)
             values["status"] = int(plan.serving.hold)
+            values |= _thread_times(plan.serving)
             if plan.serving.native is not None:
                 values["run"] = plan.serving.native.function
                 values["run_arguments"] = plan.serving.native.arguments
         state.set_slot(at, values, x, y)
+
+
+def _thread_times(serving: Serving) -> dict[str, int]:
+    """Return what a slot says of a model on a thread: how long it takes by the registry's word."""
+    if not serving.threaded:
+        return {"threaded": 0, "service_ns": 1, "service_status": 0}
+    late = serving.latency_ns > serving.deadline_ns
+    return {
+        "threaded": 1,
+        "service_ns": max(1, min(serving.latency_ns, serving.deadline_ns)),
+        "service_status": int(AnswerStatus.TIMED_OUT if late else AnswerStatus.RESULT),
+    }
 
 
 def _width(state: KernelState, plan: SlotPlan) -> int:

@@ -47,22 +47,26 @@ def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py --paper`; return the exit code."""
     duration_s = duration_of(args.duration)
     settings, named = settings_of(args)
-    from app.live import Job, paper
-    from app.live_screen import Screen
+    from app.paper_exchange import begun
 
-    job = Job(
-        settings=settings,
-        named=named,
-        command=command_of(argv),
-        venue=args.venue,
-        symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
-        duration_s=duration_s,
-        say=say if not args.json else say_nothing,
-        screen=None if args.json else functools.partial(_screen, Screen),
-        report=not args.no_report,
-        subscribe=tell if args.verbose else None,
-    )
-    return ended(paper(job), args)
+    with begun(args.venue) as exchange:  # it starts while the engine is loaded
+        from app.live import Job, paper
+        from app.live_screen import Screen
+
+        job = Job(
+            settings=settings,
+            named=named,
+            command=command_of(argv),
+            venue=args.venue,
+            symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
+            duration_s=duration_s,
+            say=say if not args.json else say_nothing,
+            screen=None if args.json else functools.partial(_screen, Screen),
+            report=not args.no_report,
+            subscribe=tell if args.verbose else None,
+            exchange=exchange,
+        )
+        return ended(paper(job), args)
 
 
 def start_live(args: argparse.Namespace, argv: list[str]) -> int:
@@ -82,6 +86,7 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
         os.environ.pop(name)
     settings, _ = settings_of(args)
     from app.live_orders import LiveJob, live
+    from app.live_screen import Screen
 
     job = LiveJob(
         settings=settings,
@@ -90,6 +95,7 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
         symbols=tuple(word for word in args.symbols.split(",") if word.strip()),
         duration_s=duration_s,
         say=say if not args.json else say_nothing,
+        screen=None if args.json else functools.partial(_screen, Screen),
         report=not args.no_report,
         subscribe=tell if args.verbose else None,
         urls=urls,

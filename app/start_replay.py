@@ -47,7 +47,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
     tape = Tape.open(folder, repair=False)
     if not tape.info.rows:
         raise DataError(f"{folder}: the tape is empty")
-    new_venue, check, record = _recorded_venue(args, settings, tape)
+    new_venue, check, record, answered = _recorded_venue(args, settings, tape)
     bar = None if quiet else Bar(tape.info.rows)
     job = Replay(
         tape=tape,
@@ -63,6 +63,7 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
         new_venue=new_venue,
         check=check,
         live=record,
+        answered_by=answered,
     )
     try:
         summary = replay(job)
@@ -81,14 +82,18 @@ def start_replay(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _recorded_venue(args: argparse.Namespace, settings: Settings, tape: Tape) -> tuple[Any, ...]:
-    """Return a live run's recorded venue; with other settings its market is traded on paper."""
-    from app.live_record import is_live, recorded_venue
+    """Return a live run's recorded venue, and whose answers stand on a session's tape.
 
-    runs_dir = Path(settings.runs_dir)
-    run = run_folder(args.replay, runs_dir)
-    if run is None or not is_live(run) or args.what_if or args.config:
-        return None, None, None
-    return recorded_venue(run, tape)
+    With other settings the run's market is traded on paper, and its models are asked anew.
+    """
+    from app.live_record import answered_by, is_live, recorded_venue
+
+    run = run_folder(args.replay, Path(settings.runs_dir))
+    if run is None:
+        return None, None, None, ()
+    own = not args.what_if and not args.config and is_live(run)
+    venue = recorded_venue(run, tape) if own else (None, None, None)
+    return *venue, answered_by(run, settings)
 
 
 def tape_folder(args: argparse.Namespace, settings: Settings, quiet: bool) -> Path:

@@ -137,6 +137,7 @@ def _signal(record: np.void, units: Units, names: Names) -> dict[str, Any]:
         "model_version": model.version if model else None,
         "model_sha256": model.sha256 if model else None,
         "model_status": model.status if model else ModelStatus.MISSING.name,
+        "model_placement": model.placement if model else None,
     }
 
 

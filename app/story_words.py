@@ -91,7 +91,10 @@ def _feature_words(told: dict[str, Any]) -> str:
     signal = told["signal"]
     if signal is None or told["protects"]:
         return ""
-    return f"row hash {signal['features_hash']}, read from data {signal['data_age_ms']:.1f} ms old"
+    read = f"row hash {signal['features_hash']}, read from data"
+    if signal.get("model_placement") == "thread":
+        return f"{read} {signal['data_age_ms']:.1f} ms old when the model's thread answered"
+    return f"{read} {signal['data_age_ms']:.1f} ms old"
 
 
 def _signal_words(told: dict[str, Any]) -> str:

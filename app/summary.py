@@ -175,6 +175,9 @@ def _models(s: Summary) -> list[tuple[str, str]]:
         serving = model.status.upper() == "SERVING"
         words = f"{model.id} {model.version} {short_reason(model.status)} {model.sha256[:12]}"
         words = " ".join(words.split())
+        if model.placement == "thread":
+            ends = ", ".join(f"{n:,} {short_reason(end)}" for end, n in model.answers.items())
+            words += f", on a thread: {model.requests:,} requests{f' ({ends})' if ends else ''}"
         if model.note:
             words += f": {model.note}"
         lines.append((words, "" if serving else "yellow"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from app.ahead import Ahead
+from app.asked_again import AskedAgain
 from app.kernel import KernelModule, load_kernel
 from app.samples import Samples
 from app.serving import Serving, load_models
@@ -20,10 +21,11 @@ from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
 from engine.kernel.state import KernelRules, KernelState
 from engine.limits import MAX_MODELS, MAX_STRATEGIES
+from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
 from engine.pipeline import Pipeline, SlotPort
 from engine.portfolio import Portfolio
-from engine.ports import Strategy, Venue
+from engine.ports import Asker, Predictor, Strategy, Venue
 from engine.protection import Protection
 from engine.records import Recorder
 from engine.rows import ROW as ROW_TYPE
@@ -64,6 +66,8 @@ class Parts:
     samples: Samples
     pipeline: Pipeline
     ahead: Ahead | None
+    model_answers: ModelAnswers
+    asked_again: AskedAgain | None = None  # of a session's replay
     answers: VenueAnswers | None  # of a venue outside of the kernel
     window: tuple[int, int, int]
 
@@ -95,6 +99,7 @@ def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
         max_jump=engine.max_price_jump_pct / 100.0,
         jump_confirmations=engine.jump_confirmations,
         trigger_confirmations=engine.trigger_confirmations,
+        max_answer_age_ns=int(settings.risk.max_signal_age_ms * NS_PER_MS),
         sample_ns=SAMPLE_NS,
         assumed_notional=settings.assumed.quote_size_notional,
         half_spread=settings.assumed.bar_spread_bps / 20_000.0,
@@ -137,6 +142,8 @@ def build(
     *,
     ahead: bool = True,
     new_venue: NewVenue | None = None,
+    asker: Asker | None = None,
+    answers_on_tape: bool = False,
 ) -> Parts:
     """Compile the kernel and join all parts.
 
@@ -144,31 +151,32 @@ def build(
         ahead: the rows to come are known, so decisions may be evaluated ahead in batches.
         new_venue: makes a venue outside of the kernel, whose answers and opening state are rows of
             the tape; None is paper matching in the kernel, from the settings' balances.
+        asker: takes the requests to models on threads.
+        answers_on_tape: their answers are rows of the tape; else they come after the time that the
+            registry says.
     """
     settings = parts.settings
     parts.kernel = load_kernel(parts.specs)
     parts.audit = audit
     parts.window = (0, 0, 0)
     state = parts.state = _new_state(parts, implied_wakes)
+    state.root["answers_on_tape"] = answers_on_tape
     _build_money(parts, new_venue is None)
     _build_desk(parts, new_venue)
     parts.samples = Samples(parts.instruments, parts.plans)
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
-    still = Still()
+    predictors = [_predictor(plan) for plan in parts.plans]
     ports = [
-        SlotPort(
-            plan.model,
-            plan.instrument,
-            still if plan.serving is None else plan.serving.native or plan.serving.ort or still,
-            plan.strategies,
-            _readonly(state, at),
-        )
-        for at, plan in enumerate(parts.plans)
+        SlotPort(plan.model, plan.instrument, predictor, plan.strategies, _readonly(state, at))
+        for at, (plan, predictor) in enumerate(zip(parts.plans, predictors, strict=True))
     ]
+    parts.model_answers = _build_answers(parts, asker, answers_on_tape)
     hooks: dict[Reason, Callable[[], None]] = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
         Reason.SAMPLE: lambda: sample(parts),
         Reason.CONTROL: partial(control, parts),
+        Reason.ASK: parts.model_answers.on_ask,
+        Reason.ANSWER: parts.model_answers.on_answer,
     }
     advance = parts.kernel.advance
     parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
@@ -176,6 +184,39 @@ def build(
         parts.ahead.stages = parts.pipeline.stages
     assert settings.engine.block_rows >= 1
     return parts
+
+
+def _predictor(plan: SlotPlan) -> Predictor:
+    """Return what evaluates a slot's input into its output, in the hot path."""
+    serving = plan.serving
+    return Still() if serving is None else serving.native or serving.ort or Still()
+
+
+def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelAnswers:
+    """Make what asks models on threads and takes their answers.
+
+    Their own time is known: orders on their advice wait for no assumed decision latency.
+    """
+    state, kernel, numbers = parts.state, parts.kernel, parts.portfolio.desk[0]
+    usual = int(numbers["paper_latency_ns"])
+    order_ns = int(parts.settings.paper.order_latency_ms * NS_PER_MS) if usual >= 0 else usual
+
+    def advise() -> None:
+        numbers["paper_latency_ns"] = order_ns
+        parts.pipeline.on_signal()
+        numbers["paper_latency_ns"] = usual
+
+    names = (kernel.ask, kernel.answer, kernel.begin, kernel.end, kernel.close_asked)
+    return ModelAnswers(
+        state.words,
+        [partial(call, state.address) for call in names],
+        [plan.serving or Still() for plan in parts.plans],
+        state.slot_input,
+        failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
+        advise=advise,
+        asker=asker,
+        from_tape=from_tape,
+    )
 
 
 def _nothing() -> None:
@@ -189,6 +230,8 @@ def control(parts: Parts) -> None:
     row = np.frombuffer((ctypes.c_char * ROW_BYTES).from_address(address), ROW_TYPE)[0]
     if row["kind"] == Kind.CONTROL:
         parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
+    elif row["kind"] == Kind.SIGNAL:
+        parts.model_answers.on_row(row)
     elif parts.answers is not None:
         parts.answers.on_row(row)
 
@@ -266,13 +309,16 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
     paper, state, kernel = parts.settings.paper, parts.state, parts.kernel
     address, words = state.address, state.words
     latency = int((paper.decision_latency_ms + paper.order_latency_ms) * NS_PER_MS)
+    numbers = parts.portfolio.desk[0]
+    numbers["fast"] = int(ORDERS_IN_KERNEL)
+    numbers["paper_latency_ns"] = latency if new_venue is None else -1
     venue: Venue
     if new_venue is None:
         venue = PaperVenue(
             partial(kernel.place, address),
             partial(kernel.cancel, address),
             lambda: words[NOW],
-            latency,
+            lambda: int(numbers["paper_latency_ns"]),
             int(paper.cancel_latency_ms * NS_PER_MS),
         )
     else:
@@ -283,9 +329,6 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
         parts.portfolio.count_leg,
     )
     parts.recorder = Recorder(partial(kernel.push, address), parts.audit, lambda: words[NOW])
-    numbers = parts.portfolio.desk[0]
-    numbers["fast"] = int(ORDERS_IN_KERNEL)
-    numbers["paper_latency_ns"] = latency if new_venue is None else -1
     parts.desk = FillDesk(
         state,
         parts.portfolio,
@@ -306,7 +349,8 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     rows = parts.settings.engine.batch_rows
     serving = [plan.serving for plan in parts.plans if plan.serving is not None]
     working = [one for one in serving if one.ort is not None]
-    if rows <= 1 or not working or not all(one.batches for one in working):
+    batched = any(not one.threaded for one in working)
+    if rows <= 1 or not batched or not all(one.batches for one in working):
         return None
     parts.state.set_batches(rows)
     ahead = _new_state(parts, implied_wakes, rows)

@@ -71,7 +71,6 @@ async def session(base_url: str, settings: Settings) -> dict[str, Any]:
         market = await open_market(
             "embedded",
             job.symbols,
-            (),
             bar_interval_ns=settings.engine.bar_interval_s * NS_PER_S,
             clock=clock,
             stack=stack,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.market_feed import OPTIONS
+from app.paper_exchange import OPTIONS
 from benchmarks.bars import Figure
 from engine.errors import RunError
 from venues.embedded.launcher import RunningExchange, start_exchange

@@ -26,6 +26,7 @@ from benchmarks import (
     measure_memory,
     measure_parts,
     measure_replay,
+    measure_threads,
     peer_models,
 )
 from benchmarks.bars import Figure
@@ -38,6 +39,7 @@ GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
     "live": measure_live.ALL,
     "flood": measure_flood.ALL,
     "memory": measure_memory.ALL,
+    "threads": measure_threads.ALL,
 }
 WORSE = 1.25  # a ratio this much worse than the baseline's is pointed out
 

@@ -16,6 +16,8 @@ NonNegative = Annotated[float, Meta(ge=0)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
+Deadline = Annotated[float, Meta(gt=0, le=60_000)]
+Cores = tuple[Annotated[int, Meta(ge=0, le=4095)], ...]
 Fee = Annotated[float, Meta(ge=-100, le=1000)]
 Cadence = Annotated[
     str,
@@ -69,6 +71,7 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
     max_order_age_ms: Annotated[int, Meta(ge=1, le=60_000)] = 500  # --live: older is not sent
     pairs: dict[Name, Name] = {}  # symbol -> the one whose bars its pair features read
     batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none
+    inference_cores: Cores = ()  # of threads for heavy models, in turn; empty: the last one allowed
 
 
 class AssumedMarket(Strict, frozen=True, kw_only=True):
@@ -133,6 +136,7 @@ class ModelSettings(Strict, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ()  # empty means all on the tape
     min_confidence: Share = 0.0  # below it a signal is HOLD, like below its strategy's threshold
     max_exposure: Positive | None = None  # quote currency; null takes risk.max_model_exposure
+    deadline_ms: Deadline | None = None  # of a model on a thread; null: 4 latencies, 50 at least
     mode: Mode = "production"  # a shadow's signals are recorded and never cause an order
 
 

@@ -80,8 +80,11 @@ class AuditWriter:
         return self._free.get()
 
     def event(self, line: EventLine) -> None:
-        """Write the words of an EVENT record."""
-        self._events_file.write(line_bytes(line))
+        """Write the words of an EVENT record; where they cannot be, the next flush says so."""
+        try:
+            _write_all(self._events_file, line_bytes(line))
+        except OSError as error:
+            self._error = self._error or error
 
     def close(self) -> str:
         """Write what is left and return the decision digest.

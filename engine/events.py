@@ -29,9 +29,22 @@ class HoldReason(IntEnum):
     RUNTIME_MISSING = 10  # onnxruntime cannot be imported
     MODEL_NAN = 11  # the model's output is not finite or no probability
     MODEL_FAILED = 12  # the runtime raised
-    MODEL_LATE = 13
+    MODEL_LATE = 13  # its answer is older than max_signal_age
     GAP = 14  # inside a known gap of the feed
     HALTED = 15  # the kill switch is latched
+    MODEL_SUPERSEDED = 16  # a newer request took its place before the model's thread came to it
+    MODEL_TIMED_OUT = 17  # the model did not answer within its deadline
+    MODEL_CLOSED = 18  # the model's thread was ended before it answered
+
+
+class AnswerStatus(IntEnum):
+    """How a request to a model on a thread ended (slot i4 of SIGNAL rows): only append."""
+
+    RESULT = 0
+    SUPERSEDED = 1
+    TIMED_OUT = 2
+    FAILED = 3
+    CLOSED = 4
 
 
 class OrderType(IntEnum):
@@ -148,7 +161,7 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """A model's advice on one instrument. Advice only: nothing here can reach a venue."""
 
     signal_id: int
-    ts: int  # kernel time, ns
+    ts: int  # kernel time at which the model was asked, ns
     row: int
     instrument: int  # index on the tape
     model: int  # index in the run

@@ -14,4 +14,5 @@ AUDIT_MARGIN = 2048  # records that one row or stop may still write: MAX_OUT ans
 MAX_BLOCK_ROWS = 65_536  # rows in one kernel call: it holds the GIL (1.5 to 6 ms)
 MAX_FLAT_BARS = 120  # empty bars in a row before a quiet market counts as closed
 FINE_DUPLICATES = 64  # recent intents remembered by the duplicate check
+ASKED_PLACES = 4  # open requests of a slot: in service, waiting, just superseded, and one spare
 MAX_BATCH = 4096  # decisions evaluated ahead

@@ -37,7 +37,7 @@ def _reader(names: str) -> struct.Struct:
     return struct.Struct("".join(parts))
 
 
-_ADVICE = _reader("row now slot signal_id action hold_reason p_sell p_hold p_buy")
+_ADVICE = _reader("row slot signal_id action hold_reason signal_ts p_sell p_hold p_buy")
 
 
 class SlotPort:
@@ -72,7 +72,7 @@ class Pipeline:
         slots: one port for each slot of the state.
         desk: intents to orders, and what comes back.
         audit: takes the filled record buffer.
-        hooks: further actions by Reason: BATCH, SAMPLE, CONTROL (see app/wire.py).
+        hooks: further actions by Reason: BATCH, SAMPLE, CONTROL, ASK, ANSWER (see app/wire.py).
     """
 
     def __init__(
@@ -111,6 +111,8 @@ class Pipeline:
             (int(Reason.FLUSH), self.on_flush),
             (int(Reason.SAMPLE), hooks[Reason.SAMPLE]),
             (int(Reason.BATCH), hooks[Reason.BATCH]),
+            (int(Reason.ASK), hooks[Reason.ASK]),
+            (int(Reason.ANSWER), hooks[Reason.ANSWER]),
         )
 
     def drain(self, rows: int, first_row: int, head: int, stop_at: int) -> None:
@@ -168,9 +170,9 @@ class Pipeline:
 
     def on_signal(self) -> None:
         """Show advice to the strategies that listen, and send what they want through the gate."""
-        row, now, slot, number, action, reason, sell, hold, buy = self._advice()
+        row, slot, number, action, reason, asked, sell, hold, buy = self._advice()
         instrument, model, key, view, strategies = self._ports[slot]
-        signal = Signal(number, now, row, instrument, model, action, reason, sell, hold, buy)
+        signal = Signal(number, asked, row, instrument, model, action, reason, sell, hold, buy)
         self.signals[key] = view.signal = signal
         if self.advice.handlers:
             self.advice.publish(signal)

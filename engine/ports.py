@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from engine.events import Intent, Place
 from engine.orders import Approved, Order
 from engine.portfolio import Change
@@ -14,6 +16,13 @@ class Predictor(Protocol):
 
     def run(self) -> None:
         """Evaluate the bound input into the bound output, in place."""
+
+
+class Asker(Protocol):
+    """Takes requests to models that answer later. Given by app/inference.py, app/asked_again.py."""
+
+    def __call__(self, slot: int, request: int, x: np.ndarray) -> None:
+        """Take one: float32[1, F], valid during the call. Its answer comes as a SIGNAL row."""
 
 
 class Strategy(Protocol):

@@ -35,7 +35,8 @@ when they would have been known; they never move the time back. An absent size i
 sizes are absolute, 0 removes the level; the rows of one message form a packet whose last row
 carries `LAST`. OPENING rows add to the books: `amount` minor units of wallet `asset`, counted as
 what the run starts with where `capital` is 1; with `asset` -1 so many lots of the instrument that
-`owner` (a model's index, or -1) has for `cost` minor units. Sides: trades +1 buyer was the
+`owner` (a model's index, or -1) has for `cost` minor units. SIGNAL rows answer the requests to
+models on threads, one each; `ts_event` is when the model was asked. Sides: trades +1 buyer was the
 aggressor, -1 seller; depth +1 bid, -1 ask.
 """
 

@@ -66,6 +66,7 @@ class RunConfigFile(_File):
     inputs_sha256: str = ""  # the words of the RUN record
     inputs: tuple[str, ...] = ()  # paths as the person named them
     model_overrides: tuple[str, ...] = ()  # --model ID:VERSION
+    answers_on_tape: bool = False  # SIGNAL rows answered for models on threads
 
 
 class LiveRun(_File):
@@ -110,6 +111,7 @@ class ModelName(_File):
     status: str = "SERVING"  # ModelStatus name at the start
     note: str = ""  # why it does not serve, and the command that helps
     min_confidence: float = 0.0
+    placement: str = "inline"  # or thread
 
 
 class RunName(_File):
@@ -188,6 +190,9 @@ class ModelLine(_File):
     status: str
     name: str = ""
     note: str = ""
+    placement: str = "inline"  # or thread: then the two below are counted
+    requests: int = 0
+    answers: dict[str, int] = {}  # by how the request ended
 
 
 class BookLine(_File):

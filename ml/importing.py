@@ -18,6 +18,7 @@ from ml.manifest import (
     check_normalisation,
 )
 from ml.onnx_scan import OPSET, scan
+from ml.placement import Wish
 from ml.publish import Draft, Trained, publish
 from ml.refusal import ModelRefused
 from ml.runtime.session import OrtModel
@@ -41,6 +42,7 @@ class Foreign:
         cadence: when it is asked, for the reader.
         horizon: what it predicts, for the reader.
         owner: who is answerable for it.
+        placement: in the hot path or on a thread; `auto` goes by its time and cadence.
         rows: float32[n, F] typical inputs for the golden rows; None draws normal ones.
         answers: float32[n, C] what its source says of `rows`; None takes this runtime's answers,
             which then prove only that the runtime stays the same.
@@ -56,6 +58,7 @@ class Foreign:
     cadence: str = ""
     horizon: str = ""
     owner: str = "imported"
+    placement: Wish = "auto"
     note: str = "Made elsewhere. Its training data is not known to this registry."
     rows: np.ndarray | None = None
     answers: np.ndarray | None = None
@@ -87,6 +90,7 @@ def import_onnx(root: Path, data: bytes, foreign: Foreign) -> Entry:
         kind=foreign.kind,
         classes=classes,
         owner=foreign.owner,
+        placement=foreign.placement,
     )
     said_by = "this runtime" if foreign.answers is None else "its source"
     card = f"# {{name}}\n\n{foreign.note}\n\nGolden answers were given by {said_by}.\n"

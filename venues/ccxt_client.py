@@ -129,6 +129,12 @@ class CcxtClient:
         await self._session.close()
 
 
+def import_ccxt() -> None:
+    """Import what `open_client` needs; it takes a second, and a thread may do it ahead."""
+    import aiohttp  # noqa: F401
+    import ccxt.async_support  # noqa: F401
+
+
 async def open_client(settings: ClientSettings) -> CcxtClient:
     """Open an exchange; nothing is asked of it yet.
 

@@ -158,15 +158,15 @@ class Intake:
         """Take a message that does not simply follow; `count` rows of it lie behind the end."""
         tape = self.tape
         self._other[1] += len(message)
-        if tape.exhausted:
-            self._drop()
+        if tape.exhausted and count != 0:
+            self._drop(ts_recv)
             return None
-        if self.sink.lost:
+        if self.sink.lost and not tape.exhausted:
             self._mend(ts_recv)
             count = self._decode(message, tape.memory, tape.at, ts_recv)  # the gap stands there now
         if count < 0 or count > 0 and tape.at + count > tape.limit:
             if not tape.reserve(count if count > 0 else self.decoder.needed_rows):
-                self._drop()
+                self._drop(ts_recv)
                 return None
             count = self._decode(message, tape.memory, tape.at, ts_recv)
         if count == 0:
@@ -192,10 +192,12 @@ class Intake:
         self.sink.emit(line, count)
         return None
 
-    def _drop(self) -> None:
-        """Count a message that finds no room: what comes after it cannot follow."""
+    def _drop(self, ts_recv: int) -> None:
+        """Count a message that finds no room: what comes after cannot follow. The stream lives."""
         self._health.dropped_messages += 1
         self.sink.lost = True
+        for line in self.lines.values():
+            line.words[LAST_NS] = ts_recv
 
     def _mend(self, now_ns: int) -> None:
         """Say that rows were lost, now that there is room again."""

@@ -29,6 +29,7 @@ class Brake:
         self._tell = tell
         self._clock = clock
         self._held: dict[str, float] = {}  # code -> when it heals by itself, 0.0 for never
+        self._words: dict[str, str] = {}  # code -> why, as it was told
         self.clock_off = False
         self._resync_at = 0.0
 
@@ -42,10 +43,16 @@ class Brake:
         """Why orders are held."""
         return tuple(self._held)
 
+    @property
+    def why(self) -> str:
+        """The same in words, "" when nothing is held."""
+        return "; ".join(self._words[code] for code in self._held)
+
     def hold(self, code: str, text: str, seconds: float = 0.0) -> None:
         """Hold orders; for some seconds, or until `heal`."""
         until = self._clock() + seconds if seconds else 0.0
         new = code not in self._held
+        self._words[code] = text
         self._held[code] = max(until, self._held.get(code, 0.0)) if seconds else 0.0
         if new:
             self._tell(Trouble(code=code, text=text, measure=Measure.HOLD))
@@ -80,7 +87,8 @@ class Brake:
             self.clock_off = True
             self.hold("venue.clock", "the venue says that our clock is off; its time is asked for")
         elif outcome.kind == Kind.REJECTED and outcome.reason == R.ACCESS:
-            self.hold("venue.access", "the venue refuses our key, signature or permission")
+            text = f"the venue refuses our key, signature or permission (code {outcome.code})"
+            self.hold("venue.access", text)
 
     def may_resync(self) -> bool:
         """Return True when the venue's time should be asked for now; at most every ten seconds."""

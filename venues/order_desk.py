@@ -90,7 +90,10 @@ class OrderDesk:
         traded = [self._traded(instrument) for instrument in self._instruments]
         self.queries.traded = {one.market.instrument.symbol: one for one in traded}
         self.orders = CcxtOrders(self.queries, self.commit, traded, self._model_reference)
-        steps = await reconcile(self.queries)
+        try:
+            steps = await reconcile(self.queries)
+        except VenueError as error:
+            raise VenueError(": ".join(filter(None, (str(error), self.brake.why)))) from None
         if self._stream is not None:
             self.stream = UserStream(
                 self.queries,

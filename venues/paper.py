@@ -11,7 +11,7 @@ class PaperVenue:
     Args:
         place, cancel: the kernel's entry points, bound to the run's state.
         now: kernel time, ns.
-        order_latency_ns: from approval to the venue's book, decision latency included.
+        order_latency_ns: gives the time from approval to the venue's book, decision included.
         cancel_latency_ns: the same for cancels.
     """
 
@@ -20,7 +20,7 @@ class PaperVenue:
         place: Callable[..., int],
         cancel: Callable[[int, int], int],
         now: Callable[[], int],
-        order_latency_ns: int,
+        order_latency_ns: Callable[[], int],
         cancel_latency_ns: int,
     ) -> None:
         self._place = place
@@ -45,7 +45,7 @@ class PaperVenue:
             order.price_tick,
             approved.collar_low,
             approved.collar_high,
-            self._now() + self._order_latency_ns,
+            self._now() + self._order_latency_ns(),
         )
         assert at >= 0, "the gate lets no more orders stand open than the venue has places"
 

@@ -28,6 +28,7 @@ BY_N = int(Cadence.EVERY_N)
 BINARY = int(OutputKind.BINARY)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
+ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
 GO_ON = 0
 READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
@@ -118,8 +119,8 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def judge_output(root, slot, y):  # type: ignore[no-untyped-def]
-    """Turn a model's output into probabilities, an action and a reason."""
+def read_output(root, slot, y):  # type: ignore[no-untyped-def]
+    """Read the three probabilities from a model's output."""
     if slot["output_kind"] == BINARY:
         up = np.float64(y[0])
         sell, hold, buy = 1.0 - up, 0.0, up
@@ -128,6 +129,12 @@ def judge_output(root, slot, y):  # type: ignore[no-untyped-def]
         hold = np.float64(y[slot["hold_at"]])
         buy = np.float64(y[slot["buy_at"]])
     root["p_sell"], root["p_hold"], root["p_buy"] = sell, hold, buy
+
+
+@njit(forceinline=True)
+def judge_chances(root, slot):  # type: ignore[no-untyped-def]
+    """Turn the three probabilities into an action and a reason."""
+    sell, hold, buy = root["p_sell"], root["p_hold"], root["p_buy"]
     total = sell + hold + buy
     if not (sell >= 0.0 and hold >= 0.0 and buy >= 0.0 and abs(total - 1.0) <= SUM_TOLERANCE):
         root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
@@ -143,7 +150,8 @@ def judge_output(root, slot, y):  # type: ignore[no-untyped-def]
 @njit(forceinline=True)
 def settle(root, slot, y):  # type: ignore[no-untyped-def]
     """Record what a model's output means; return 1 when a strategy wants to hear of it."""
-    action, reason = judge_output(root, slot, y)
+    read_output(root, slot, y)
+    action, reason = judge_chances(root, slot)
     push_decision(root, slot, action, reason)
     if action == HOLD and slot["wants_holds"] == 0:
         return 0
@@ -213,13 +221,13 @@ def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
         reason = ready["reason"]
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
-    if settle(root, slot, ready["y"]) == 0:
+    if slot["threaded"] == 0 and settle(root, slot, ready["y"]) == 0:
         return GO_ON
     x = floats32(slot["x"], slot["n_features"])
     seen = floats32(ready["x"], slot["n_features"])
     for column in range(slot["n_features"]):
         x[column] = seen[column]
-    return SIGNAL
+    return ASK if slot["threaded"] == 1 else SIGNAL
 
 
 @njit(forceinline=True)
@@ -239,6 +247,8 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
         return GO_ON
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
+    if slot["threaded"] == 1:
+        return ASK
     # Some are left to Python, which times them; both calls give the same bits.
     if slot["run"] != 0 and root["decisions"] & SAMPLED != 0 and root["decisions"] >= FIRST:
         if call_run(slot["run"], slot["run_arguments"]) == 0:
@@ -263,9 +273,12 @@ def decide_due(root, fused):  # type: ignore[no-untyped-def]
             if wanted == 1:
                 return SIGNAL
             continue
-        if slot["due"] == 1:
+        if slot["due"] == 1 or slot["answered"] > 0:
             if root["audit_count"] >= root["audit_high"]:
                 return FLUSH
+            if slot["answered"] > 0:  # Python settles it, and this slot is looked at again
+                root["slot"] = at
+                return ANSWER
             if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
                 return ASK_BATCH
             root["slot"] = at

@@ -23,6 +23,8 @@ class Reason(IntFlag):
     BATCH = 64  # the next decisions of the batched slot should be evaluated ahead
     BLOCK = 128  # the row limit of one call
     HEAD = 256  # everything on the tape is consumed
+    ASK = 512  # the model of `slot` answers later: ask it, its input stands in the slot's x
+    ANSWER = 1024  # an answer of the model of `slot` has come
 
 
 _WORDS = (
@@ -40,6 +42,7 @@ _WORDS = (
     "touch_bid_tick",  # of `instrument` at a stop
     "touch_ask_tick",
     "calls",
+    "signal_ts",  # when the model behind the current or last signal was asked
 )
 WORD = {name: k for k, name in enumerate(_WORDS)}
 
@@ -54,6 +57,11 @@ ROOT = np.dtype(
         ("max_jump", "f8"),
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
+        (
+            "answers_on_tape",
+            "i8",
+        ),  # 1: SIGNAL rows answer for models on threads; 0: the kernel does
+        ("max_answer_age_ns", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
         ("ahead_all", "i8"),  # Collected: which decisions are collected
         ("follows", "i8"),  # 1: another state runs ahead; features are its work, outputs in rings
@@ -71,12 +79,14 @@ ROOT = np.dtype(
         # next things that time brings
         ("next_arrival", "i8"),
         ("next_timer", "i8"),
+        ("next_answer", "i8"),  # when the next model in service answers, NEVER where the tape does
         ("next_sample", "i8"),
         ("sample_ns", "i8"),
         # ordinals and counters
         ("audit_seq", "i8"),
         ("exposure_id", "i8"),
         ("decisions", "i8"),
+        ("requests", "i8"),  # to models on threads
         ("events", "i8"),  # rows applied
         ("dropped_crossed", "i8"),
         ("dropped_insane", "i8"),
@@ -92,6 +102,7 @@ ROOT = np.dtype(
         ("rare_arrivals", "i8"),  # addresses of parts that are compiled apart, app/desk_module.py
         ("rare_follow", "i8"),
         ("rare_settle", "i8"),
+        ("rare_answers", "i8"),
         ("markets", "i8"),
         ("features", "i8"),
         ("matching", "i8"),
@@ -115,6 +126,10 @@ ROOT = np.dtype(
         ("collect_x", "i8"),  # address of float32[capacity, collect_width]
         ("collect_width", "i8"),
         ("batches", "i8"),
+        ("asked", "i8"),
+        ("asked_x", "i8"),  # address of float32[n_slots * ASKED_PLACES, asked_width]
+        ("asked_width", "i8"),
+        ("asked_at", "i8"),  # place of the request whose answer is being settled
         ("audit_high", "i8"),  # records at which the audit buffer must be written
         ("needs_levels", "i8"),  # 1: features read the levels of the book, 2: their steps do too
         ("order_count", "i8"),
@@ -266,7 +281,14 @@ SLOT = np.dtype(
         ("batch_from", "i8"),
         ("batch_to", "i8"),
         ("counts", "i8", (3,)),  # by action
-        ("holds", "i8", (16,)),  # by HoldReason
+        ("holds", "i8", (32,)),  # by HoldReason
+        # a model on a thread
+        ("threaded", "i8"),
+        ("service_ns", "i8"),  # how long it takes where the tape does not say
+        ("service_status", "i8"),  # AnswerStatus after that time
+        ("answered", "i8"),  # results that wait for a wake
+        ("requests", "i8"),
+        ("answers", "i8", (8,)),  # by AnswerStatus
     ],
     align=True,
 )
@@ -281,8 +303,6 @@ BATCH = np.dtype(
     ],
     align=True,
 )
-
-MODEL = np.dtype([("every_n_count", "i8")], align=True)
 
 COLLECT = np.dtype(
     [  # one collected decision: what the kernel saw, for training and for batches ahead

@@ -7,12 +7,12 @@ handed all arrays of the state, and a call of one passes a single pointer.
 from numba import carray, njit
 
 from engine.audit_layout import AUDIT
+from engine.kernel.asked_layout import ASKED, MODEL
 from engine.kernel.layout import (
     BARS,
     BATCH,
     COLLECT,
     MATCHING,
-    MODEL,
     ORDER,
     OUT,
     SLOT,
@@ -157,6 +157,12 @@ def slot_at(root, at):  # type: ignore[no-untyped-def]
 def model_at(root, at):  # type: ignore[no-untyped-def]
     """Return a MODEL."""
     return carray(pointer(root["models"]), (MANY,), MODEL)[at]
+
+
+@njit(forceinline=True)
+def asked_at(root, place):  # type: ignore[no-untyped-def]
+    """Return a place of the ASKED requests: ASKED_PLACES for each slot, in order."""
+    return carray(pointer(root["asked"]), (MANY,), ASKED)[place]
 
 
 @njit(forceinline=True)

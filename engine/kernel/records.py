@@ -16,6 +16,7 @@ def push_decision(root, slot, action, reason):  # type: ignore[no-untyped-def]
     root["decisions"] += 1
     root["action"] = action
     root["hold_reason"] = reason
+    root["signal_ts"] = root["now"]
     slot["counts"][action] += 1
     slot["holds"][reason] += 1
     record = next_audit(root)

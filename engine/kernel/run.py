@@ -57,12 +57,12 @@ def reset_timer(root):  # type: ignore[no-untyped-def]
         slot = slot_at(root, at)
         if slot["cadence"] == ON_NS:
             nearest = min(nearest, slot["next_ts"])
-    root["next_timer"] = nearest
+    root["next_timer"] = min(nearest, root["next_answer"])
 
 
 @njit
 def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
-    """Close the bars and mark the timers that are due at `ts`; what was missed fires once.
+    """Do what is due at `ts`: bars close, models answer, timers fire, what was missed once.
 
     No row stands before `until`: a timer whose instrument has not moved since its last decision has
     nothing to say before then, and goes on after it.
@@ -77,6 +77,8 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
             if close_bar(root, m, b) == 1:
                 show_bar(root, fused, at)
                 mark_due(root, at, ON_BAR)
+    if root["next_answer"] <= ts:
+        call_part(root["rare_answers"], root["state"], ts)
     for at in range(root["n_slots"]):
         slot = slot_at(root, at)
         if slot["cadence"] != ON_NS or slot["next_ts"] > ts:

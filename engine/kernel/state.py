@@ -7,12 +7,12 @@ import numpy as np
 
 from engine.audit_layout import AUDIT
 from engine.instruments import Instrument
+from engine.kernel.asked_layout import ASKED, MODEL
 from engine.kernel.layout import (
     BARS,
     BATCH,
     COLLECT,
     MATCHING,
-    MODEL,
     NEVER,
     NO_BUY,
     NO_SELL,
@@ -25,6 +25,7 @@ from engine.kernel.layout import (
     TouchFrom,
 )
 from engine.limits import (
+    ASKED_PLACES,
     AUDIT_BUFFER,
     AUDIT_MARGIN,
     MAX_INSTRUMENTS,
@@ -52,6 +53,7 @@ class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     assumed_notional: float
     half_spread: float
     pairs: tuple[tuple[str, str], ...] = ()  # (symbol, the one it is paired with)
+    max_answer_age_ns: int = 1 << 62
 
 
 def has_book(instrument: Instrument) -> bool:
@@ -90,6 +92,8 @@ class KernelState:
         self.collect = np.zeros(collect_capacity, COLLECT)
         self.collect_x = np.zeros((collect_capacity, 1), np.float32)
         self.batches = np.zeros(1, BATCH)
+        self.asked = np.zeros(max(1, n_slots) * ASKED_PLACES, ASKED)
+        self.asked_x = np.zeros((1, 1), np.float32)
         self.books: list[np.ndarray] = []
         self.outputs: list[np.ndarray] = []  # float32[1, n_outputs] of each slot
         self._inputs: list[np.ndarray] = []
@@ -105,6 +109,7 @@ class KernelState:
         root = self.root[0]
         for name in (
             "markets features matching bars slots models orders triggers out audit collect batches"
+            " asked"
         ).split():
             root[name] = getattr(self, name).ctypes.data
         root["n_instruments"] = n
@@ -114,6 +119,7 @@ class KernelState:
         root["audit_high"] = AUDIT_BUFFER - AUDIT_MARGIN
         root["next_arrival"] = NEVER
         root["next_timer"] = NEVER
+        root["next_answer"] = NEVER
 
     def _set_rules(self, rules: KernelRules) -> None:
         root = self.root[0]
@@ -194,11 +200,14 @@ class KernelState:
         instrument["slot_to"] = at + 1
 
     def _widen(self, width: int) -> None:
-        """Make the collected rows wide enough for a slot's features."""
+        """Make the collected and asked rows wide enough for a slot's features."""
         if width > self.collect_x.shape[1]:
             self.collect_x = np.zeros((len(self.collect), width), np.float32)
+            self.asked_x = np.zeros((len(self.asked), width), np.float32)
         self.root["collect_x"] = self.collect_x.ctypes.data
         self.root["collect_width"] = self.collect_x.shape[1]
+        self.root["asked_x"] = self.asked_x.ctypes.data
+        self.root["asked_width"] = self.asked_x.shape[1]
 
     def slot_input(self, at: int) -> np.ndarray:
         """Return a slot's feature row, float32[1, n]; it changes in place."""

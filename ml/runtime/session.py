@@ -121,27 +121,34 @@ class OrtModel:
     def _bind(self) -> None:
         """Bind both arrays once and choose the shortest call that works."""
         ort = runtime()
-        options = ort.RunOptions()
-        options.log_severity_level = 4
         binding = self.session.io_binding()
         values = [ort.OrtValue.ortvalue_from_numpy(a) for a in (self._inner, self.y)]
         binding.bind_ortvalue_input(self.input_name, values[0])
         binding.bind_ortvalue_output(self.output_name, values[1])
-        self._kept = (options, binding, values)
-        call: Callable[[], Any] = functools.partial(
-            self.session.run_with_iobinding, binding, options
-        )
+        self._kept = values
         try:
-            fast = self.session._sess.run_with_iobinding
-            call = functools.partial(fast, binding._iobinding, options)
-            call()
+            self._bound = self.session._sess.run_with_iobinding, binding._iobinding
+            self.renew()
+            self._call()
         except (AttributeError, TypeError):
-            call = functools.partial(self.session.run_with_iobinding, binding, options)
+            self._bound = self.session.run_with_iobinding, binding
+            self.renew()
         except Exception as error:
             raise _failed(error) from None
-        self._call = call
-        self.run = call if self._normalise is None else self._run_normalised
         self._check_binding()
+
+    def renew(self) -> None:
+        """Take fresh options for runs: those of a run that was ended would end every later one."""
+        options = runtime().RunOptions()
+        options.log_severity_level = 4
+        self._options = options
+        run, binding = self._bound
+        self._call: Callable[[], Any] = functools.partial(run, binding, options)
+        self.run = self._call if self._normalise is None else self._run_normalised
+
+    def terminate(self) -> None:
+        """Let the run that goes on in another thread raise before its next node; then `renew`."""
+        self._options.terminate = True
 
     def _run_normalised(self) -> None:
         assert self._normalise is not None

@@ -42,7 +42,7 @@ risk:
   max_drawdown_pct: 50
 strategies:
   - name: lively
-    params: {pause: PAUSE}
+    params: {pause: PAUSE, stall_at: STALL}
 """
 
 
@@ -57,11 +57,14 @@ def exchange(*options: str, fee_asset: str = "") -> RunningExchange:
     return start_exchange(accounts=[account], options=words, stderr=subprocess.DEVNULL)
 
 
-def command(folder: Path, venue: RunningExchange, *words: object, pause: int = 1) -> list[str]:
+def command(
+    folder: Path, venue: RunningExchange, *words: object, pause: int = 1, stall_at: int = 0
+) -> list[str]:
     """Return the command line of a live session whose runs lie under `folder`."""
     config = folder / "live.yaml"
     if not config.exists():
-        config.write_text(CONFIG.replace("PAUSE", str(pause)) + f"runs_dir: {folder / 'runs'}\n")
+        text = CONFIG.replace("PAUSE", str(pause)).replace("STALL", str(stall_at))
+        config.write_text(f"{text}runs_dir: {folder / 'runs'}\n")
     found = [sys.executable, "-m", "tests.app.lively", "--live", "--base-url", venue.rest_url]
     found += ["--confirm-live", "main", "--config", str(config), "--json", "--no-report"]
     return found + [str(word) for word in words]

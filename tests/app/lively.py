@@ -4,11 +4,14 @@ Run as `python -m tests.app.lively` with run_live.py's words.
 """
 
 import sys
+import time
 
 import run_live
 from app.command_line import run
 from engine.events import Cancel, OrderType, Place, Purpose
 from strategies.registry import strategy
+
+STALL_S = 0.8  # longer than an approved order may be old
 
 
 @strategy("lively")
@@ -18,9 +21,10 @@ class Lively:
     Args:
         size_quote: of an entry.
         pause: decisions between two actions.
+        stall_at: this decision and the next one take long; 0 for none.
     """
 
-    PARAMS = {"size_quote": 400.0, "pause": 1}
+    PARAMS = {"size_quote": 400.0, "pause": 1, "stall_at": 0}
     FEATURES = ("mid_price_velocity_1s",)
     CADENCE = "every:250ms"
     name: str
@@ -28,10 +32,13 @@ class Lively:
     def __init__(self, **params) -> None:
         self.size_quote = float(params["size_quote"])
         self.pause = int(params["pause"])
+        self.stall_at = int(params["stall_at"])
         self._count = 0
 
     def decide(self, view):
         self._count += 1
+        if self.stall_at and self._count in (self.stall_at, self.stall_at + 1):
+            time.sleep(STALL_S)
         step, off = divmod(self._count, self.pause)
         if off:
             return ()

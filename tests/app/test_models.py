@@ -9,7 +9,8 @@ import pytest
 
 import lab
 from app.command_line import run
-from tests.ml.conftest import root, trained_root  # noqa: F401
+from tests.ml.conftest import root, toy_spec, trained_root  # noqa: F401
+from tests.ml.heavy_models import wide
 
 
 @pytest.fixture
@@ -109,3 +110,29 @@ def test_looking_at_models_loads_no_training_library():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--placement", "thread"), "on a thread of its own"),
+        (("--placement", "inline", "--cadence", "bar:1m"), "in the hot path"),
+    ],
+)
+def test_an_import_says_where_it_is_served(models, tmp_path, words, said):
+    onnx, spec = tmp_path / "m.onnx", tmp_path / "spec.json"
+    onnx.write_bytes(wide(4, width=8))
+    spec.write_bytes(toy_spec().to_json())
+    code, _, err = models("import", "--onnx", str(onnx), "--spec", str(spec), "--id", "M", *words)
+    assert code == 0, err
+    out = models("show", "M:1")[1]
+    assert said in out
+    assert ("bar:1m" in out) == ("--cadence" in words)
+
+
+def test_an_import_refuses_a_cadence_that_is_none(models, tmp_path):
+    (tmp_path / "f").write_bytes(b"")
+    words = ("--onnx", str(tmp_path / "f"), "--spec", str(tmp_path / "f"), "--id", "M")
+    code, _, err = models("import", *words, "--cadence", "sometimes")
+    assert code == 2
+    assert "--cadence sometimes" in err

@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from engine.audit_layout import AUDIT, AUDIT_BYTES, Record
 from engine.audit_verify import verify
+from engine.events import Action
+from engine.run_files import AUDIT_RECORDS
 from tests.app.replay_cli import ROOT, replay, summary
 
 STARTS_WITHIN_S = 240.0  # a cold machine compiles kernel and generator first
@@ -70,12 +75,39 @@ def ended(session: subprocess.Popen) -> tuple[int, dict[str, Any]]:
     return session.returncode, json.loads(lines[0])
 
 
+def audit_of(runs: Path) -> np.ndarray:
+    """Return the records that stand in the audit of the one run so far."""
+    found = [*runs.glob(f"*/{AUDIT_RECORDS}")]
+    data = found[0].read_bytes() if found else b""
+    return np.frombuffer(data[: len(data) // AUDIT_BYTES * AUDIT_BYTES], AUDIT)
+
+
+def until(session: subprocess.Popen, holds: Callable[[], bool]) -> None:
+    """Wait for something to come true while a session runs."""
+    ends = time.monotonic() + STARTS_WITHIN_S
+    while not holds():
+        assert session.poll() is None, "the session ended by itself"
+        assert time.monotonic() < ends, "it did not come true"
+        time.sleep(0.2)
+
+
+def has_traded(runs: Path) -> bool:
+    """Whether models have decided often, one of them to act, and an order was filled."""
+    records = audit_of(runs)
+    decisions = records[records["kind"] == Record.DECISION]
+    acts = decisions[decisions["code"] != Action.HOLD]
+    fills = records[records["kind"] == Record.FILL]
+    return len(decisions) > 50 and len(acts) > 0 and len(fills) > 0
+
+
 @pytest.fixture(scope="module")
 def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], int]:
-    """Run a session of twenty-five seconds."""
+    """Run a session until it has traded."""
     runs = tmp_path_factory.mktemp("paper") / "runs"
-    session = start(runs, "--duration", "25s")
+    session = start(runs)
     pid = exchange_of(session)
+    until(session, lambda: has_traded(runs))
+    session.terminate()
     code, found = ended(session)
     assert code == 0
     return runs, found, pid
@@ -84,11 +116,34 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
 def test_a_session_trades_on_ticks_that_came_over_the_wire(traded):
     _, found, pid = traded
     assert found["mode"] == "paper"
-    assert found["exit_reason"] == "done"
-    assert found["events"] > 500
+    assert found["exit_reason"] == "stopped"
+    assert found["events"] > 50
     assert found["decisions"] > 50
+    assert found["orders"] > 0
+    assert found["fills"] > 0
     assert found["signals"]["buy"] + found["signals"]["sell"] > 0
     assert {model["status"] for model in found["models"]} == {"SERVING"}
+    assert gone(pid)
+
+
+def test_a_duration_ends_it(tmp_path):
+    session = start(tmp_path / "runs", "--duration", "1s")
+    pid = exchange_of(session)
+    code, found = ended(session)
+    assert (code, found["exit_reason"]) == (0, "done")
+    assert gone(pid)
+
+
+def test_ctrl_c_before_anything_is_there_ends_it_and_its_exchange(tmp_path):
+    session = start(tmp_path / "runs")
+    children = Path(f"/proc/{session.pid}/task/{session.pid}/children")
+    until(session, lambda: bool(children.read_text().split()))
+    pid = int(children.read_text().split()[0])
+    session.send_signal(signal.SIGINT)
+    out, err = session.communicate(timeout=60)
+    assert session.returncode == 130, err[-2000:]
+    assert out == ""
+    assert "Traceback" not in err
     assert gone(pid)
 
 
@@ -122,13 +177,13 @@ def test_killed_it_leaves_a_tape_that_replays_and_no_exchange(tmp_path):
     runs = tmp_path / "runs"
     session = start(runs)
     pid = exchange_of(session)
-    time.sleep(3.0)
+    until(session, lambda: len(audit_of(runs)) > 30)
     session.kill()
     session.communicate(timeout=30)
     assert gone(pid)
     (run_dir,) = [path for path in runs.iterdir() if path.name != "tapes"]
     found = summary(run_dir, runs=runs)
-    assert found["events"] > 50
+    assert found["events"] > 30
     assert found["decisions"] > 0
     checked = verify(run_dir)
     assert checked.ok

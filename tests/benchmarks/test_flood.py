@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from app.market_feed import OPTIONS
+from app.paper_exchange import OPTIONS
 from benchmarks.measure_flood import RATE, flooded
 from venues.embedded.launcher import start_exchange
 

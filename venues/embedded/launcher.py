@@ -95,20 +95,52 @@ class RunningExchange:
         self.stop()
 
 
-def start_exchange(
+class StartingExchange:
+    """An exchange that was told to start; it ends with `stop`, and by itself when we end."""
+
+    def __init__(self, process: subprocess.Popen, token: str, lifeline: int) -> None:
+        self._process = process
+        self._token = token
+        self._lifeline = lifeline
+
+    def ready(self) -> RunningExchange:
+        """Wait until it listens; from then on it is the answer's to stop.
+
+        Raises:
+            RunError: it ended, or did not listen in time.
+        """
+        try:
+            line = _first_line(self._process)
+        except BaseException:
+            self.stop()
+            raise
+        lifeline, self._lifeline = self._lifeline, -1
+        return RunningExchange(self._process, line, self._token, lifeline)
+
+    def stop(self) -> None:
+        """End it at once, if `ready` has not handed it over."""
+        if self._lifeline < 0:
+            return
+        self._process.kill()
+        os.close(self._lifeline)
+        self._lifeline = -1
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process.wait()
+
+
+def begin_exchange(
     *,
     accounts: Sequence[AccountSpec] = (),
     options: Sequence[str] = (),
     stderr: IO[bytes] | int | None = None,
-) -> RunningExchange:
-    """Start `python -m venues.embedded` on free ports and wait until it listens.
+) -> StartingExchange:
+    """Start `python -m venues.embedded` on free ports, and do not wait.
 
     Args:
         accounts: handed over in the environment, never on the command line.
         options: further words of the command line, for example ("--seed", "7").
         stderr: where its log goes; None is ours.
-    Raises:
-        RunError: it ended, or did not listen in time.
     """
     token = secrets.token_hex(16)
     encoded = msgspec.json.encode([msgspec.to_builtins(one) for one in accounts]).decode()
@@ -119,22 +151,31 @@ def start_exchange(
         "--accounts-env", ACCOUNTS_ENV, "--lifeline-fd", str(reading),
         "--parent-pid", str(os.getpid()), *options,
     ]  # fmt: skip
-    process = None
     try:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, pass_fds=(reading,), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
         )  # fmt: skip
-        line = _first_line(process)
     except BaseException:
         os.close(writing)
-        if process is not None:
-            process.kill()
-            process.wait()
         raise
     finally:
         os.close(reading)
-    return RunningExchange(process, line, token, writing)
+    return StartingExchange(process, token, writing)
+
+
+def start_exchange(
+    *,
+    accounts: Sequence[AccountSpec] = (),
+    options: Sequence[str] = (),
+    stderr: IO[bytes] | int | None = None,
+) -> RunningExchange:
+    """Start an exchange as `begin_exchange` does, and wait until it listens.
+
+    Raises:
+        RunError: it ended, or did not listen in time.
+    """
+    return begin_exchange(accounts=accounts, options=options, stderr=stderr).ready()
 
 
 def _first_line(process: subprocess.Popen) -> Mapping[str, Any]:

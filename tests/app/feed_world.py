@@ -1,0 +1,198 @@
+"""A paper session of this process that trades on an exchange whose faults a test sets."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tests.app.lively  # noqa: F401  (it registers the strategy of CONFIG)
+from app.live import Job, Session
+from app.live_numbers import LiveView
+from app.live_view import Collector
+from app.market_feed import open_market
+from app.notify import Notifier
+from app.outcome import new_run_dir
+from app.terminal import short_reason
+from app.warm import warm
+from app.wire import plan
+from config.load import load_settings
+from engine.clock import SystemClock
+from engine.events import HoldReason
+from engine.feed_health import FeedHealth
+from engine.live_tape import LiveTape
+from engine.run_files import Summary
+from tests.app.live_world import CONFIG
+from venues.embedded.launcher import RunningExchange, start_exchange
+
+OPTIONS = ("--seed", "7", "--rows-per-s", "60", "--history-hours", "1",
+           "--weight-per-minute", "1000000")  # fmt: skip
+MAX_DATA_AGE_MS = 600
+QUIET_WAKES = 12  # twelve times 50 ms: longer than the strategy's 250 ms
+WITHIN_S = 60.0  # of a condition that must come true, on a slow machine
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+
+
+class FeedWorld:
+    """The session, its exchange, and what a person would see of it."""
+
+    plain = True  # a screen's: see app/live.py
+
+    def __init__(self, exchange: RunningExchange) -> None:
+        self.exchange = exchange
+        self.events: list[tuple[str, dict[str, Any]]] = []  # of the feed
+        self.wakes = 0
+        self.session: Session
+        self.running: asyncio.Task[Summary]
+        self.health: FeedHealth
+        self._collector: Collector
+
+    def __call__(self, parts: Any, health: FeedHealth, title: str) -> "FeedWorld":
+        """Take the place of the terminal's screen."""
+        self.health = health
+        self._collector = Collector(parts, health, title, time.monotonic_ns)
+        return self
+
+    def update(self) -> None:
+        """Show nothing: the test looks."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of the feed's events so far."""
+        return [code for code, _ in self.events]
+
+    def view(self) -> LiveView:
+        """Return what the status would show now."""
+        return self._collector.collect()
+
+    def orders(self) -> int:
+        """Count the orders so far."""
+        return self.view().risk.orders
+
+    def holding(self, reason: HoldReason) -> set[str]:
+        """Return the instruments whose last decision was a HOLD for this reason."""
+        word = short_reason(reason.name)
+        return {s for line in self.view().waiting if line.reason == word for s in line.symbols}
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """Ask the control port."""
+        return self.exchange.control("POST", path, body)
+
+    def heal(self) -> None:
+        """Take every fault away."""
+        self.exchange.control("DELETE", "/faults")
+        self.ask("/listen", open=True)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for something to come true."""
+        until = time.monotonic() + WITHIN_S
+        while not holds():
+            assert time.monotonic() < until, f"did not come true; last events {self.codes[-8:]}"
+            await asyncio.sleep(0.02)
+
+    async def held(self, reason: HoldReason, *symbols: str) -> None:
+        """Wait until exactly these instruments HOLD for a reason."""
+        wanted = set(symbols or (BTC, ETH))
+        await self.until(lambda: self.holding(reason) == wanted)
+
+    async def quiet(self, *symbols: str) -> None:
+        """Wait until so many wakes have passed that decisions of these instruments were due.
+
+        Without a believable quote there is none, and no order: old data is not decided on.
+        """
+        wanted = symbols or (BTC, ETH)
+        while True:
+            decided, wakes = self.decided(*wanted), self.wakes
+            await self.until(lambda: self.wakes >= wakes + QUIET_WAKES)  # noqa: B023
+            if self.decided(*wanted) == decided:
+                return
+
+    async def trading(self) -> None:
+        """Wait until orders come again and nothing holds, with a book that is in sync."""
+        before = self.orders()
+        await self.until(
+            lambda: (
+                self.orders() > before
+                and not self.view().waiting
+                and all(one.book_synced and not one.halted for one in self.health.instruments)
+            )
+        )
+
+    def decided(self, *symbols: str) -> int:
+        """Count the decisions on these instruments, of all kinds."""
+        parts = self.session.parts
+        slots = parts.state.slots[: len(parts.plans)]
+        names = [parts.instruments[plan.instrument].symbol for plan in parts.plans]
+        return sum(int(slots["holds"][at].sum()) for at, one in enumerate(names) if one in symbols)
+
+    def dropped(self, what: str) -> int:
+        """Count quotes that were not believed: `dropped_crossed`, `dropped_insane`."""
+        return int(self.session.parts.state.root[0][what])
+
+    async def end(self) -> Summary:
+        """Let the session end, and return how it did."""
+        self.session.stop.set()
+        return await asyncio.shield(self.running)
+
+    def price(self, symbol: str) -> float:
+        """Return the last trade's price that the kernel knows."""
+        at = [one.symbol for one in self.session.parts.instruments].index(symbol)
+        return float(self.session.parts.state.markets["trade_price"][at])
+
+
+@asynccontextmanager
+async def feed_world(folder: Path, segment_rows: int = 1 << 20) -> AsyncIterator[FeedWorld]:
+    """Start exchange and session, whose tape has segments of so many rows; end both."""
+    clock = SystemClock()
+    path = folder / "feed.yaml"
+    text = CONFIG.replace("PAUSE", "1").replace("STALL", "0").replace('USDT: "0"', 'USDT: "50000"')
+    path.write_text(f"{text}\nengine: {{max_data_age_ms: {MAX_DATA_AGE_MS}}}\n"
+                    f"runs_dir: {folder / 'runs'}\n")  # fmt: skip
+    settings = load_settings(path)
+    warm(settings, (), lambda _: None)
+    async with AsyncExitStack() as stack:
+        exchange = stack.enter_context(start_exchange(options=OPTIONS, stderr=subprocess.DEVNULL))
+        market = await open_market(
+            "embedded", (BTC, ETH), bar_interval_ns=settings.engine.bar_interval_s * 10**9,
+            clock=clock, stack=stack, base_url=exchange.rest_url,
+        )  # fmt: skip
+        world = FeedWorld(exchange)
+        job = Job(settings=settings, screen=world, report=False)
+        notifier = Notifier(settings.notify, {})
+        stack.callback(notifier.close, 1.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("app.live.LiveTape", partial(LiveTape, segment_rows=segment_rows))
+            world.session = session = Session(
+                job, market, plan(settings, market.instruments, ()),
+                new_run_dir(Path(settings.runs_dir)), clock=clock, notifier=notifier,
+            )  # fmt: skip
+        told, wake = session._on_feed, session.wake
+
+        def counted() -> None:
+            world.wakes += 1
+            wake()
+
+        session.wake = counted  # type: ignore[method-assign]
+
+        def listen(code: str, fields: dict[str, Any]) -> None:
+            world.events.append((code, fields))
+            told(code, fields)
+
+        session._on_feed = listen  # type: ignore[method-assign]
+        world.running = asyncio.create_task(session.run())
+        await asyncio.sleep(0)  # the session begins, and makes its screen
+        try:
+            yield world
+        finally:
+            await world.end()
