@@ -76,8 +76,7 @@ ROOT = np.dtype(
         ("waiting", "i8"),  # 1: the model of due_slot runs, its output is awaited
         ("due_count", "i8"),
         ("decision_row", "i8"),
-        # next things that time brings
-        ("next_arrival", "i8"),
+        ("next_arrival", "i8"),  # next things that time brings
         ("next_timer", "i8"),
         ("next_answer", "i8"),  # when the next model in service answers, NEVER where the tape does
         ("next_sample", "i8"),
