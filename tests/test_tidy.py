@@ -23,8 +23,8 @@ MAY_IMPORT = {
 ENTRIES = {"venues/embedded/__main__.py": {"app"}}  # a program's first lines, like lab.py
 ROOMS = {*MAY_IMPORT, "tests", "benchmarks"} - {"lab.py", "run_live.py"}
 OFFLINE = set(
-    "catboost exchange_calendars lightgbm onnx onnxmltools optuna mlflow pandas polars scipy skl2onnx "
-    "sklearn skops torch xgboost".split()
+    "catboost exchange_calendars lightgbm onnx onnxmltools optuna mlflow pandas polars scipy"
+    " skl2onnx sklearn skops torch xgboost".split()
 )
 LAZY = {"apprise", "ccxt", "matplotlib", "onnxruntime"}  # heavy: imported where they are used
 OUR_HALF = re.compile(
