@@ -2,7 +2,8 @@
 # Needed: Python 3.11 or later, and make. The rest is installed into .venv when a hash of the
 # requirement files says so. Choose an interpreter with PYTHON=/path/to/python3.
 .DEFAULT_GOAL := help
-.PHONY: help paper replay test test-all soak kills swaps check bench bench-peers demo-models extras clean
+.PHONY: help paper replay test test-all soak kills swaps check bench bench-peers demo-models
+.PHONY: extras sessions clean
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
@@ -80,6 +81,13 @@ demo-models:  ## train the demonstration models again
 
 extras:  ## add the packages that training and exporting models need
 	$(call install,train)
+
+sessions:  ## write the table of exchange sessions anew
+	$(call install,core)
+	@$(RUN) -m venv .venvs/sessions && mkdir -p build
+	@.venvs/sessions/bin/pip install -q -r requirements/sessions.txt
+	@.venvs/sessions/bin/python -m app.session_table > build/session_data.py
+	@mv build/session_data.py engine/session_data.py
 
 clean:  ## remove caches and generated kernels; keeps .venv, runs and data
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

@@ -7,6 +7,7 @@ import numpy as np
 
 from app.kernel import load_kernel
 from app.serving import parse_cadence
+from app.slots import data_of
 from app.wire import kernel_rules
 from config.settings import Settings
 from engine.kernel.layout import COLLECT, NEVER, Collected, Reason
@@ -76,8 +77,8 @@ def collect_rows(
     kind, number = parse_cadence(cadence, settings.engine.bar_interval_s * NS_PER_S)
     x = np.zeros((1, len(spec)), np.float32)
     y = np.zeros((1, 3), np.float32)
-    for at, instrument in enumerate(tape.instruments):
-        absent = int(bool(absent_features(spec, instrument.has)))
+    for at in range(len(tape.instruments)):
+        absent = int(bool(absent_features(spec, data_of(settings, tape.instruments, at))))
         values = {"model": at, "instrument": at, "cadence": int(kind), "cadence_n": number}
         state.set_slot(at, {**values, "absent": absent}, x, y)
     root = state.root[0]

@@ -13,7 +13,7 @@ from config.problem import ConfigProblem
 from engine.errors import TickgateError, UsageError
 
 DONE, FAILED, BAD_USAGE, HALTED, INTERRUPTED = 0, 1, 2, 3, 130
-_TRAINING = {"lightgbm", "onnx", "onnxmltools", "scipy", "skl2onnx", "sklearn"}
+_TRAINING = set("lightgbm onnx onnxmltools scipy skl2onnx sklearn skops xgboost".split())
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
 

@@ -8,17 +8,19 @@ from typing import Any
 from engine.errors import UsageError
 from features.identity import kernel_identity
 from features.registry import (
+    GROUPS,
     Feature,
     absent_features,
     catalogue,
     lookup,
+    reads_peer,
     required_inputs,
     resolve_one,
     warmup_of,
 )
 from features.spec import FeatureSpec, parse_spec
 
-INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth")
+INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "peer_bars")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -46,10 +48,14 @@ def main(args: argparse.Namespace) -> int:
 
 
 def main_list(args: argparse.Namespace) -> int:
-    """Print the name and the first line of every feature."""
-    for entry in catalogue():
-        first = entry.words.doc.strip().splitlines()[0]
-        sys.stdout.write(f"{entry.name:<32} {first}\n")
+    """Print the name and the first line of every feature, chapter by chapter."""
+    for group in GROUPS:
+        found = [entry for entry in catalogue() if entry.words.group == group]
+        if found:
+            sys.stdout.write(f"{group}\n")
+        for entry in found:
+            first = entry.words.doc.strip().splitlines()[0]
+            sys.stdout.write(f"  {entry.name:<36} {first}\n")
     return 0
 
 
@@ -73,8 +79,9 @@ def main_check(args: argparse.Namespace) -> int:
     """Print what a spec needs; exit 1 when the data named by --has lacks an input."""
     spec = read_spec(args.spec)
     warm = ", ".join(f"{n} {of}" for of, n in sorted(warmup_of(spec).items()))
+    inputs = sorted(required_inputs(spec)) + (["peer_bars"] if reads_peer([spec]) else [])
     sys.stdout.write(
-        f"features: {len(spec)}\ninputs: {', '.join(sorted(required_inputs(spec)))}\n"
+        f"features: {len(spec)}\ninputs: {', '.join(inputs)}\n"
         f"warm after: {warm}\nspec sha256: {spec.sha256}\n"
         f"kernel identity: {kernel_identity(spec)}\n"
     )

@@ -94,7 +94,7 @@ class KernelModule(msgspec.Struct, frozen=True):
     begin: Callable[[int, int], int]
     end: Callable[[int, int, int], int]
     close_asked: Callable[[int, int], int]
-    needs_levels: bool
+    needs_levels: int  # see ROOT
     name: str
 
 
@@ -149,7 +149,7 @@ def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> Ker
 
     return KernelModule(
         features=module.FEATURES,
-        needs_levels=bool(module.READS_LEVELS),
+        needs_levels=int(module.READS_LEVELS),
         name=module.__name__,
         advance=entry(module, "advance"),
         start=start,

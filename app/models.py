@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from app import models_govern
 from app.signal_file import DEFAULT_NAME, send
+from config.governance import load_governance
 from config.settings import Cadence
 from engine.errors import UsageError
 from ml import registry
@@ -19,6 +21,7 @@ NORMALISED = {
     "none": "not at all",
     "metadata": "by the runtime, with the numbers in metadata.json",
 }
+RIGHT = ("inputs", "us", "log loss", "largest", "first row", "shift", "confidence")
 PLACED = {"inline": "in the hot path", "thread": "on a thread of its own"}
 EPILOG = """\
 examples:
@@ -28,6 +31,9 @@ examples:
   lab.py models promote SignalClassifier:2 --why "better log loss on the test part"
   lab.py models rollback SignalClassifier --why "loses money since noon"
   lab.py models import --onnx mlp.onnx --spec spec.json --id PeerMLP --kind binary
+  lab.py models adopt model.onnx --matrix X.parquet --data data/sample --symbols BTC/USDT
+  lab.py models predict SignalClassifier --row row.json
+  lab.py models gates SignalClassifier:2
 """
 
 
@@ -46,11 +52,17 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         ("archive", "take a version out of service"),
         ("import", "register an ONNX file made elsewhere as a candidate"),
     ):
-        verb = verbs.add_parser(name, help=summary, description=summary.capitalize() + ".")
-        verb.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR")
-        verb.add_argument("--json", action="store_true", help="print one JSON object")
-        _add_arguments(name, verb)
+        _add_arguments(name, _add_verb(verbs, name, summary))
+    models_govern.add_verbs(lambda name, summary: _add_verb(verbs, name, summary))
     parser.set_defaults(command="models")
+
+
+def _add_verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    """Add one verb with what all of them take."""
+    verb = verbs.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    verb.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR")
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    return verb
 
 
 def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
@@ -63,6 +75,10 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
         verb.add_argument("model", metavar="ID" if name == "rollback" else "ID:VERSION")
         verb.add_argument("--why", default="by hand", help="recorded in the history")
         verb.add_argument("--by", default="", help="who; default: the user's name")
+        if name == "promote":
+            models_govern.add_promotion(verb)
+        if name == "rollback":
+            verb.add_argument("--version", default="", help="which; default: what served last")
         if name != "archive":
             text = "tell running sessions here (reload.signal_file); default: DIR/models.signal"
             verb.add_argument("--signal", type=Path, metavar="FILE", help=text)
@@ -87,6 +103,8 @@ def main(args: argparse.Namespace) -> int:
         ModelRefused: the registry or a model cannot be used.
         UsageError: a name that is no ID:VERSION.
     """
+    if hasattr(args, "run_verb"):
+        return int(args.run_verb(args))
     verbs = {
         "list": _list,
         "show": _show,
@@ -115,20 +133,22 @@ def _print_json(value: object) -> None:
     print(json.dumps(msgspec.to_builtins(value), allow_nan=False))
 
 
-def _console() -> Any:
+def console() -> Any:
+    """Return a console of 80 columns, or of a terminal's width."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 80, highlight=False)
 
 
-def _table(*columns: str) -> Any:
+def table(*columns: str) -> Any:
+    """Return a plain table with a bold header; numbers stand right."""
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
-        right = column in ("inputs", "us", "log loss")
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    return table
+        right = column in RIGHT
+        grid.add_column(column, justify="right" if right else "left", overflow="fold")
+    return grid
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -142,10 +162,10 @@ def _list(args: argparse.Namespace) -> int:
     if not entries:
         print("no models; `make demo-models` trains the demonstration models")
         return 0
-    table = _table("model", "status", "cadence", "inputs", "log loss", "us", "sha256")
+    grid = table("model", "status", "cadence", "inputs", "log loss", "us", "sha256")
     for entry in entries:
         loss = entry.metrics.get("test_log_loss")
-        table.add_row(
+        grid.add_row(
             entry.name,
             entry.status,
             entry.cadence or "-",
@@ -154,7 +174,7 @@ def _list(args: argparse.Namespace) -> int:
             f"{entry.latency_us:.1f}",
             entry.sha256[:8],
         )
-    _console().print(table)
+    console().print(grid)
     return 0
 
 
@@ -165,11 +185,11 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         _print_json({"model": entry, "folder": str(folder)})
         return 0
-    table = _table("", "")
+    grid = table("", "")
     for label, value in _rows(entry, folder):
-        table.add_row(label, value)
-    table.show_header = False
-    _console().print(table)
+        grid.add_row(label, value)
+    grid.show_header = False
+    console().print(grid)
     return 0
 
 
@@ -189,6 +209,7 @@ def _rows(entry: Entry, folder: Path) -> list[tuple[str, str]]:
             f"optimisation {entry.optimisation}",
         ),
         ("trained on", f"{data.name}, {data.rows} rows, {data.start} to {data.end}"),
+        ("kind", entry.kind),
         ("figures", figures or "-"),
         ("created", f"{entry.created_at}, features at {entry.commit[:12]}"),
         ("owner", entry.owner),
@@ -199,14 +220,20 @@ def _rows(entry: Entry, folder: Path) -> list[tuple[str, str]]:
         ("card", str(folder / "model_card.md")),
     ]
     history = (f"{c.at} {c.status} by {c.by}: {c.why}" for c in entry.history)
-    return rows + [("history", line) for line in history]
+    gates = [
+        ("gates", f"{g.gate}: {g.found}, wanted {g.wanted}{' (WAIVED)' if g.waived else ''}")
+        for change in entry.history[-1:]
+        for g in change.gates
+    ]
+    return rows + [("history", line) for line in history] + gates
 
 
 def _verify(args: argparse.Namespace) -> int:
     model_id, version = ("", "")
     if args.model:
         model_id, _, version = args.model.partition(":")
-    findings = registry.verify(args.artifacts, model_id, version)
+    trust = models_govern.trust_of(load_governance(None), args.artifacts)
+    findings = registry.verify(args.artifacts, model_id, version, trust=trust)
     bad = [finding for finding in findings if not finding.ok]
     if args.json:
         rows = [
@@ -233,7 +260,8 @@ def _changed(args: argparse.Namespace, entry: Entry) -> int:
 
 def _promote(args: argparse.Namespace) -> int:
     model_id, version = split_name(args.model)
-    entry = registry.promote(args.artifacts, model_id, version, why=args.why, by=args.by)
+    rules = models_govern.promotion(args)
+    entry = registry.promote(args.artifacts, model_id, version, why=args.why, by=args.by, **rules)
     _tell_sessions(args)
     return _changed(args, entry)
 
@@ -242,7 +270,9 @@ def _rollback(args: argparse.Namespace) -> int:
     model_id, version = split_name(args.model, "production")
     if version != "production":
         raise UsageError(f"{args.model}: name the model alone; its history says what served before")
-    entry = registry.rollback(args.artifacts, model_id, why=args.why, by=args.by)
+    trust = models_govern.trust_of(load_governance(None), args.artifacts)
+    words = {"why": args.why, "by": args.by, "version": args.version, "trust": trust}
+    entry = registry.rollback(args.artifacts, model_id, **words)
     _tell_sessions(args)
     return _changed(args, entry)
 

@@ -67,6 +67,14 @@ def chosen(symbols: Sequence[str], instruments: Sequence[Instrument], where: str
     return [at for at, symbol in enumerate(there) if symbol in wanted]
 
 
+def data_of(settings: Settings, instruments: Sequence[Instrument], at: int) -> tuple[str, ...]:
+    """Return what the data holds of an instrument, bars of the one it is paired with included."""
+    instrument = instruments[at]
+    peer = settings.engine.pairs.get(instrument.symbol)
+    paired = any(other.symbol == peer for other in instruments)
+    return (*instrument.has, "peer_bars") if paired else instrument.has
+
+
 def plan_slots(
     settings: Settings,
     instruments: Sequence[Instrument],
@@ -107,7 +115,7 @@ def plan_slots(
             _listen(lines, strategy, plans, mine)
     for plan in plans:
         if plan.spec >= 0:
-            has = instruments[plan.instrument].has
+            has = data_of(settings, instruments, plan.instrument)
             plan.absent = absent_features(specs[plan.spec], has)
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)

@@ -107,6 +107,7 @@ def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
         sample_ns=SAMPLE_NS,
         assumed_notional=settings.assumed.quote_size_notional,
         half_spread=settings.assumed.bar_spread_bps / 20_000.0,
+        pairs=tuple(engine.pairs.items()),
     )
 
 

@@ -39,7 +39,7 @@ def bare_rows(state, rows, request):
     for k in range(q["count"]):
         row = tape[k]
         kind = row["kind"]
-        m["ts"] = row["ts_recv"]
+        m["ts"] = m["now"] = row["ts_recv"]
         m["ts_event"] = row["ts_event"]
         if kind == 1:
             m["prev_bid"] = m["bid"]

@@ -125,6 +125,7 @@ def features_in_block(rounds: int) -> list[Figure]:
         ("ten tick features", TICK_SPEC, one, ticks_of, "packet"),
         ("tick model's features", shipped("tick_mlp"), one, ticks_of, "packet"),
         ("28 on minute bars", shipped("signal_classifier_28"), minutes, bars_of, "bar"),
+        ("55 on minute bars", shipped("tfa_55"), minutes, bars_of, "bar"),
     ):
         cases = _block_cases(spec, load, instrument, after)
         timings = measure(cases, rounds=rounds)
@@ -172,35 +173,48 @@ def _block_cases(
 
 def one_row(rounds: int) -> list[Figure]:
     """Measure one row from Python, and the memory that a million such rows leave behind."""
-    from features.calculator import FeatureCalculator
-
     tape = Tape.open(tapes.tick_tape(200_000))
     rows = np.ascontiguousarray(tape.segments[0].rows)
     one = rows[rows["instrument"] == 0][:ROWS_FROM_PYTHON].copy()
-    calculator = FeatureCalculator(TICK_SPEC, tape.instruments[0], folder=KERNELS)
-    x = np.zeros(len(TICK_SPEC), np.float32)
+    ticks_of = tape.instruments[0]
+    bars_of = msgspec.structs.replace(ticks_of, has=("bars",), bar_interval_ns=MINUTE_NS)
+    minutes = floor_features.minute_bars(ROWS_FROM_PYTHON)
+    cases = _row_cases(TICK_SPEC, one, ticks_of)
+    timings = measure(cases, rounds=rounds)
+    figures = [figure("one row from Python, ten features", timings, 1.3, "ns", "the steps, bare")]
+    figures.append(allocations(cases["ours"]))
+    timings = measure(_row_cases(shipped("tfa_55"), minutes, bars_of), rounds=rounds)
+    figures.append(
+        figure("one row from Python, 55 on minute bars", timings, 1.3, "ns", "the steps, bare")
+    )
+    return figures
+
+
+def _row_cases(spec: FeatureSpec, one: np.ndarray, instrument: Instrument) -> dict[str, Case]:
+    """Make both loops in Python over the rows, each row followed by its features."""
+    from features.calculator import FeatureCalculator
+
+    calculator = FeatureCalculator(spec, instrument, folder=KERNELS)
+    x = np.zeros(len(spec), np.float32)
     first, last = one.ctypes.data, one.ctypes.data + len(one) * ROW_BYTES
     on_address, out = calculator.on_address, x.ctypes.data
 
-    def ours() -> int:
+    def ours(_lives: tuple[object, ...] = (calculator, x)) -> int:  # addresses alone keep nothing
         for at in range(first, last, ROW_BYTES):
             on_address(at, out)
         return len(one)
 
-    bare = floor_features.BareLoop(TICK_SPEC, tape.instruments[0], KERNELS)
+    bare = floor_features.BareLoop(spec, instrument, KERNELS)
     step, state, request = bare.entry, bare.address, bare.request.ctypes.data
     bare.prepare(one, x.reshape(1, -1))
     bare.request["count"] = 1
 
-    def floor() -> int:
+    def floor(_lives: tuple[object, ...] = (bare, x)) -> int:
         for at in range(first, last, ROW_BYTES):
             step(state, at, request)
         return len(one)
 
-    timings = measure({"ours": ours, "floor": floor}, rounds=rounds)
-    figures = [figure("one row from Python, ten features", timings, 1.3, "ns", "the steps, bare")]
-    figures.append(allocations(ours))
-    return figures
+    return {"ours": ours, "floor": floor}
 
 
 def allocations(work: Case, rows: int = 1_000_000) -> Figure:

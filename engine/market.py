@@ -15,6 +15,7 @@ MARKET = np.dtype(
         # time and rules
         ("ts", "i8"),  # kernel time of the row: running maximum of ts_recv
         ("ts_event", "i8"),  # the row's own event time
+        ("now", "i8"),  # kernel time at which `value` functions are read
         ("tick", "f8"),  # price increment
         ("lot", "f8"),  # size increment
         # touch: the quote in force. Crossed, non-finite and non-positive quotes never get here
@@ -60,6 +61,14 @@ MARKET = np.dtype(
         ("best_ask_tick", "i8"),
         ("bid_book", "i8"),  # addresses of float64[BOOK_SLOTS] sizes by price tick, kernel/book.py
         ("ask_book", "i8"),
+        # the instrument that this one is paired with (`engine.pairs`), as on_peer_bar sees it
+        ("peer", "i8"),  # 1 + its place on the tape, 0 for none
+        ("peer_bar_ts", "i8"),
+        ("peer_bar_interval_ns", "i8"),
+        ("peer_bar_close", "f8"),
+        ("peer_bar_volume", "f8"),
+        ("peer_mid", "f8"),  # when that bar closed; NaN where there are no quotes
+        ("peer_gap_count", "i8"),
         # what went wrong
         ("gap_count", "i8"),  # gaps and disconnects so far
         ("stale", "i8"),  # 1 between a gap or disconnect and the next good update

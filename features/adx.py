@@ -48,6 +48,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(2 * int(p["span"])),
+    group="momentum",
     unit="index",
     range="0 to 100",
     source="Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib ADX",

@@ -47,6 +47,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="volatility",
     unit="percent of the close",
     range="0 or more",
     source="Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib NATR",

@@ -40,6 +40,7 @@ def batch_features(
     after: str = "bar",
     bar_interval_s: int = 60,
     bar_grace_ms: int = 0,
+    peer: Instrument | None = None,
     folder: Path | None = KERNEL_FOLDER,
 ) -> FeatureBlock:
     """Compute feature rows over tape rows of one instrument.
@@ -51,6 +52,7 @@ def batch_features(
         after: write a row of features after each quote, trade, bar, depth (packet of the book) or
             packet.
         bar_interval_s, bar_grace_ms: of the bars, as in the engine's settings.
+        peer: the instrument that it is paired with; rows of it say 1 in the field `instrument`.
         folder: where the compiled kernel is kept, None for nowhere.
     Returns:
         The block; warm-up rows are in it, with `valid` False.
@@ -61,7 +63,7 @@ def batch_features(
     if after not in AFTER:
         raise UsageError(f"after is {after!r}; allowed: {', '.join(AFTER)}")
     module = load_feed(spec, folder)
-    state = feed_state(module, instrument, bar_interval_s, bar_grace_ms)
+    state = feed_state(module, instrument, bar_interval_s, bar_grace_ms, peer)
     return run_feed(module, state, rows, AFTER[after])
 
 

@@ -56,6 +56,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volatility",
     unit="fraction",
     range="about -0.2 to 1.2",
     source="Bollinger, Bollinger on Bollinger Bands (2001); TA-Lib BBANDS",

@@ -53,6 +53,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volatility",
     unit="fraction",
     range="0 or more",
     source="Bollinger, Bollinger on Bollinger Bands (2001); TA-Lib BBANDS",

@@ -16,6 +16,7 @@ feature(
     "bid_ask_spread",
     value=value,
     warmup=quotes(1),
+    group="book",
     unit="basis points of mid",
     range="0 or more",
     source="quoted relative spread",

@@ -19,6 +19,7 @@ feature(
     "book_imbalance",
     value=value,
     warmup=quotes(1),
+    group="book",
     unit="fraction",
     range="-1 to 1",
     source="queue imbalance: Gould and Bonart, Queue Imbalance as a One-Tick-Ahead Price "

@@ -45,6 +45,7 @@ class FeatureCalculator:
         *,
         bar_interval_s: int = 60,
         bar_grace_ms: int = 0,
+        peer: Instrument | None = None,
         folder: Path | None = KERNEL_FOLDER,
     ) -> None:
         """Compile or load the kernel and start with nothing seen.
@@ -54,6 +55,7 @@ class FeatureCalculator:
             instrument: tick, lot and what its rows hold; by default one that has just the inputs
                 that the spec needs.
             bar_interval_s, bar_grace_ms: of the bars, as in the engine's settings.
+            peer: the instrument that it is paired with; rows of it say 1 in `instrument`.
             folder: where the compiled kernel is kept, None for nowhere.
         Raises:
             ConfigError: the spec does not resolve.
@@ -62,7 +64,7 @@ class FeatureCalculator:
         self.spec = spec
         self._module = load_feed(spec, folder)
         chosen = instrument if instrument is not None else _plain_instrument(spec, bar_interval_s)
-        self._state = feed_state(self._module, chosen, bar_interval_s, bar_grace_ms)
+        self._state = feed_state(self._module, chosen, bar_interval_s, bar_grace_ms, peer)
         self._buffer: np.ndarray | None = None
         self._buffer_address = 0
         self.on_address = partial(entry_point(self._module, "on_row"), self._state.address)

@@ -42,6 +42,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="price and trend",
     unit="bars",
     range="0 or more",
     source="EMA: TA-Lib ta_EMA (default compatibility)",

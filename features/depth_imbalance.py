@@ -39,6 +39,7 @@ feature(
     init=init,
     value=value,
     warmup=Warmup(1, "depth"),
+    group="book",
     unit="fraction",
     range="-1 to 1",
     source="depth imbalance: Cao, Hansch and Wang, The Information Content of an Open Limit-Order "

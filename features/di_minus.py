@@ -41,6 +41,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="momentum",
     unit="index",
     range="0 to 100",
     source="Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib MINUS_DI",

@@ -20,6 +20,7 @@ feature(
     "dow_cos",
     value=value,
     warmup=bars(1),
+    group="time",
     unit="cosine",
     range="-1 to 1",
     source="cyclic encoding of the day of the week",

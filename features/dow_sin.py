@@ -20,6 +20,7 @@ feature(
     "dow_sin",
     value=value,
     warmup=bars(1),
+    group="time",
     unit="sine",
     range="-1 to 1",
     source="cyclic encoding of the day of the week",

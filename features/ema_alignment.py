@@ -51,6 +51,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(max(p["fast"], p["middle"], p["slow"]))),
+    group="price and trend",
     unit="sign",
     range="-1, 0 or 1",
     source="EMA: TA-Lib ta_EMA (default compatibility)",

@@ -1,4 +1,4 @@
-"""Rows of one instrument through the market kernel and its features, without orders or models.
+"""Rows of one instrument (and of the one it is paired with) through kernel and features alone.
 
 The parts are the engine's own (engine/kernel): what is a good quote, how bars close and what a gap
 means is decided there, so that a notebook sees what a run sees. `fused` stands for the generated
@@ -17,8 +17,10 @@ from engine.kernel.apply import (
     apply_quote,
     apply_trade,
     past_time,
+    show_bar,
 )
 from engine.kernel.bars import close_bar, next_close
+from engine.kernel.layout import NEVER
 from engine.kernel.places import bars_at, market_at
 from engine.rows import HISTORY, LAST, Kind
 
@@ -42,39 +44,49 @@ def begin_row(root: Any, row: Any) -> int:
 
 @njit(forceinline=True)
 def close_one(root: Any, fused: Any) -> int:
-    """Close the bar that is due next; return BAR_CLOSED when the features saw it."""
-    m = market_at(root, 0)
-    root["now"] = max(root["now"], root["next_timer"])
-    m["ts"] = root["now"]
-    seen = close_bar(root, m, bars_at(root, 0))
-    if seen == 1:
-        fused.on_bar(fused.features_at(root, 0), m)
-    root["next_timer"] = next_close(root, bars_at(root, 0))
-    return BAR_CLOSED if seen == 1 else 0
+    """Close the bars that are due next; return BAR_CLOSED when the instrument's own was seen."""
+    due = root["next_timer"]
+    root["now"] = max(root["now"], due)
+    root["next_timer"] = NEVER
+    changed = 0
+    for at in range(root["n_instruments"]):
+        b = bars_at(root, at)
+        if next_close(root, b) <= due:
+            m = market_at(root, at)
+            m["ts"] = root["now"]
+            if close_bar(root, m, b) == 1:
+                show_bar(root, fused, at)
+                changed |= BAR_CLOSED if at == 0 else 0
+        root["next_timer"] = min(root["next_timer"], next_close(root, b))
+    return changed
 
 
 @njit(forceinline=True)
 def apply_one(root: Any, fused: Any, row: Any, ts: int) -> int:
     """Apply one row of any kind at kernel time ts; return what changed."""
-    m = market_at(root, 0)
+    at = fused.instrument_of(row)
+    m = market_at(root, at)
     root["now"] = ts
     m["ts"] = past_time(row) if row["flags"] & HISTORY != 0 else ts
     m["ts_event"] = row["ts_event"]
     kind = row["kind"]
     changed = 0
     if kind == QUOTE_ROW:
-        changed = apply_quote(root, fused, 0, row)
+        changed = apply_quote(root, fused, at, row)
     elif kind == TRADE_ROW:
-        changed = apply_trade(root, fused, 0, row)
+        changed = apply_trade(root, fused, at, row)
     elif kind == DEPTH_ROW:
-        changed = apply_depth(root, fused, 0, row)
+        changed = apply_depth(root, fused, at, row)
     elif kind == BAR_ROW:
-        changed = apply_bar(root, fused, 0, row)
+        changed = apply_bar(root, fused, at, row)
     elif kind == GAP_ROW:
-        apply_gap(root, fused, 0, 1 if row["i2"] == BOOK_GAP else 0)
+        apply_gap(root, fused, at, 1 if row["i2"] == BOOK_GAP else 0)
     elif kind == DISCONNECT_ROW:
-        apply_gap(root, fused, 0, 0)
+        for each in range(root["n_instruments"]):
+            apply_gap(root, fused, each, 0)
     elif kind == FILTERS_ROW:
         m["tick"] = row["f0"]
         m["lot"] = row["f1"]
+    if at != 0:
+        return 0
     return changed | PACKET_ENDED if row["flags"] & LAST != 0 else changed

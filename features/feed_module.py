@@ -57,9 +57,16 @@ def features_at(root, at):
 
 
 @njit(forceinline=True)
+def instrument_of(row):
+    """Return the place of a row's instrument: 0, and 1 for the one that it is paired with."""
+    return row["instrument"] + 0 if READS_PEER else 0
+
+
+@njit(forceinline=True)
 def read_features(root, out):
     """Write the features of spec 0."""
     m = market_at(root, 0)
+    m["now"] = root["now"]
     if READS_LEVELS and m["bid_book"] != 0:
         gather_levels(matching_at(root, 0), m)
     return read_0(features_at(root, 0), m, floats32(out, SPECS[0]))
@@ -68,7 +75,9 @@ def read_features(root, out):
 @njit("void(int64)", cache=CACHE)
 def restart(state):
     """Set all features to their start."""
-    init(features_at(root_of(state), 0))
+    root = root_of(state)
+    for at in range(root["n_instruments"]):
+        init(features_at(root, at))
 
 
 @njit("int64(int64, int64)", cache=CACHE)
@@ -132,6 +141,7 @@ def feed_state(
     instrument: Instrument,
     bar_interval_s: int = 60,
     bar_grace_ms: int = 0,
+    peer: Instrument | None = None,
 ) -> KernelState:
     """Make the state of one instrument with all features at their start."""
     interval_ns = bar_interval_s * NS_PER_S
@@ -149,8 +159,11 @@ def feed_state(
         sample_ns=3600 * NS_PER_S,
         assumed_notional=0.0,
         half_spread=0.5e-4,
+        pairs=() if peer is None else ((instrument.symbol, peer.symbol),),
     )
-    state = KernelState([instrument], 0, module.FEATURES, rules)
+    instruments = [instrument] if peer is None else [instrument, peer]
+    state = KernelState(instruments, 0, module.FEATURES, rules)
+    state.root["needs_levels"] = module.READS_LEVELS
     module.restart(state.address)
     return state
 

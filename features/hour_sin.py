@@ -20,6 +20,7 @@ feature(
     "hour_sin",
     value=value,
     warmup=bars(1),
+    group="time",
     unit="sine",
     range="-1 to 1",
     source="cyclic encoding of the time of day",

@@ -53,7 +53,7 @@ def code_of(kernel: Callable[..., Any]) -> list[str]:
     A function's entry is its code without docstring, comments and annotations, written from its
     syntax tree, so that it is the same under every Python version. Names that are module globals
     are followed when they are functions of our rooms, and written out when they are numbers, words,
-    dtypes or tuples of them.
+    dtypes or tuples of them; arrays by their hash.
     """
     lines: dict[str, str] = {}
     pending = [_plain(kernel)]
@@ -72,6 +72,9 @@ def code_of(kernel: Callable[..., Any]) -> list[str]:
                 pending.append(thing)
             elif isinstance(thing, np.dtype):
                 lines[f"{key}:{name}"] = f"{name} = {dtype_source(thing)}"
+            elif isinstance(thing, np.ndarray):
+                digest = hashlib.sha256(np.ascontiguousarray(thing).tobytes()).hexdigest()
+                lines[f"{key}:{name}"] = f"{name} = {thing.dtype.str}{thing.shape} {digest}"
             elif isinstance(thing, (int, float, str, tuple)):
                 lines[f"{key}:{name}"] = f"{name} = {thing!r}"
     return [lines[key] for key in sorted(lines)]

@@ -57,6 +57,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["slow"] + p["signal"]) - 1),
+    group="price and trend",
     unit="percent of the close, or price",
     range="about -1 to 1 (scale close)",
     source="Appel (1979); TA-Lib MACD",

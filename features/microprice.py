@@ -21,6 +21,7 @@ feature(
     "microprice",
     value=value,
     warmup=quotes(1),
+    group="book",
     unit="basis points of mid",
     range="-spread / 2 to spread / 2",
     source="size-weighted mid: Gatheral and Oomen (2010); Stoikov, The Micro-Price (2018)",

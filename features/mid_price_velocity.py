@@ -51,6 +51,7 @@ feature(
     on_quote=on_quote,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="book",
     unit="basis points per second",
     range="about -10 to 10",
     source="finite difference of mid",

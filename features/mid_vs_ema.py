@@ -36,6 +36,7 @@ feature(
     on_quote=on_quote,
     value=value,
     warmup=lambda p: quotes(int(p["span"])),
+    group="book",
     unit="basis points",
     range="about -20 to 20",
     source="EMA: TA-Lib ta_EMA (default compatibility)",

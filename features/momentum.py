@@ -55,6 +55,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="momentum",
     unit="percent, or price",
     range="above -100 for positive prices (scale close)",
     source="TA-Lib ROC (scale close) and MOM (scale price)",

@@ -66,6 +66,7 @@ feature(
     on_quote=on_quote,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="book",
     unit="fraction",
     range="-1 to 1",
     source="Cont, Kukanov and Stoikov, The Price Impact of Order Book Events (2014)",

@@ -49,6 +49,7 @@ feature(
     on_quote=on_quote,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="book",
     unit="logarithm of 1/s",
     range="0 or more",
     source="quote intensity",

@@ -20,8 +20,13 @@ from engine.errors import ConfigError
 from features.spec import FeatureSpec, Params, Value, check_unique
 from features.step import STATELESS
 
-INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels")
-EVENTS = ("on_quote", "on_trade", "on_bar", "on_depth")
+INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels", "peer_bars")
+EVENTS = ("on_quote", "on_trade", "on_bar", "on_peer_bar", "on_depth")
+OTHER = "other"
+GROUPS = (
+    *("price and trend", "momentum", "volatility", "volume and flow", "book", "time"),
+    *("cross-instrument", OTHER),
+)
 MAX_NAME_NUMBER = 10_000  # upper bound of a number in a name: it sizes rings
 _NOT_FEATURES = frozenset(
     {
@@ -34,6 +39,7 @@ _NOT_FEATURES = frozenset(
         "calculator",
         "identity",
         "catalogue",
+        "examples",
     }
 )
 
@@ -43,8 +49,8 @@ Kernel = Callable[..., Any]
 class Warmup(NamedTuple):
     """How much of what must be seen before the value is finite.
 
-    `of` is bars, quotes, trades, depth (events of that kind) or seconds (of kernel time since the
-    first event of the feature's kind).
+    `of` is bars, quotes, trades, depth (events of that kind), or seconds or milliseconds (of kernel
+    time since the first event of the feature's kind).
     """
 
     n: int
@@ -66,6 +72,11 @@ def seconds(count: int) -> Warmup:
     return Warmup(count, "seconds")
 
 
+def milliseconds(count: int) -> Warmup:
+    """Return the warm-up of a feature on a window of less than seconds."""
+    return Warmup(count, "milliseconds")
+
+
 class FeatureWords(NamedTuple):
     """What the catalogue says of a feature; `doc` is its file's docstring."""
 
@@ -73,6 +84,7 @@ class FeatureWords(NamedTuple):
     range: str
     source: str
     doc: str
+    group: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +151,7 @@ def feature(
     on_quote: Kernel | None = None,
     on_trade: Kernel | None = None,
     on_bar: Kernel | None = None,
+    on_peer_bar: Kernel | None = None,
     on_depth: Kernel | None = None,
     defaults: Mapping[str, Value] | None = None,
     choices: Mapping[str, tuple[str, ...]] | None = None,
@@ -149,6 +162,7 @@ def feature(
     unit: str,
     range: str,
     source: str,
+    group: str = OTHER,
 ) -> None:
     """Register a feature; the file's docstring holds its formula.
 
@@ -158,20 +172,18 @@ def feature(
         init: `init(s, <params in the order of defaults>)`; sets every field that is read before it
             is written, whatever the record held before. None for features without state.
         state: aligned dtype, or a function of the parameters that returns one.
-        on_quote, on_trade, on_bar, on_depth: `on_x(s, m)`, called after the kernel has brought the
-            MARKET record `m` up to date with the event. They allocate nothing.
+        on_quote, on_trade, on_bar, on_depth, on_peer_bar (a bar of the paired instrument):
+            `on_x(s, m)`, called when MARKET `m` is up to date with the event. Allocates nothing.
         defaults: every parameter with its default. Its type is the parameter's type; a word among
             `choices` reaches the kernels as its index there.
-        bounds: (lowest, highest) allowed of number parameters, both inclusive.
-        check: says what is wrong with parameters that do not fit each other, "" when all is well.
+        bounds, check: lowest and highest value of numbers; what is wrong with all together, or "".
         warmup, inputs: see Warmup and INPUTS; may depend on the parameters.
-        unit, range, source: words for the catalogue; source cites the formula.
+        unit, range, source, group: words for the catalogue; group is one of GROUPS.
     Raises:
         ValueError: a part is missing or the name is taken (at import, so tests see it).
     """
-    steps = {"on_quote": on_quote, "on_trade": on_trade, "on_bar": on_bar, "on_depth": on_depth}
+    steps = dict(zip(EVENTS, (on_quote, on_trade, on_bar, on_peer_bar, on_depth), strict=True))
     numbers = tuple(re.findall(r"\{(\w+)\}", name))
-    module = importlib.import_module(value.__module__)
     entry = Feature(
         name=name,
         state=STATELESS if state is None else state,
@@ -184,7 +196,7 @@ def feature(
         check=check if check is not None else _constant(""),
         warmup=warmup if not isinstance(warmup, Warmup) else _constant(warmup),
         inputs=inputs if callable(inputs) else _constant(tuple(inputs)),
-        words=FeatureWords(unit, range, source, module.__doc__ or ""),
+        words=FeatureWords(unit, range, source, _doc(value), group),
         module=value.__module__,
         numbers=numbers,
     )
@@ -203,9 +215,15 @@ def _check_entry(entry: Feature, whole: bool) -> None:
         raise ValueError(f"feature {name!r}: defaults lack one of {entry.numbers}")
     if not all(entry.words):
         raise ValueError(f"feature {name!r}: doc, unit, range and source must be given")
+    if entry.words.group not in GROUPS:
+        raise ValueError(f"feature {name!r}: group {entry.words.group!r} is none of {GROUPS}")
     for key, words in entry.choices.items():
         if entry.defaults.get(key) not in words:
             raise ValueError(f"feature {name!r}: default of {key} is none of {words}")
+
+
+def _doc(value: Kernel) -> str:
+    return importlib.import_module(value.__module__).__doc__ or ""
 
 
 def _constant(x: Any) -> Callable[[Mapping[str, int | float]], Any]:
@@ -298,8 +316,8 @@ def resolve(spec: FeatureSpec) -> tuple[Resolved, ...]:
 
 
 def required_inputs(spec: FeatureSpec) -> frozenset[str]:
-    """Return what the data must hold: of bars, quotes, quote_sizes, trades, trade_sides, depth."""
-    found = {name for entry in resolve(spec) for name in entry.inputs}
+    """Return what the data must hold of the instrument itself: bars, quotes, ..., depth."""
+    found = {name for entry in resolve(spec) for name in entry.inputs} - {"peer_bars"}
     return frozenset("depth" if name == "levels" else name for name in found)
 
 
@@ -311,7 +329,8 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
 
     Args:
         spec: the model's spec.
-        has: what the data holds, as in `Instrument.has`.
+        has: what the data holds, as in `Instrument.has`, and peer_bars where the instrument is
+            paired with another one whose bars are there.
     Returns:
         Feature name -> missing inputs, in the order of the spec; empty when all are there.
     """
@@ -331,9 +350,15 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
     return absent
 
 
-def reads_levels(specs: Iterable[FeatureSpec]) -> bool:
-    """Tell whether a feature of these specs reads the gathered levels of the book."""
-    return any("levels" in entry.inputs for spec in specs for entry in resolve(spec))
+def reads_levels(specs: Iterable[FeatureSpec]) -> int:
+    """Tell whether features read the gathered levels of the book: 1 in `value`, 2 in steps too."""
+    found = [entry for spec in specs for entry in resolve(spec) if "levels" in entry.inputs]
+    return 2 if any("on_depth" in entry.feature.steps for entry in found) else int(bool(found))
+
+
+def reads_peer(specs: Iterable[FeatureSpec]) -> bool:
+    """Tell whether a feature of these specs reads the instrument that its own is paired with."""
+    return any("peer_bars" in entry.inputs for spec in specs for entry in resolve(spec))
 
 
 def warmup_of(spec: FeatureSpec) -> dict[str, int]:

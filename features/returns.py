@@ -45,6 +45,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"]) + 1),
+    group="price and trend",
     unit="fraction",
     range="above -1 for positive prices",
     source="TA-Lib ROCP",

@@ -54,6 +54,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"] + p["smooth"]) - 1),
+    group="momentum",
     unit="percent",
     range="0 to 100",
     source="Lane, Lane's Stochastics (1984); TA-Lib STOCHF fastd",

@@ -46,6 +46,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="momentum",
     unit="percent",
     range="0 to 100",
     source="Lane, Lane's Stochastics (1984); TA-Lib STOCHF fastk",

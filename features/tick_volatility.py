@@ -52,6 +52,7 @@ feature(
     on_quote=on_quote,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="volatility",
     unit="basis points",
     range="0 or more",
     source="realised volatility: Andersen, Bollerslev, Diebold and Labys (2003)",

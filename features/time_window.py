@@ -45,6 +45,13 @@ def window_init(w: Record, seconds: int) -> None:
 
 
 @step
+def window_init_ms(w: Record, milliseconds: int) -> None:
+    """Start an empty window of so many milliseconds."""
+    window_init(w, 1)
+    w["cell_ns"] = milliseconds * 1_000_000 // CELLS
+
+
+@step
 def window_touch(w: Record, m: Record) -> bool:
     """Tell whether the window goes on; start it anew at the first event and after a gap."""
     if w["started"] == 1 and w["gaps"] == m["gap_count"]:

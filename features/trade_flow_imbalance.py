@@ -57,6 +57,7 @@ feature(
     on_trade=on_trade,
     value=value,
     warmup=lambda p: seconds(int(p["seconds"])),
+    group="volume and flow",
     unit="fraction",
     range="-1 to 1",
     source="order imbalance: Chordia, Roll and Subrahmanyam (2002)",

@@ -77,6 +77,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=warmup,
+    group="volume and flow",
     unit="fraction",
     range="-1 to 1",
     source="order imbalance: Chordia, Roll and Subrahmanyam (2002); bulk: Easley, Lopez de Prado "

@@ -51,6 +51,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volume and flow",
     unit="ratio",
     range="0 to span",
     source="relative volume; mean: TA-Lib SMA",

@@ -53,6 +53,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=lambda p: bars(int(p["span"])),
+    group="volume and flow",
     unit="standard deviations",
     range="-sqrt(span) to sqrt(span)",
     source="standard score; TA-Lib SMA and STDDEV",

@@ -127,6 +127,7 @@ feature(
     on_bar=on_bar,
     value=value,
     warmup=warmup,
+    group="volume and flow",
     unit="probability",
     range="0 to 1",
     source="Easley, Lopez de Prado and O'Hara, Flow Toxicity and Liquidity in a High-Frequency "

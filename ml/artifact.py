@@ -11,7 +11,6 @@ from features.spec import FeatureSpec, parse_spec
 from ml import golden as golden_rows
 from ml.golden import Golden
 from ml.manifest import (
-    FILES,
     MAX_BYTES,
     MAX_FEATURES,
     Entry,
@@ -35,11 +34,11 @@ class LoadedModel:
     Attributes:
         entry: its registry entry.
         metadata: its metadata.json.
-        model_bytes: the ONNX file; what is served is made from these very bytes.
+        model_bytes: the model's file; what is served is made from these very bytes.
         sha256: their hash.
         spec: features in order.
         golden: golden rows.
-        scan: what the ONNX file declares.
+        scan: what the ONNX file declares; None of another kind.
     """
 
     entry: Entry
@@ -48,7 +47,7 @@ class LoadedModel:
     sha256: str
     spec: FeatureSpec
     golden: Golden
-    scan: Scan
+    scan: Scan | None
 
     @property
     def name(self) -> str:
@@ -62,7 +61,7 @@ class LoadedModel:
 
     @property
     def output_kind(self) -> str:
-        """`classifier3` (float32[n, 3]) or `binary` (float32[n, 1])."""
+        """One of manifest.OutputKind; a run serves those of manifest.WIRED."""
         return self.entry.output_schema.kind
 
     @property
@@ -82,8 +81,12 @@ class LoadedModel:
             x: float32[1, F].
             y: float32[1, columns].
         Raises:
-            ModelRefused: `runtime.missing`, `model.invalid`, `model.contract`.
+            ModelRefused: `runtime.missing`, `model.invalid`, `model.contract`; `model.kind` for
+                what is not served in this process.
         """
+        if self.entry.kind != "onnx":
+            text = f"{self.name}: kind {self.entry.kind} is asked in a worker only"
+            raise ModelRefused("model.kind", f"{text}; export it to ONNX to serve it in a run")
         return OrtModel(
             self.model_bytes,
             x=np.zeros((1, len(self.spec)), np.float32) if x is None else x,
@@ -108,22 +111,24 @@ def read_files(root: Path, entry: Entry) -> dict[str, bytes]:
     Raises:
         ModelRefused: `model.hash`, `model.missing`, `model.path`, `model.metadata`.
     """
-    if set(entry.files) != set(FILES):
-        text = f"{entry.name}: the registry names {sorted(entry.files)}, expected {sorted(FILES)}"
+    names = entry.file_names
+    if set(entry.files) != set(names):
+        text = f"{entry.name}: the registry names {sorted(entry.files)}, expected {sorted(names)}"
         raise ModelRefused("model.metadata", text)
     for name in (entry.model_id, entry.version):
         check_name(name, "model id or version")
     found = {}
     with open_folder(root, entry.model_id, entry.version) as folder:
-        for name in FILES:
+        for name in names:
             shown = f"{entry.name}: {name}"
             found[name] = read_bounded(folder, name, MAX_BYTES[name], shown)
-    for name in FILES:
+    for name in names:
         if sha256(found[name]) != entry.files[name]:
             text = f"{entry.name}: {name} is not the registered one (sha256 differs)"
             raise ModelRefused("model.hash", f"{text}; restore it or register it as a new version")
-    if entry.files["model.onnx"] != entry.sha256:
-        raise ModelRefused("model.hash", f"{entry.name}: two hashes of model.onnx in the registry")
+    if entry.files[entry.model_file] != entry.sha256:
+        text = f"{entry.name}: two hashes of {entry.model_file} in the registry"
+        raise ModelRefused("model.hash", text)
     return found
 
 
@@ -132,7 +137,7 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
 
     Args:
         entry: the registry's claims.
-        files: the bytes of all FILES, hashes already compared.
+        files: the bytes of all its files, hashes already compared.
     Raises:
         ModelRefused: `model.features`, `model.kernel`, `model.contract`, `model.unsafe`,
             `model.invalid`, `model.metadata`.
@@ -140,19 +145,20 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
     shown = entry.name
     metadata = decode(files["metadata.json"], Metadata, f"{shown}: metadata.json")
     spec = _read_spec(files["feature_spec.json"], shown)
-    graph = scan(files["model.onnx"])
+    graph = scan(files["model.onnx"]) if entry.kind == "onnx" else None
     _check_claims(entry, metadata, files, shown)
     _check_features(entry, metadata, spec, graph, shown)
     check_output(entry.output_schema, shown)
     check_normalisation(entry.normalisation, len(spec), shown)
-    _check_ports(entry, graph, len(spec), shown)
+    if graph is not None:
+        _check_ports(entry, graph, len(spec), shown)
     golden = golden_rows.unpack(files["golden.npz"], f"{shown}: golden.npz")
     if golden.x.shape[1] != len(spec) or golden.y.shape[1] != entry.output_schema.columns:
         raise ModelRefused("model.metadata", f"{shown}: golden.npz is of other columns")
     return LoadedModel(
         entry=entry,
         metadata=metadata,
-        model_bytes=files["model.onnx"],
+        model_bytes=files[entry.model_file],
         sha256=entry.sha256,
         spec=spec,
         golden=golden,
@@ -200,21 +206,22 @@ def _check_claims(entry: Entry, metadata: Metadata, files: Mapping[str, bytes], 
 
 
 def _check_features(
-    entry: Entry, metadata: Metadata, spec: FeatureSpec, graph: Scan, shown: str
+    entry: Entry, metadata: Metadata, spec: FeatureSpec, graph: Scan | None, shown: str
 ) -> None:
     """Compare the feature names and the spec's hash in all places where they stand."""
+    kept = {} if graph is None else graph.metadata
     if not 1 <= len(spec) <= MAX_FEATURES:
         raise ModelRefused("model.features", f"{shown}: {len(spec)} features")
     places = {"registry.json": entry.input_features, "metadata.json": metadata.feature_names}
-    if inside := graph.metadata.get("feature_names"):
+    if inside := kept.get("feature_names"):
         places["model.onnx"] = decode(inside.encode(), tuple[str, ...], f"{shown}: feature_names")
     for place, names in places.items():
         if difference := name_difference(spec.names, names):
             text = f"{shown}: features of {place} differ from feature_spec.json: {difference}"
             raise ModelRefused("model.features", text)
     hashes = {"registry.json": entry.feature_spec_sha256}
-    if "feature_spec_sha256" in graph.metadata:
-        hashes["model.onnx"] = graph.metadata["feature_spec_sha256"]
+    if "feature_spec_sha256" in kept:
+        hashes["model.onnx"] = kept["feature_spec_sha256"]
     for place, value in hashes.items():
         if value != spec.sha256:
             text = f"{shown}: feature_spec.json has other parameters than {place} says"

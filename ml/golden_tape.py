@@ -20,7 +20,7 @@ from features.batch import (
     quote_rows,
     trade_rows,
 )
-from features.registry import required_inputs
+from features.registry import reads_peer, required_inputs
 from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
 from ml.golden import Golden
@@ -37,10 +37,11 @@ def slice_rows(spec: FeatureSpec, seed: int = 42) -> np.ndarray:
     """Make the rows of a slice: minutes for features on bars, else quotes and trades.
 
     Returns:
-        ROW[n], the same for the same seed; empty where the features read the depth of the book.
+        ROW[n], the same for the same seed; empty where the features read the depth of the book or
+        another instrument.
     """
     needed = required_inputs(spec)
-    if "depth" in needed:
+    if "depth" in needed or reads_peer([spec]):
         return np.zeros(0, ROW)
     rng = np.random.default_rng(seed)
     return _minutes(rng) if needed <= {"bars"} else _ticks(rng)

@@ -11,16 +11,19 @@ from ml.safe_files import check_name
 
 SCHEMA_VERSION = 1
 CLASSES = ("SELL", "HOLD", "BUY")
-FILES = (
-    "model.onnx",
-    "metadata.json",
-    "model.meta.json",
-    "feature_spec.json",
-    "golden.npz",
-    "model_card.md",
-)
+MODEL_FILES = {  # kind -> file; every kind but onnx is asked in a worker
+    "onnx": "model.onnx",
+    "lightgbm": "model.txt",
+    "xgboost": "model.ubj",
+    "catboost": "model.cbm",
+    "sklearn": "model.skops",
+    "torch": "model.pt",
+    "pickle": "model.pkl",
+}
+BESIDE = ("metadata.json", "model.meta.json", "feature_spec.json", "golden.npz", "model_card.md")
+FILES = ("model.onnx", *BESIDE)  # of a model that is served in the live process
 MAX_BYTES = {
-    "model.onnx": 64 << 20,
+    **dict.fromkeys(MODEL_FILES.values(), 64 << 20),
     "metadata.json": 1 << 20,
     "model.meta.json": 4 << 20,
     "feature_spec.json": 1 << 20,
@@ -37,24 +40,60 @@ Text = Annotated[str, Meta(max_length=4000)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Names = Annotated[tuple[Name, ...], Meta(min_length=1)]
 Status = Literal["candidate", "shadow", "production", "archived"]
-OutputKind = Literal["classifier3", "binary"]
+Kind = Literal["onnx", "lightgbm", "xgboost", "catboost", "sklearn", "torch", "pickle"]
+OutputKind = Literal[
+    "classifier3", "binary", "regressor", "quantiles", "size", "action", "discrete8"
+]
+WIRED = ("classifier3", "binary")  # output kinds that a run serves; ml/outputs.py maps them all
+ACTIONS8 = (
+    "HOLD",
+    "BUY_SMALL",
+    "BUY_MEDIUM",
+    "BUY_LARGE",
+    "SELL_SMALL",
+    "SELL_MEDIUM",
+    "SELL_LARGE",
+    "CLOSE",
+)
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all structs here: frozen, named fields only, unknown keys refused."""
 
 
-class OutputSchema(Strict, frozen=True):
-    """What the served output is: its name in the graph, its kind and its columns in order."""
+Finite = Annotated[float, Meta(ge=-1e12, le=1e12)]
+Above0 = Annotated[float, Meta(gt=0, le=1e12)]
+
+
+class OutputSchema(Strict, frozen=True, omit_defaults=True):
+    """What the served output is, and how it becomes a signal (ml/outputs.py).
+
+    Attributes:
+        name: the output's name in the graph.
+        kind: classifier3, binary, regressor (an expected return), quantiles (of returns over
+            horizons), size (a position 0..1), action (-1..1), discrete8 (scores of ACTIONS8).
+        classes: its columns in order.
+        dead_band: regressor, quantiles, action: smaller values are HOLD.
+        scale: regressor, quantiles: the value that means full confidence.
+        horizons, levels: quantiles: columns are horizon by horizon, each with these levels.
+        act_on: quantiles: the horizon that decides; empty takes the first.
+        sizes: discrete8: what small, medium and large mean, as shares of the largest position.
+    """
 
     name: Text
     kind: OutputKind
     classes: Names
+    dead_band: Annotated[float, Meta(ge=0, le=1e12)] = 0.0
+    scale: Above0 = 1.0
+    horizons: tuple[Name, ...] = ()
+    levels: tuple[Annotated[float, Meta(gt=0, lt=1)], ...] = ()
+    act_on: Text = ""
+    sizes: tuple[float, float, float] = (0.25, 0.5, 1.0)
 
     @property
     def columns(self) -> int:
-        """Columns of the output: 3 probabilities, or 1 of `up`."""
-        return 3 if self.kind == "classifier3" else 1
+        """Columns of the output: one for each class."""
+        return len(self.classes)
 
 
 class Normalisation(Strict, frozen=True):
@@ -79,22 +118,33 @@ class TrainingData(Strict, frozen=True):
     end: Text = ""
 
 
-class Change(Strict, frozen=True):
+class GateResult(Strict, frozen=True):
+    """One promotion gate: what was measured, what was asked for, whether it held."""
+
+    gate: Name
+    held: bool
+    found: Text
+    wanted: Text
+    waived: bool = False  # it did not hold, and whoever changed the status said so
+
+
+class Change(Strict, frozen=True, omit_defaults=True):
     """One change of an entry's status."""
 
     at: Text
     by: Text
     status: Status
     why: Text
+    gates: tuple[GateResult, ...] = ()
 
 
-class Entry(Strict, frozen=True):
+class Entry(Strict, frozen=True, omit_defaults=True):
     """One version of one model in registry.json. Its folder follows from id and version."""
 
     model_id: Text
     version: Text
     status: Status
-    sha256: Sha256  # of model.onnx
+    sha256: Sha256  # of the model's own file
     files: dict[str, Sha256]  # of every file of the folder
     input_features: Names
     feature_spec_sha256: Sha256
@@ -115,6 +165,17 @@ class Entry(Strict, frozen=True):
     placement: Literal["inline", "thread"]
     latency_us: Annotated[float, Meta(ge=0)]
     history: tuple[Change, ...] = ()
+    kind: Kind = "onnx"
+
+    @property
+    def model_file(self) -> str:
+        """Name of the file that holds the model."""
+        return MODEL_FILES[self.kind]
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of all files of its folder."""
+        return (self.model_file, *BESIDE)
 
     @property
     def name(self) -> str:
@@ -219,17 +280,36 @@ def name_difference(expected: Sequence[str], found: Sequence[str]) -> str:
 
 
 def check_output(schema: OutputSchema, shown: str) -> None:
-    """Refuse class orders that the engine does not serve.
+    """Refuse output schemas whose columns are not what their kind says.
 
     Raises:
         ModelRefused: `model.contract`.
     """
-    if schema.kind == "classifier3" and sorted(schema.classes) != sorted(CLASSES):
-        text = f"{shown}: classes {list(schema.classes)}, served are SELL, HOLD, BUY in any order"
-        raise ModelRefused("model.contract", text)
-    if schema.kind == "binary" and schema.classes != ("UP",):
-        text = f"{shown}: classes of a binary output are {list(schema.classes)}, served is ['UP']"
-        raise ModelRefused("model.contract", text)
+    problem = _output_problem(schema)
+    if problem:
+        raise ModelRefused("model.contract", f"{shown}: {problem}")
+
+
+def _output_problem(schema: OutputSchema) -> str:
+    kind, classes = schema.kind, schema.classes
+    if kind == "classifier3" and sorted(classes) != sorted(CLASSES):
+        return f"classes {list(classes)}, served are SELL, HOLD, BUY in any order"
+    if kind == "discrete8" and sorted(classes) != sorted(ACTIONS8):
+        return f"actions {list(classes)}, served are {', '.join(ACTIONS8)} in any order"
+    if kind == "discrete8" and not 0 < schema.sizes[0] <= schema.sizes[1] <= schema.sizes[2] <= 1:
+        return f"sizes {list(schema.sizes)} are not rising shares"
+    wanted = {"binary": ("UP",), "regressor": ("VALUE",), "size": ("SIZE",), "action": ("ACTION",)}
+    if kind in wanted and classes != wanted[kind]:
+        return f"classes of a {kind} output are {list(classes)}, served is {list(wanted[kind])}"
+    if kind == "quantiles":
+        levels = list(schema.levels)
+        if not schema.horizons or levels != sorted(set(levels)) or 0.5 not in levels:
+            return "quantiles need horizons, and rising levels with 0.5 among them"
+        if len(classes) != len(schema.horizons) * len(levels):
+            return f"{len(classes)} columns for {len(schema.horizons)} horizons of {len(levels)}"
+        if schema.act_on and schema.act_on not in schema.horizons:
+            return f"act_on {schema.act_on!r} is none of {', '.join(schema.horizons)}"
+    return ""
 
 
 def check_normalisation(normalisation: Normalisation, features: int, shown: str) -> None:

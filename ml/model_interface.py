@@ -1,42 +1,85 @@
 """One interface for models of every kind, for notebooks, tools and workers.
 
 The engine itself binds `ml.runtime.session.OrtModel` to its own buffers; what it serves is always
-loaded through `ml.registry`. Here a file is loaded without a registry, its hash told.
+loaded through `ml.registry`. `ml.loading.load_model` makes a Model of a file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 
-from ml.manifest import MAX_BYTES
-from ml.onnx_scan import FLOAT32, Scan, scan
+from ml.manifest import name_difference
 from ml.refusal import ModelRefused
-from ml.runtime.session import OrtModel
-from ml.safe_files import open_folder, read_bounded, sha256
 
-KINDS = ("onnx",)
+KINDS = ("onnx", "lightgbm", "xgboost", "catboost", "sklearn", "torch", "pickle", "custom")
+TASKS = ("classifier", "regressor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """What a person allows of kinds that run code while they are loaded; nothing by default.
+
+    Attributes:
+        pickle: load a pickle, when `registry` names its sha256.
+        custom: run a Python file that holds a class with the interface, or a torch network.
+        registry: the artifacts folder whose registry.json names pickles.
+    """
+
+    pickle: bool = False
+    custom: bool = False
+    registry: Path | None = None
+
+
+NO_TRUST = Trust()
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which file, and what kind of model it is (one of KINDS)."""
+    """Which file, and what kind of model it is.
+
+    Attributes:
+        path: the file.
+        kind: one of KINDS.
+        sha256: the hash that its bytes must have; empty takes any.
+        feature_names: names of its columns in order, for tables given by name; empty takes the
+            names that the model itself keeps, where it does.
+        normalise: (mean, std) that the caller's rows still need; None where the model needs none
+            or has them inside.
+        factory: custom: name of the class in the file. torch: `net.py:Net`, a file beside it and
+            the class of the network that its state dict belongs to; empty reads TorchScript.
+        task: classifier or regressor; empty asks the file.
+        deadline_s: a call outside of this process that takes longer is given up.
+        trust: see Trust.
+    """
 
     path: Path
     kind: str = "onnx"
+    sha256: str = ""
+    feature_names: tuple[str, ...] = ()
+    normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    factory: str = ""
+    task: str = ""
+    deadline_s: float = 5.0
+    trust: Trust = NO_TRUST
 
 
 @runtime_checkable
 class Model(Protocol):
-    """What every model can do. Rows are float32[n, F]; nothing here can reach a venue."""
+    """What every model can do. Nothing here can reach a venue.
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the index of the best class of each row, int64[n]."""
+    Rows are float32[n, F] or, for sequence models, float32[n, steps, F]; also a table with columns
+    by name (pandas, polars, pyarrow), whose columns are taken in the model's order.
+    """
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the index of the best class, int64[n], -1 where there is no answer; of a
+        regressor its values, float32[n] or [n, C]."""
         ...
 
-    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+    def predict_proba(self, x: Any) -> np.ndarray:
         """Return probabilities, float32[n, C]."""
         ...
 
@@ -49,102 +92,78 @@ class Model(Protocol):
         ...
 
 
-class OnnxModel:
-    """An ONNX classifier behind the Model interface."""
-
-    def __init__(self, data: bytes, declared: Scan, importance: dict[str, float]) -> None:
-        self._importance = importance
-        self._scan = declared
-        self._sha256 = sha256(data)
-        self._size = len(data)
-        features, columns = _sizes(declared)
-        self._model = OrtModel(
-            data,
-            x=np.zeros((1, features), np.float32),
-            y=np.zeros((1, columns), np.float32),
-            output=declared.outputs[-1].name,
-        )
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the index of the best class; of a binary model 1 where `up` is above one half.
-
-        Args:
-            x: float32[n, F].
-        Returns:
-            int64[n]; -1 where an answer is not finite.
-        """
-        answers = self.predict_proba(x)
-        best = answers.argmax(axis=1) if answers.shape[1] > 1 else answers[:, 0] > 0.5
-        return np.where(np.isfinite(answers).all(axis=1), best, -1).astype(np.int64)
-
-    def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        """Return probabilities: float32[n, F] to float32[n, C]."""
-        return self._model.run_batch(np.atleast_2d(x))
-
-    def get_feature_importance(self) -> dict[str, float]:
-        """Return what model.meta.json beside the file says, or nothing."""
-        return dict(self._importance)
-
-    def get_model_info(self) -> dict[str, Any]:
-        """Return hash, size, shapes, operators and the properties kept in the file."""
-        features, columns = _sizes(self._scan)
-        return {
-            "kind": "onnx",
-            "sha256": self._sha256,
-            "size_bytes": self._size,
-            "features": features,
-            "columns": columns,
-            "opsets": self._scan.opsets,
-            "operators": self._scan.operators,
-            "properties": self._scan.metadata,
-        }
-
-
-def _sizes(declared: Scan) -> tuple[int, int]:
-    """Return columns of input and output.
-
-    Raises:
-        ModelRefused: `model.contract`; they are not two float32 tables of fixed width.
-    """
-    ports = (declared.inputs[0] if len(declared.inputs) == 1 else None, declared.outputs[-1])
-    widths = []
-    for port in ports:
-        width = port.shape[1] if port is not None and len(port.shape) == 2 else None
-        if port is None or port.elem_type != FLOAT32 or not width:
-            text = "model.onnx: served is one float32 input [n, F] and a float32 output [n, C]"
-            raise ModelRefused("model.contract", text)
-        widths.append(width)
-    return widths[0], widths[1]
-
-
-def load_model(spec: ModelSpec) -> tuple[Model, str]:
-    """Load a model file; the bytes are read once, and hashed, and loaded.
+def as_rows(x: Any, names: Sequence[str], width: int, steps: int = 0) -> np.ndarray:
+    """Bring what a caller gives into the model's form.
 
     Args:
-        spec: path and kind.
+        x: an array, nested lists, or a table with named columns.
+        names: the model's features in order; empty where it does not know them.
+        width: features it reads; 0 where it does not say.
+        steps: rows of a window; 0 for models of single rows.
     Returns:
-        The model and the sha256 of its bytes.
+        float32[n, F] or float32[n, steps, F], C-contiguous.
     Raises:
-        ModelRefused: `model.kind` for a kind that is not served, `model.missing`, `model.path`,
-            `model.unsafe`, `model.invalid`, `model.contract`, `runtime.missing`.
+        ModelRefused: `model.features` for a column that is missing, `model.contract` for a shape.
+    Example:
+        >>> as_rows([[1, 2]], ("a", "b"), 2).tolist()
+        [[1.0, 2.0]]
     """
-    if spec.kind not in KINDS:
-        text = f"kind {spec.kind!r} is not served; export the model to ONNX, opset 17"
-        raise ModelRefused("model.kind", f"{text} (docs/models.md)")
-    path = Path(spec.path)
-    with open_folder(path.parent) as folder:
-        data = read_bounded(folder, path.name, MAX_BYTES["model.onnx"], path.name)
-    model = OnnxModel(data, scan(data), _importance(path))
-    return model, sha256(data)
+    columns = column_names(x)
+    if columns is not None:
+        rows = _by_name(x, columns, names)
+        if steps:
+            rows = rows.reshape(1, *rows.shape) if rows.shape[0] == steps else rows
+    else:
+        rows = np.ascontiguousarray(x, np.float32)
+        rows = rows.reshape(1, *rows.shape) if rows.ndim == (2 if steps else 1) else rows
+    wanted = 3 if steps else 2
+    fits = rows.ndim == wanted and (not width or rows.shape[-1] == width)
+    if not fits or (steps and rows.shape[1] != steps):
+        form = f"[n, {steps}, {width or 'F'}]" if steps else f"[n, {width or 'F'}]"
+        raise ModelRefused(
+            "model.contract", f"rows have shape {list(rows.shape)}, served is {form}"
+        )
+    return rows
 
 
-def _importance(path: Path) -> dict[str, float]:
-    """Read the importance from model.meta.json beside the file; nothing when there is none."""
-    try:
-        with open_folder(path.parent) as folder:
-            name = "model.meta.json"
-            data = read_bounded(folder, name, MAX_BYTES[name], name)
-        found = msgspec.json.decode(data)
-        return msgspec.convert(found.get("feature_importance", {}), dict[str, float])
-    except (ModelRefused, msgspec.MsgspecError, AttributeError):
-        return {}
+def column_names(x: Any) -> list[str] | None:
+    """Return the column names of a table; None of what is no table.
+
+    >>> column_names([[1.0]]) is None
+    True
+    """
+    found = getattr(x, "column_names", None)  # pyarrow
+    if found is None:
+        found = getattr(x, "columns", None)  # pandas, polars
+    return None if found is None else [str(name) for name in found]
+
+
+def _by_name(x: Any, columns: list[str], names: Sequence[str]) -> np.ndarray:
+    """Take a table's columns in the model's order; other columns are left."""
+    if not names:
+        text = "the model does not say what its columns are called; give ModelSpec(feature_names)"
+        raise ModelRefused("model.features", text)
+    missing = [name for name in names if columns.count(name) != 1]
+    if missing:
+        text = name_difference(names, [c for c in columns if c in set(names)])
+        raise ModelRefused("model.features", f"the table's columns differ: {text}")
+    parts = [np.asarray(x[name], np.float32) for name in names]
+    return np.ascontiguousarray(np.stack(parts, axis=1))
+
+
+def best_class(answers: np.ndarray) -> np.ndarray:
+    """Return the best class of each row, of one column 1 above one half; -1 without an answer.
+
+    >>> best_class(np.array([[0.2, 0.8], [np.nan, 0.1]])).tolist()
+    [1, -1]
+    """
+    best = answers.argmax(axis=1) if answers.shape[1] > 1 else answers[:, 0] > 0.5
+    return np.where(np.isfinite(answers).all(axis=1), best, -1).astype(np.int64)
+
+
+def normalised(rows: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """Apply the mean and std of a spec, once; rows as they are where it has none."""
+    if spec.normalise is None:
+        return rows
+    mean, std = (np.asarray(numbers, np.float64) for numbers in spec.normalise)
+    return (rows - mean.astype(np.float32)) * (1.0 / std).astype(np.float32)

@@ -3,8 +3,8 @@
 import importlib.metadata
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ from features.spec import FeatureSpec
 from ml import golden as golden_rows
 from ml.artifact import normalise_arrays
 from ml.golden import Golden
+from ml.loading import Asked, load_bytes
 from ml.manifest import (
     CLASSES,
+    MODEL_FILES,
     SCHEMA_VERSION,
+    WIRED,
     Change,
     Entry,
+    Kind,
     Metadata,
     Normalisation,
     OutputKind,
@@ -30,6 +34,7 @@ from ml.manifest import (
     TrainingData,
     to_json,
 )
+from ml.model_interface import NO_TRUST, ModelSpec, Trust
 from ml.placement import Wish, placement_of
 from ml.registry import entries, next_version, register
 from ml.runtime.session import OrtModel
@@ -37,6 +42,7 @@ from ml.safe_files import sha256
 
 LIBRARIES = ("lightgbm", "numpy", "onnx", "onnxmltools", "onnxruntime", "scikit-learn", "scipy")
 LATENCY_RUNS = 400
+WORKER_RUNS = 40
 LATENCY_WITHIN_S, LATENCY_LEAST = 2.0, 16  # of a slow model fewer runs are timed
 
 
@@ -55,12 +61,20 @@ class Draft:
     opset: int
     kind: OutputKind = "classifier3"
     classes: tuple[str, ...] = CLASSES
+    words: Mapping[str, Any] = field(default_factory=dict)  # what else OutputSchema takes
+    file_kind: Kind = "onnx"
     version: str = ""  # empty takes the next number
     status: Status = "candidate"
     owner: str = "tickgate"
     parent: str | None = None
     min_confidence: float = 0.0
+    trust: Trust = NO_TRUST
     placement: Wish = "auto"  # by its latency and the budget of its cadence
+
+    @property
+    def schema(self) -> OutputSchema:
+        """What the output is."""
+        return OutputSchema(name=self.output, kind=self.kind, classes=self.classes, **self.words)
 
 
 def properties(spec: FeatureSpec, dataset_sha256: str, classes: tuple[str, ...]) -> dict[str, str]:
@@ -112,7 +126,7 @@ class Trained:
     """What training gives.
 
     Attributes:
-        onnx_bytes: the model.
+        onnx_bytes: the file of the model; of another kind where `Draft.file_kind` says so.
         golden: rows with the source's answers.
         source_sha256: hash of the source model (LightGBM text, weights).
         meta: content of model.meta.json: settings, label, split, figures, importance.
@@ -146,6 +160,7 @@ def publish(root: Path, draft: Draft, trained: Trained, *, replace: bool = False
     """
     version = draft.version or next_version(root, draft.model_id)
     model_hash = sha256(trained.onnx_bytes)
+    worker = None if draft.file_kind == "onnx" else open_asked(draft, trained.onnx_bytes)
     same = _registered(root, draft.model_id, version, model_hash) if replace else None
     claims = _claims(draft, version, same)
     files = _files(draft, trained, claims)
@@ -164,21 +179,23 @@ def publish(root: Path, draft: Draft, trained: Trained, *, replace: bool = False
         placement=placement_of(draft.cadence, latency, draft.placement),
         latency_us=latency,
         history=same.history if same else (change,),
+        kind=draft.file_kind,
         **claims,
     )
-    return register(root, entry, files, replace=replace)
+    registered = register(root, entry, files, replace=replace, trust=draft.trust)
+    del worker  # held so that latency, golden rows and checks are asked of one process
+    return registered
 
 
 def _claims(draft: Draft, version: str, same: Entry | None) -> dict[str, Any]:
     """Return what stands in the registry and in metadata.json alike."""
-    schema = OutputSchema(name=draft.output, kind=draft.kind, classes=draft.classes)
     return {
         "model_id": draft.model_id,
         "version": version,
         "task": draft.task,
         "feature_spec_sha256": draft.spec.sha256,
         "kernel_identity": kernel_identity(draft.spec),
-        "output_schema": schema,
+        "output_schema": draft.schema,
         "normalisation": draft.normalisation,
         "training_data": draft.training_data,
         "cadence": draft.cadence,
@@ -202,7 +219,7 @@ def _files(draft: Draft, trained: Trained, claims: Mapping[str, Any]) -> dict[st
     )
     name = f"{claims['model_id']}:{claims['version']}"
     return {
-        "model.onnx": trained.onnx_bytes,
+        MODEL_FILES[draft.file_kind]: trained.onnx_bytes,
         "metadata.json": to_json(metadata),
         "model.meta.json": to_json(dict(trained.meta)),
         "feature_spec.json": draft.spec.to_json(),
@@ -222,23 +239,59 @@ def _registered(root: Path, model_id: str, version: str, model_sha256: str) -> E
 
 
 def median_latency_us(draft: Draft, trained: Trained) -> float:
-    """Measure the median time of one row in this runtime, with another row each time."""
+    """Measure the median time of one row, with another row each time.
+
+    ONNX in this runtime, other kinds in their worker, way there and back included.
+    """
     rows = trained.golden.x
-    columns = OutputSchema(name=draft.output, kind=draft.kind, classes=draft.classes).columns
-    model = OrtModel(
-        trained.onnx_bytes,
-        x=np.zeros((1, rows.shape[1]), np.float32),
-        y=np.zeros((1, columns), np.float32),
+    ask = _asker(draft, trained.onnx_bytes, rows)
+    taken = []
+    until = time.monotonic() + LATENCY_WITHIN_S
+    for k in range(LATENCY_RUNS if draft.file_kind == "onnx" else WORKER_RUNS):
+        if k >= LATENCY_LEAST and time.monotonic() > until:
+            break
+        start = time.perf_counter_ns()
+        ask(k % len(rows))
+        taken.append(time.perf_counter_ns() - start)
+    return round(float(np.median(taken)) / 1000, 1)
+
+
+def _asker(draft: Draft, data: bytes, rows: np.ndarray) -> Callable[[int], Any]:
+    """Return what evaluates one row by its number."""
+    if draft.file_kind != "onnx":
+        model = open_asked(draft, data)
+        return lambda k: model.run_rows(rows[k : k + 1])
+    bound = open_bound(draft, data, rows.shape[1])
+
+    def ask(k: int) -> None:
+        bound.x[0] = rows[k]
+        bound.run()
+
+    return ask
+
+
+def open_bound(draft: Draft, data: bytes, features: int) -> OrtModel:
+    """Make a session of an ONNX draft over arrays of its own."""
+    return OrtModel(
+        data,
+        x=np.zeros((1, features), np.float32),
+        y=np.zeros((1, draft.schema.columns), np.float32),
         output=draft.output,
         normalise=normalise_arrays(draft.normalisation),
     )
-    taken = []
-    until = time.monotonic() + LATENCY_WITHIN_S
-    for k in range(LATENCY_RUNS):
-        if k >= LATENCY_LEAST and time.monotonic() > until:
-            break
-        model.x[0] = rows[k % len(rows)]
-        start = time.perf_counter_ns()
-        model.run()
-        taken.append(time.perf_counter_ns() - start)
-    return round(float(np.median(taken)) / 1000, 1)
+
+
+def open_asked(draft: Draft, data: bytes) -> Asked:
+    """Start the worker of a draft of another kind; who holds it shares it with later checks."""
+    kept, digest = draft.normalisation, sha256(data)
+    spec = ModelSpec(
+        path=Path(MODEL_FILES[draft.file_kind]),
+        kind=draft.file_kind,
+        sha256=digest,
+        feature_names=draft.spec.names,
+        normalise=(kept.mean, kept.std) if kept.where == "metadata" else None,
+        task="classifier" if draft.kind in (*WIRED, "discrete8") else "regressor",
+        trust=draft.trust,
+    )
+    model, _ = load_bytes(data, spec, named={digest})
+    return Asked(model, draft.kind in WIRED)

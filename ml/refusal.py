@@ -23,6 +23,11 @@ CODES = {
     "registry.ambiguous": "registry.json contradicts itself",
     "runtime.missing": "onnxruntime cannot be imported",
     "runtime.failed": "onnxruntime raised",
+    "model.late": "no answer within the deadline; its worker was ended",
+    "model.failed": "the model raised, or its worker died",
+    "model.library": "a package that this kind of model needs is not installed",
+    "model.trust": "loading it would run code that nobody has allowed",
+    "model.gate": "a promotion gate does not hold",
 }
 
 

@@ -1,14 +1,7 @@
 """The registry of models: which versions exist, which one serves, and every change of that."""
 
-import contextlib
-import fcntl
-import getpass
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -16,23 +9,53 @@ import msgspec
 
 from ml import golden as golden_rows
 from ml.artifact import LoadedModel, assemble, check_kernel, read_files
-from ml.manifest import (
-    FILES,
-    MAX_BYTES,
-    SCHEMA_VERSION,
-    Change,
-    Entry,
-    Registry,
-    Status,
-    read_registry_bytes,
-    to_json,
-)
+from ml.governance import Evidence, Gates, Judgement, check_gates, judge
+from ml.loading import load_model, model_of
+from ml.manifest import WIRED, Entry, Registry, Status
+from ml.model_interface import NO_TRUST, Model, ModelSpec, Trust
 from ml.refusal import ModelRefused
-from ml.safe_files import check_name, open_folder, read_bounded, sha256, write_atomic
+from ml.registry_file import (
+    LAST_GOOD,
+    LOCK,
+    REGISTRY,
+    View,
+    find,
+    locked,
+    place,
+    read,
+    read_for_writing,
+    with_status,
+    write,
+)
+from ml.safe_files import check_name, sha256
 
-REGISTRY = "registry.json"
-LAST_GOOD = "registry.last.json"  # not committed; what is used when registry.json is torn
-LOCK = "registry.lock"
+__all__ = [
+    "LAST_GOOD",
+    "LOCK",
+    "REGISTRY",
+    "Finding",
+    "Model",
+    "ModelSpec",
+    "Trust",
+    "View",
+    "archive",
+    "assess",
+    "check",
+    "entries",
+    "load",
+    "load_any",
+    "load_model",
+    "next_version",
+    "promote",
+    "register",
+    "rollback",
+    "rollback_target",
+    "set_status",
+    "verify",
+]
+
+
+ROLLED_BACK = "rolled back:"  # how the history of a version says that a rollback ended it
 
 
 @dataclass(frozen=True)
@@ -49,81 +72,6 @@ class Finding:
         return not self.code
 
 
-class View:
-    """The registry as last read well; a torn or contradictory file does not replace it.
-
-    Attributes:
-        registry: the last good content.
-        problem: why the newest content was not taken; empty when it was.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.problem = ""
-        try:
-            self.registry = _read(root, REGISTRY)
-        except ModelRefused as error:
-            if error.code != "registry.torn":
-                raise
-            self.registry = _last_good(root, error)
-            self.problem = f"{error}; the last good view is used"
-
-    def refresh(self) -> bool:
-        """Read again; return whether the new content was taken."""
-        try:
-            self.registry = _read(self.root, REGISTRY)
-        except ModelRefused as error:
-            self.problem = f"{error}; the last good view is used"
-            return False
-        self.problem = ""
-        return True
-
-    def find(self, model_id: str, version: str = "production") -> Entry:
-        """Return one entry; `production` is the version that serves.
-
-        Raises:
-            ModelRefused: `model.missing`, `model.path`.
-        """
-        return _find(self.registry, model_id, version)
-
-
-def _read(root: Path, name: str) -> Registry:
-    try:
-        with open_folder(root) as folder:
-            data = read_bounded(folder, name, MAX_BYTES[REGISTRY], f"{root.name}/{name}")
-    except ModelRefused as error:
-        if error.code != "model.missing":
-            raise
-        text = f"{root.name}: no registry.json there; `make demo-models` writes one"
-        raise ModelRefused("model.missing", text) from None
-    return read_registry_bytes(data)
-
-
-def _last_good(root: Path, error: ModelRefused) -> Registry:
-    try:
-        return _read(root, LAST_GOOD)
-    except ModelRefused:
-        raise error from None
-
-
-def _find(registry: Registry, model_id: str, version: str) -> Entry:
-    check_name(model_id, "model id")
-    check_name(version, "version")
-    own = [entry for entry in registry.entries if entry.model_id == model_id]
-    if not own:
-        known = ", ".join(sorted({entry.model_id for entry in registry.entries})) or "none"
-        raise ModelRefused("model.missing", f"no model {model_id!r}; there are: {known}")
-    for entry in own:
-        if version in (entry.version, entry.status if version == "production" else None):
-            return entry
-    if version == "production":
-        text = f"{model_id} has no production version"
-        help_ = f"promote one: python lab.py models promote {own[-1].name}"
-        raise ModelRefused("model.missing", f"{text}; {help_}")
-    known = ", ".join(entry.version for entry in own)
-    raise ModelRefused("model.missing", f"{model_id} has no version {version!r}; it has: {known}")
-
-
 def entries(root: Path) -> tuple[Entry, ...]:
     """Return all entries, in the order of registration.
 
@@ -136,40 +84,59 @@ def entries(root: Path) -> tuple[Entry, ...]:
 def load(
     root: Path, model_id: str, version: str = "production", *, view: View | None = None
 ) -> LoadedModel:
-    """Read one version, compare everything that is claimed of it, and return it without a session.
+    """Read one version that a run can serve, and compare all that is claimed of it.
 
     Args:
         root: the artifacts folder.
         model_id: as in the registry.
         version: a version, or `production`.
         view: a registry read before; None reads it now.
+    Returns:
+        The model, without a session.
     Raises:
         ModelRefused: one line with the reason and its code (ml/refusal.py).
     """
     entry = (view or View(root)).find(model_id, version)
+    if entry.kind != "onnx":
+        text = f"{entry.name}: kind {entry.kind} is asked in a worker, not in a run"
+        raise ModelRefused("model.kind", f"{text}; export it to ONNX (docs/models.md)")
+    if entry.output_schema.kind not in WIRED:
+        text = f"{entry.name}: a run serves outputs of kind {' and '.join(WIRED)}"
+        raise ModelRefused("model.contract", f"{text}, this one is {entry.output_schema.kind}")
+    return load_any(root, entry)
+
+
+def load_any(root: Path, entry: Entry) -> LoadedModel:
+    """Read one version of any kind and compare all that is claimed of it."""
     loaded = assemble(entry, read_files(root, entry))
     check_kernel(loaded)
     return loaded
 
 
-def check(loaded: LoadedModel, *, tape: bool = False) -> None:
-    """Open a session and run the golden rows.
+def check(loaded: LoadedModel, *, tape: bool = False, trust: Trust = NO_TRUST) -> None:
+    """Open a session, or for another kind a worker, and run the golden rows.
 
     Args:
         loaded: from load.
         tape: run the golden tape slice too, which compiles the features' kernel at its first use;
             registration, promotion and `verify` do.
+        trust: what may run code, for kinds that do.
     Raises:
-        ModelRefused: `model.golden`, `model.output`, `model.invalid`, `runtime.missing`.
+        ModelRefused: `model.golden`, `model.output`, `model.invalid`, `runtime.missing`, or for
+            other kinds than onnx what load_model raises.
     """
-    golden_rows.check_rows(loaded.golden, loaded.open(), loaded.name)
+    wired = loaded.output_kind in WIRED
+    runner = loaded.open() if loaded.entry.kind == "onnx" else model_of(loaded, trust)
+    golden_rows.check_rows(loaded.golden, runner, loaded.name, probabilities=wired)
     if tape:
         from ml.golden_tape import check_tape  # the features' kernel: not for looking at lists
 
         check_tape(loaded)
 
 
-def verify(root: Path, model_id: str = "", version: str = "") -> list[Finding]:
+def verify(
+    root: Path, model_id: str = "", version: str = "", *, trust: Trust = NO_TRUST
+) -> list[Finding]:
     """Hash and check every version again (or those asked for), golden rows included.
 
     Raises:
@@ -187,7 +154,7 @@ def verify(root: Path, model_id: str = "", version: str = "") -> list[Finding]:
         ):
             continue
         try:
-            check(load(root, entry.model_id, entry.version, view=view), tape=True)
+            check(load_any(root, entry), tape=True, trust=trust)
             found.append(Finding(entry, "", ""))
         except ModelRefused as error:
             found.append(Finding(entry, error.code, str(error)))
@@ -202,45 +169,22 @@ def next_version(root: Path, model_id: str) -> str:
     return str(max((int(version) for version in own if version.isdigit()), default=0) + 1)
 
 
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the registry's lock: one writer at a time."""
-    root.mkdir(parents=True, exist_ok=True)
-    with open(root / LOCK, "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _write(root: Path, registry: Registry) -> None:
-    data = to_json(registry)
-    read_registry_bytes(data)
-    write_atomic(root / REGISTRY, data)
-    write_atomic(root / LAST_GOOD, data)
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _who(by: str) -> str:
-    if by:
-        return by
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
-
-
 def register(
-    root: Path, entry: Entry, files: Mapping[str, bytes], *, replace: bool = False
+    root: Path,
+    entry: Entry,
+    files: Mapping[str, bytes],
+    *,
+    replace: bool = False,
+    trust: Trust = NO_TRUST,
 ) -> Entry:
     """Write a version's folder and its entry, each in one step, after checking all of it.
 
     Args:
         root: the artifacts folder; made when missing.
         entry: `sha256` and `files` are filled in here.
-        files: the bytes of all FILES.
+        files: the bytes of all its files.
         replace: allow a version that exists (demonstration models); else it is refused.
+        trust: what may run code, for kinds that do.
     Returns:
         The entry as written.
     Raises:
@@ -251,108 +195,143 @@ def register(
     if entry.version in get_args(Status):
         text = f"version {entry.version!r} is a status, choose another word"
         raise ModelRefused("model.path", text)
-    assert set(files) == set(FILES), sorted(files)
-    hashes = {name: sha256(files[name]) for name in FILES}
-    entry = msgspec.structs.replace(entry, sha256=hashes["model.onnx"], files=hashes)
+    assert set(files) == set(entry.file_names), sorted(files)
+    hashes = {name: sha256(files[name]) for name in entry.file_names}
+    entry = msgspec.structs.replace(entry, sha256=hashes[entry.model_file], files=hashes)
     loaded = assemble(entry, files)
     check_kernel(loaded)
-    check(loaded, tape=True)
-    with _locked(root):
-        kept = Registry(schema_version=SCHEMA_VERSION, entries=())
-        if (root / REGISTRY).exists():
-            kept = View(root).registry
-        others = tuple(e for e in kept.entries if e.name != entry.name)
-        if len(others) != len(kept.entries) and not replace:
+    check(loaded, tape=True, trust=trust)
+    with locked(root):
+        kept = read_for_writing(root, create=True)
+        names = [e.name for e in kept.entries]
+        if entry.name in names and not replace:
             text = f"{entry.name} exists; versions are never changed, choose another one"
             raise ModelRefused("model.status", text)
-        _place(root / entry.model_id, entry.version, files)
-        position = [e.name for e in kept.entries].index(entry.name) if others != kept.entries else 0
-        at = position if others != kept.entries else len(others)
-        _write(root, msgspec.structs.replace(kept, entries=(*others[:at], entry, *others[at:])))
+        at = names.index(entry.name) if entry.name in names else len(names)
+        place(root / entry.model_id, entry.version, files)
+        changed = (*kept.entries[:at], entry, *kept.entries[at + 1 :])
+        write(root, msgspec.structs.replace(kept, entries=changed))
     return entry
 
 
-def _place(folder: Path, version: str, files: Mapping[str, bytes]) -> None:
-    """Put files into `folder/version` in one rename; what stood there goes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=folder))
-    try:
-        for name in FILES:
-            write_atomic(stage / name, files[name])
-        os.chmod(stage, 0o755)  # noqa: S103 - mkdtemp made it private
-        target = folder / version
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{version}.old.", dir=folder))
-            os.replace(target, old / version)
-            os.replace(stage, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(stage, target)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+def assess(
+    root: Path,
+    model_id: str,
+    version: str,
+    gates: Gates,
+    *,
+    evidence: Evidence | None = None,
+    trust: Trust = NO_TRUST,
+) -> list[Judgement]:
+    """Say of each promotion gate what was found and whether it holds; nothing changes.
+
+    Raises:
+        ModelRefused: the version is unknown, or a file is not what the registry says.
+    """
+    registry = read(root)
+    entry = find(registry, model_id, version)
+    return judge(load_any(root, entry), _champion(registry, entry), gates, evidence, trust=trust)
 
 
-def _set_status(registry: Registry, name: str, status: Status, by: str, why: str) -> Registry:
-    changed = []
-    for entry in registry.entries:
-        if entry.name == name:
-            change = Change(at=_now(), by=_who(by), status=status, why=why)
-            history = (*entry.history, change)
-            entry = msgspec.structs.replace(entry, status=status, history=history)
-        changed.append(entry)
-    return msgspec.structs.replace(registry, entries=tuple(changed))
-
-
-def promote(root: Path, model_id: str, version: str, *, why: str, by: str = "") -> Entry:
+def promote(
+    root: Path,
+    model_id: str,
+    version: str,
+    *,
+    why: str,
+    by: str = "",
+    gates: Gates | None = None,
+    evidence: Evidence | None = None,
+    waive: Sequence[str] = (),
+    trust: Trust = NO_TRUST,
+) -> Entry:
     """Make one version the serving one, after all its checks; the one before is archived.
 
     Args:
         why: recorded in the history of both versions.
         by: who; empty takes the user's name.
+        gates: what must hold beside the checks; None asks for nothing more.
+        evidence: what shadow runs have shown.
+        waive: names of gates that need not hold; recorded.
+        trust: what may run code, for kinds that do.
     Raises:
-        ModelRefused: the version is unknown or fails a check; nothing changes then.
+        ModelRefused: the version is unknown, fails a check or `model.gate`; nothing changes then.
     """
-    with _locked(root):
-        registry = _read(root, REGISTRY)
-        entry = _find(registry, model_id, version)
+    with locked(root):
+        registry = read_for_writing(root)
+        entry = find(registry, model_id, version)
         if entry.status == "production":
             raise ModelRefused("model.status", f"{entry.name} is production already")
-        loaded = assemble(entry, read_files(root, entry))
-        check_kernel(loaded)
-        check(loaded, tape=True)
-        for other in registry.entries:
-            if other.model_id == model_id and other.status == "production":
-                text = f"replaced by {entry.name}: {why}"
-                registry = _set_status(registry, other.name, "archived", by, text)
-        registry = _set_status(registry, entry.name, "production", by, why)
-        _write(root, registry)
-    return _find(registry, model_id, version)
+        loaded = load_any(root, entry)
+        check(loaded, tape=True, trust=trust)
+        held: tuple[Judgement, ...] = ()
+        if gates is not None:
+            found = judge(loaded, _champion(registry, entry), gates, evidence, trust=trust)
+            held = check_gates(found, waive, entry.name)
+        registry = _serve(registry, entry, by, why)
+        registry = with_status(registry, entry.name, "production", by=by, why=why, gates=held)
+        write(root, registry)
+    return find(registry, model_id, version)
 
 
-def rollback(root: Path, model_id: str, *, why: str, by: str = "") -> Entry:
-    """Let the version serve again that the production version replaced, after all its checks.
+def rollback(
+    root: Path,
+    model_id: str,
+    *,
+    why: str,
+    by: str = "",
+    version: str = "",
+    trust: Trust = NO_TRUST,
+) -> Entry:
+    """Make the version that served before serve again, after all its checks.
 
     Args:
+        model_id: whose.
         why: recorded in the history of both versions.
         by: who; empty takes the user's name.
+        version: which one; empty takes the one that served last before the present one.
+        trust: what may run code, for kinds that do.
     Raises:
-        ModelRefused: there is none, or it fails a check; nothing changes then.
+        ModelRefused: `model.missing` when nothing served before; a check of that version fails.
+            What serves goes on then.
     """
-    view = View(root)
-    now = view.find(model_id)
-    words = f"replaced by {now.name}:"
-    before = [
-        entry
-        for entry in view.registry.entries
-        if entry.model_id == model_id
-        and entry.status == "archived"
-        and entry.history
-        and entry.history[-1].why.startswith(words)
+    with locked(root):
+        registry = read_for_writing(root)
+        target = rollback_target(registry, model_id, version)
+        check(load_any(root, target), tape=True, trust=trust)
+        registry = _serve(registry, target, by, f"{ROLLED_BACK} {why}")
+        text = f"rollback: {why}"
+        registry = with_status(registry, target.name, "production", by=by, why=text)
+        write(root, registry)
+    return find(registry, model_id, target.version)
+
+
+def rollback_target(registry: Registry, model_id: str, version: str = "") -> Entry:
+    """Return the version that a rollback would make serve.
+
+    Raises:
+        ModelRefused: `model.missing`, `model.status`.
+    """
+    if version:
+        target = find(registry, model_id, version)
+        if target.status == "production":
+            raise ModelRefused("model.status", f"{target.name} is production already")
+        return target
+    own = [e for e in registry.entries if e.model_id == model_id]
+    if not own:
+        find(registry, model_id, "production")  # names the known ones
+    served = [
+        (max(c.at for c in e.history if c.status == "production"), at, e)
+        for at, e in enumerate(own)
+        if e.status != "production"
+        and any(c.status == "production" for c in e.history)
+        and ROLLED_BACK not in e.history[-1].why
     ]
-    if not before:
-        raise ModelRefused("model.status", f"{now.name} has replaced no version that is there")
-    earlier = max(before, key=lambda entry: entry.history[-1].at)
-    return promote(root, model_id, earlier.version, why=why, by=by)
+    if not served:
+        text = f"{model_id}: it has replaced no version that was not itself rolled back"
+        help_ = f"name one: models rollback {model_id} --version {own[-1].version}"
+        raise ModelRefused("model.missing", f"{text}; {help_}")
+    return max(served, key=lambda found: found[:2])[2]
 
 
 def archive(root: Path, model_id: str, version: str, *, why: str, by: str = "") -> Entry:
@@ -361,10 +340,36 @@ def archive(root: Path, model_id: str, version: str, *, why: str, by: str = "") 
     Raises:
         ModelRefused: the version is unknown or archived already.
     """
-    with _locked(root):
-        registry = _read(root, REGISTRY)
-        entry = _find(registry, model_id, version)
-        if entry.status == "archived":
-            raise ModelRefused("model.status", f"{entry.name} is archived already")
-        _write(root, registry := _set_status(registry, entry.name, "archived", by, why))
-    return _find(registry, model_id, entry.version)
+    return set_status(root, model_id, version, "archived", why=why, by=by)
+
+
+def set_status(
+    root: Path, model_id: str, version: str, status: Status, *, why: str, by: str = ""
+) -> Entry:
+    """Make a version candidate, shadow or archived; production is promote's.
+
+    Raises:
+        ModelRefused: the version is unknown or has that status already.
+    """
+    assert status != "production"
+    with locked(root):
+        registry = read_for_writing(root)
+        entry = find(registry, model_id, version)
+        if entry.status == status:
+            raise ModelRefused("model.status", f"{entry.name} is {status} already")
+        write(root, registry := with_status(registry, entry.name, status, by=by, why=why))
+    return find(registry, model_id, entry.version)
+
+
+def _champion(registry: Registry, entry: Entry) -> Entry | None:
+    serving = [e for e in registry.entries if e.model_id == entry.model_id and e != entry]
+    return next((e for e in serving if e.status == "production"), None)
+
+
+def _serve(registry: Registry, entry: Entry, by: str, why: str) -> Registry:
+    """Archive whatever serves in the entry's place."""
+    champion = _champion(registry, entry)
+    if champion is None:
+        return registry
+    text = f"replaced by {entry.name}: {why}"
+    return with_status(registry, champion.name, "archived", by=by, why=text)

@@ -23,7 +23,8 @@ MAY_IMPORT = {
 ENTRIES = {"venues/embedded/__main__.py": {"app"}}  # a program's first lines, like lab.py
 ROOMS = {*MAY_IMPORT, "tests", "benchmarks"} - {"lab.py", "run_live.py"}
 OFFLINE = set(
-    "lightgbm onnx onnxmltools optuna mlflow pandas polars scipy skl2onnx sklearn".split()
+    "catboost exchange_calendars lightgbm onnx onnxmltools optuna mlflow pandas polars scipy"
+    " skl2onnx sklearn skops torch xgboost".split()
 )
 LAZY = {"apprise", "ccxt", "matplotlib", "onnxruntime"}  # heavy: imported where they are used
 OUR_HALF = re.compile(
@@ -100,7 +101,7 @@ def test_rooms_import_only_what_lies_below():
 
 
 def test_live_code_does_not_import_offline_packages():
-    training = ("ml/training/", "app/train", "app/demo")
+    training = ("ml/training/", "ml/worker/", "app/train", "app/demo", "app/session_table")
     none(
         [
             f"{name}:{line} imports {module}"

@@ -4,7 +4,15 @@ import numpy as np
 from numba import njit
 
 from engine.kernel.bars import add_print, begin_bar, forget_bars
-from engine.kernel.book import NO_TICK, clear_book, price_of, set_ask, set_bid, size_at
+from engine.kernel.book import (
+    NO_TICK,
+    clear_book,
+    gather_levels,
+    price_of,
+    set_ask,
+    set_bid,
+    size_at,
+)
 from engine.kernel.layout import BarMode, TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
@@ -17,6 +25,7 @@ BARS_FROM_ROWS = int(BarMode.ROWS)
 TOUCH_FROM_DEPTH = int(TouchFrom.DEPTH)
 TOUCH_FROM_TRADES = int(TouchFrom.TRADES)
 TOUCH, TRADE, BAR, DEPTH = 1, 2, 4, 8  # what a row changed
+STEPS_READ_LEVELS = 2
 
 
 @njit(forceinline=True)
@@ -106,8 +115,30 @@ def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
         after_touch(root, fused, instrument, row)
         changed |= TOUCH
     if root["follows"] == 0:
+        if root["needs_levels"] >= STEPS_READ_LEVELS:
+            gather_levels(x, m)
         fused.on_depth(fused.features_at(root, instrument), m)
     return changed
+
+
+@njit
+def show_bar(root, fused, instrument):  # type: ignore[no-untyped-def]
+    """Let features see an instrument's new bar, then those of the instruments paired with it."""
+    if root["follows"] != 0:
+        return
+    fused.on_bar(fused.features_at(root, instrument), market_at(root, instrument))
+    if root["paired"] == 1:
+        peer = market_at(root, instrument)
+        for at in range(root["n_instruments"]):
+            m = market_at(root, at)
+            if m["peer"] == instrument + 1:
+                m["peer_bar_ts"] = peer["bar_ts"]
+                m["peer_bar_interval_ns"] = peer["bar_interval_ns"]
+                m["peer_bar_close"] = peer["bar_close"]
+                m["peer_bar_volume"] = peer["bar_volume"]
+                m["peer_mid"] = peer["mid"]
+                m["peer_gap_count"] = peer["gap_count"]
+                fused.on_peer_bar(fused.features_at(root, at), m)
 
 
 @njit(forceinline=True)
@@ -154,8 +185,7 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     m["bar_filled"] = 0
     m["bar_count"] += 1
     matching_at(root, instrument)["updates"] += 1
-    if root["follows"] == 0:
-        fused.on_bar(fused.features_at(root, instrument), m)
+    show_bar(root, fused, instrument)
     return BAR
 
 

@@ -105,7 +105,8 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     """Write the slot's feature row to its model's input; return a HoldReason if it is not whole."""
     instrument = slot["instrument"]
     m = market_at(root, instrument)
-    if root["needs_levels"] == 1:
+    m["now"] = root["now"]
+    if root["needs_levels"] != 0:
         gather_levels(matching_at(root, instrument), m)
     x = floats32(slot["x"], slot["n_features"])
     whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)

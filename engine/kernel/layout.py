@@ -76,8 +76,7 @@ ROOT = np.dtype(
         ("waiting", "i8"),  # 1: the model of due_slot runs, its output is awaited
         ("due_count", "i8"),
         ("decision_row", "i8"),
-        # next things that time brings
-        ("next_arrival", "i8"),
+        ("next_arrival", "i8"),  # next things that time brings
         ("next_timer", "i8"),
         ("next_answer", "i8"),  # when the next model in service answers, NEVER where the tape does
         ("next_sample", "i8"),
@@ -95,6 +94,7 @@ ROOT = np.dtype(
         ("first_ts", "i8"),
         # sizes and addresses of the arrays
         ("n_instruments", "i8"),
+        ("paired", "i8"),  # 1 when an instrument is paired with another
         ("n_slots", "i8"),
         ("n_models", "i8"),
         ("state", "i8"),  # address of this record
@@ -130,7 +130,7 @@ ROOT = np.dtype(
         ("asked_width", "i8"),
         ("asked_at", "i8"),  # place of the request whose answer is being settled
         ("audit_high", "i8"),  # records at which the audit buffer must be written
-        ("needs_levels", "i8"),
+        ("needs_levels", "i8"),  # 1: features read the levels of the book, 2: their steps do too
         ("order_count", "i8"),
         ("order_high", "i8"),  # places of orders and triggers from here on are free
         ("trigger_count", "i8"),

@@ -21,6 +21,7 @@ from engine.kernel.apply import (
     apply_quote,
     apply_trade,
     past_time,
+    show_bar,
 )
 from engine.kernel.bars import close_bar, next_close
 from engine.kernel.decide import BY_N, GO_ON, counted, decide_due, mark_due
@@ -74,8 +75,7 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
             m = market_at(root, at)
             m["ts"] = root["now"]
             if close_bar(root, m, b) == 1:
-                if root["follows"] == 0:
-                    fused.on_bar(fused.features_at(root, at), m)
+                show_bar(root, fused, at)
                 mark_due(root, at, ON_BAR)
     if root["next_answer"] <= ts:
         call_part(root["rare_answers"], root["state"], ts)

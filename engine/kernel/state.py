@@ -52,6 +52,7 @@ class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     sample_ns: int
     assumed_notional: float
     half_spread: float
+    pairs: tuple[tuple[str, str], ...] = ()  # (symbol, the one it is paired with)
     max_answer_age_ns: int = 1 << 62
 
 
@@ -100,6 +101,7 @@ class KernelState:
         self._set_rules(rules)
         for at, instrument in enumerate(instruments):
             self._set_instrument(at, instrument, rules)
+        self._pair([instrument.symbol for instrument in instruments], rules)
         self.address = int(self.root.ctypes.data)
         self.words = memoryview(self.root.view(np.uint8)).cast("B").cast("q")
 
@@ -151,6 +153,13 @@ class KernelState:
             b[name] = np.nan
         if has_book(instrument):
             self._add_book(m, x)
+
+    def _pair(self, symbols: Sequence[str], rules: KernelRules) -> None:
+        """Name to each paired instrument the place of the other, where both are there."""
+        for symbol, other in rules.pairs:
+            if symbol in symbols and other in symbols:
+                self.markets["peer"][symbols.index(symbol)] = 1 + symbols.index(other)
+                self.root["paired"] = 1
 
     def _add_book(self, m: np.void, x: np.void) -> None:
         for record, name, kind in (

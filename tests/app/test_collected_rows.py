@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -20,6 +21,8 @@ SPEC = FeatureSpec(
         ("microprice", {}),
         ("order_flow_imbalance_1s", {}),
         ("mid_price_velocity_5s", {}),
+        ("time_since_quote", {}),
+        ("pair_zscore_20", {}),
     )
 )
 WHAT = Instrument(
@@ -28,8 +31,15 @@ WHAT = Instrument(
 )  # fmt: skip
 
 
+PEER = msgspec.structs.replace(WHAT, symbol="BUSD", has=("quotes", "quote_sizes"))
+
+
 def market(n: int = 12_000) -> np.ndarray:
+    """Make rows of both instruments, the peer's quotes a little after the other's."""
     draw = np.random.default_rng(1)
+    peer = random_quotes(draw, n, mean_ns=3e8)
+    peer_rows = quote_rows({**peer, "ts_event": peer["ts"] + 7})
+    peer_rows["instrument"] = 1
     quotes = random_quotes(draw, n, mean_ns=3e8)
     at = np.sort(draw.integers(0, n, n // 2))
     trades = {
@@ -38,7 +48,8 @@ def market(n: int = 12_000) -> np.ndarray:
         "size": draw.integers(1, 99, n // 2) / 10.0,
         "side": draw.choice([-1, 1], n // 2),
     }
-    return merge_rows(quote_rows({**quotes, "ts_event": quotes["ts"]}), trade_rows(trades))
+    rows = quote_rows({**quotes, "ts_event": quotes["ts"]})
+    return merge_rows(rows, trade_rows(trades), peer_rows)
 
 
 @pytest.mark.slow  # compiles a whole kernel of its own: a minute of processor time
@@ -48,14 +59,17 @@ def test_the_trading_kernel_and_the_batch_give_the_same_rows(
     tmp_path: Path, cadence: str, after: str
 ) -> None:
     rows = market()
-    writer = TapeWriter(tmp_path / "tape", (WHAT,))
+    writer = TapeWriter(tmp_path / "tape", (WHAT, PEER))
     writer.append(rows)
     writer.close()
     settings = load_settings(None)
+    engine = msgspec.structs.replace(settings.engine, pairs={"AUSD": "BUSD"})
+    settings = msgspec.structs.replace(settings, engine=engine)
     found = collect_rows(Tape.open(tmp_path / "tape"), SPEC, cadence, settings)
     block = batch_features(
-        SPEC, rows, instrument=WHAT, after=after, bar_grace_ms=settings.engine.bar_grace_ms
-    )
+        SPEC, rows, instrument=WHAT, after=after, peer=PEER,
+        bar_grace_ms=settings.engine.bar_grace_ms,
+    )  # fmt: skip
     by_place = {
         (int(ts), int(row) if after == "quote" else 0): k
         for k, (ts, row) in enumerate(zip(block.ts, block.row))
@@ -67,4 +81,5 @@ def test_the_trading_kernel_and_the_batch_give_the_same_rows(
         assert found.valid[k] == block.valid[place]
         matched += 1
     assert matched > 0.9 * len(block.ts)
+    assert (found.instrument == 0).all()  # the other has no trades: features are absent
     assert found.valid.sum() > (1000 if after == "quote" else 20)

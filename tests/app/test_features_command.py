@@ -16,7 +16,8 @@ def test_lists_every_feature_on_a_line() -> None:
     done = lab("list")
     assert done.returncode == 0
     assert "rsi_{span} " in done.stdout
-    assert len(done.stdout.splitlines()) >= 33
+    assert len(done.stdout.splitlines()) >= 81 + 7
+    assert done.stdout.startswith("price and trend\n")
 
 
 def test_shows_formula_parameters_and_source() -> None:

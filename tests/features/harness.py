@@ -1,5 +1,6 @@
 """Drives the fused kernel in tests: a small market, and float64 values of every feature."""
 
+import fcntl
 import re
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ BAR, QUOTE, TRADE, DEPTH = 1, 2, 3, 4
 NAMES = {"bars": BAR, "quotes": QUOTE, "trades": TRADE, "depth": DEPTH}
 EVENT = np.dtype(
     [("ts", "i8"), ("kind", "i8"), ("gap", "i8")]
-    + [(name, "f8") for name in "a b c d e f g".split()]
+    + [(name, "f8") for name in "a b c d e f g peer".split()]
     + [("bids", "f8", (TOP_LEVELS,)), ("asks", "f8", (TOP_LEVELS,))],
     align=True,
 )
@@ -29,13 +30,15 @@ from numba import carray
 from engine.kernel.memory import pointer
 from engine.market import MARKET
 from tests.features.harness import EVENT
-from tests.features.market_step import market_step
+from tests.features.market_step import market_step, peer_step
 
 
 @njit(error_model="numpy")
 def drive_all(fs, m, events, out):
     for i in range(events.size):
         e = events[i]
+        if i % 2 == 0 and peer_step(m, e):  # the peer's bar comes before ours, then after it
+            on_peer_bar(fs, m)
         kind = market_step(m, e)
         if kind == 1:
             on_bar(fs, m)
@@ -45,6 +48,8 @@ def drive_all(fs, m, events, out):
             on_trade(fs, m)
         elif kind == 4:
             on_depth(fs, m)
+        if i % 2 == 1 and peer_step(m, e):
+            on_peer_bar(fs, m)
         values(fs, m, out[i])
 
 
@@ -54,6 +59,13 @@ def drive(features, market, events, count, out):
     m = carray(pointer(market), (1,), MARKET)[0]
     rows = carray(pointer(out), (count, N), np.float64)
     drive_all(fs, m, carray(pointer(events), (count,), EVENT), rows)
+
+
+@njit("int64(int64, int64, int64)", error_model="numpy", cache=CACHE)
+def row(features, market, out):
+    fs = carray(pointer(features), (1,), FEATURES)[0]
+    m = carray(pointer(market), (1,), MARKET)[0]
+    return read_0(fs, m, carray(pointer(out), (N,), np.float32))
 
 
 @njit("void(int64)", error_model="numpy", cache=CACHE)
@@ -82,6 +94,7 @@ class World:
         self.market = np.zeros(1, MARKET)
         self._drive = entry_point(self.module, "drive")
         self._start = entry_point(self.module, "start")
+        self._row = entry_point(self.module, "row")
         self.restart()
 
     def restart(self) -> None:
@@ -97,6 +110,12 @@ class World:
         self._drive(*addresses, len(events), out.ctypes.data)
         return out
 
+    def row(self) -> tuple[np.ndarray, bool]:
+        """Return the row that a model would get now, and whether it is whole."""
+        out = np.empty(len(self.spec), np.float32)
+        args = self.features.ctypes.data, self.market.ctypes.data, out.ctypes.data
+        return out, self._row(*args) == 1
+
     def fresh(self, events: np.ndarray) -> np.ndarray:
         """Run from the start."""
         self.restart()
@@ -111,11 +130,12 @@ def hash_of(text: str) -> str:
 
 
 def members(feature: Feature) -> list[tuple[str, dict[str, Any]]]:
-    """List concrete members of a feature: its defaults, and each choice once."""
+    """List concrete members of a feature: its defaults, and one other word of each choice."""
     name = feature.name.format(**feature.defaults)
     found: list[tuple[str, dict[str, Any]]] = [(name, {})]
     for key, words in feature.choices.items():
-        found += [(name, {key: word}) for word in words if word != feature.defaults[key]]
+        other = next(word for word in words if word != feature.defaults[key])
+        found.append((name, {key: other}))
     return found
 
 
@@ -138,14 +158,20 @@ def every_spec() -> tuple[FeatureSpec, ...]:
 
 @cache
 def worlds() -> tuple[World, ...]:
-    """Compile every member once for the whole session."""
-    return tuple(World(spec) for spec in every_spec())
+    """Compile every member once, also where several processes test: the others wait for the first.
+
+    It takes a minute of one core. Nothing calls this while tests are only collected.
+    """
+    KERNEL_FOLDER.mkdir(parents=True, exist_ok=True)
+    with (KERNEL_FOLDER / "every_feature.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return tuple(World(spec) for spec in every_spec())
 
 
 @cache
-def resolved() -> tuple[tuple[World, Resolved], ...]:
-    """Pair every member with its world."""
-    return tuple((w, entry) for w in worlds() for entry in resolve(w.spec))
+def resolved() -> tuple[tuple[int, Resolved], ...]:
+    """Pair every member with the number of its world."""
+    return tuple((k, entry) for k, spec in enumerate(every_spec()) for entry in resolve(spec))
 
 
 def bar_events(bars: dict[str, np.ndarray], start: int = START) -> np.ndarray:
@@ -157,6 +183,7 @@ def bar_events(bars: dict[str, np.ndarray], start: int = START) -> np.ndarray:
     events["ts"] = opened + MINUTE
     for slot, name in zip("abcdefg", ("open", "high", "low", "close", "volume", "buy", "sell")):
         events[slot] = bars.get(name, np.nan)
+    events["peer"] = bars.get("peer", np.nan)
     return events
 
 
@@ -181,8 +208,11 @@ def trade_events(trades: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def depth_events(draw: np.random.Generator, n: int, start: int = START) -> np.ndarray:
-    """Make events of ten levels of sizes."""
+    """Make events of ten levels: a and b the best prices, c the step from level to level."""
     events = np.zeros(n, EVENT)
+    events["a"] = 100.0 + 0.01 * np.cumsum(draw.integers(-1, 2, n))
+    events["b"] = events["a"] + 0.01 * draw.integers(1, 4, n)
+    events["c"] = 0.01
     events["kind"] = DEPTH
     events["ts"] = start + np.arange(n) * 50_000_000
     events["bids"] = draw.uniform(0.0, 5.0, (n, TOP_LEVELS))
@@ -200,7 +230,13 @@ def random_bars(draw: np.random.Generator, n: int, price: float = 100.0) -> dict
     volume = np.where(draw.random(n) < 0.1, 0.0, draw.lognormal(0, 1, n))
     buy = volume * draw.random(n)
     return {"open": open_, "high": high, "low": low, "close": close, "volume": volume,
-            "buy": buy, "sell": volume - buy}  # fmt: skip
+            "buy": buy, "sell": volume - buy, "peer": peer_closes(draw, close)}  # fmt: skip
+
+
+def peer_closes(draw: np.random.Generator, close: np.ndarray) -> np.ndarray:
+    """Draw closes of another instrument, half of whose moves are these."""
+    own = np.diff(np.log(close), prepend=np.log(close[0]))
+    return 50.0 * np.exp(np.cumsum(0.5 * own + draw.normal(0, 1e-3, len(close))))
 
 
 def random_quotes(
@@ -218,6 +254,16 @@ def random_quotes(
     }
 
 
+def random_trades(draw: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Draw trades of many sizes, now and then a large one."""
+    return {
+        "ts": START + np.cumsum(draw.exponential(3e7, n).astype(np.int64)),
+        "price": 100.0 + 0.01 * np.cumsum(draw.integers(-1, 2, n)),
+        "size": draw.integers(1, 99, n) / 10.0 * draw.choice([1.0, 40.0], n, p=[0.97, 0.03]),
+        "side": draw.choice([-1.0, 1.0], n),
+    }
+
+
 def mixed_events(seed: int, n: int = 4000) -> np.ndarray:
     """Draw all kinds of events in time order."""
     draw = np.random.default_rng(seed)
@@ -228,7 +274,8 @@ def mixed_events(seed: int, n: int = 4000) -> np.ndarray:
     n_trades, n_bars = n // 3, max(2, span // MINUTE)
     ts = START + np.sort(draw.integers(0, span, n_trades))
     trades = trade_events({
-        "ts": ts, "price": np.full(n_trades, 100.0), "size": draw.integers(1, 99, n_trades) / 10.0,
+        "ts": ts, "price": np.full(n_trades, 100.0),
+        "size": draw.integers(1, 99, n_trades) / 10.0 * np.where(ts % 31 == 0, 40.0, 1.0),
         "side": draw.choice([-1.0, 1.0], n_trades),
     })  # fmt: skip
     parts = [quotes, trades, bar_events(random_bars(draw, n_bars)), depth_events(draw, n // 4)]

@@ -8,19 +8,26 @@ import pytest
 import talib
 
 from features.registry import resolve_one
-from tests.features.bar_reference import REFERENCES
+from tests.features.bar_reference import REFERENCES as FIRST
+from tests.features.bar_reference_more import MORE
 from tests.features.harness import (
     MINUTE,
     START,
     bar_events,
     members,
     own_features,
+    peer_closes,
     random_bars,
     worlds,
 )
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "bars"
+PEERS = {
+    "binance_BTCUSDT_1m_20200521_20200620.parquet": "binance_ETHUSDT_1m_20200521_20200620.parquet"
+}
+REFERENCES = FIRST | MORE
 SETS = {
+    "binance_BTCUSDT_1m_20200521_20200620.parquet": 20_000,  # with ETH of the same minutes
     "binance_BTCUSDT_1m_20191015_20191215.parquet": 20_000,  # with holes
     "us_SPY_1m_201103.parquet": 17_577,  # cents, thin hours
     "bitfinex_ETHUSD_1m_201903_201906.parquet": 20_000,  # many minutes absent
@@ -45,6 +52,11 @@ def real(name: str, rows: int) -> dict[str, np.ndarray]:
     draw = np.random.default_rng(1)
     bars["buy"] = bars["volume"] * draw.random(len(bars["volume"]))
     bars["sell"] = bars["volume"] - bars["buy"]
+    bars["peer"] = peer_closes(draw, bars["close"])
+    if name in PEERS:
+        other = pq.read_table(DATA / PEERS[name]).slice(0, rows)
+        assert np.array_equal(other["ts_ns"].to_numpy(), bars["ts_event"])
+        bars["peer"] = other["close"].to_numpy().astype(float)
     return bars
 
 
@@ -93,6 +105,14 @@ def oracle(bars: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     fast_k, fast_d = talib.STOCHF(high, low, close, 14, 3)
     return {
         "price_vs_ema_9": close / talib.EMA(close, 9) - 1.0,
+        "price_vs_sma_20": close / talib.SMA(close, 20) - 1.0,
+        "price_vs_wma_20": close / talib.WMA(close, 20) - 1.0,
+        "price_vs_kama_10": close / talib.KAMA(close, 10) - 1.0,
+        "regression_slope_20": 100.0 * talib.LINEARREG_SLOPE(close, 20) / close,
+        "williams_r_14": talib.WILLR(high, low, close, 14),
+        "roc_10": talib.ROC(close, 10),
+        "cci_20": talib.CCI(high, low, close, 20),
+        "mfi_14": talib.MFI(high, low, close, volume, 14),
         "returns_1": talib.ROCP(close, 1),
         "momentum_10": talib.ROC(close, 10),
         "rsi_14": talib.RSI(close, 14),

@@ -27,7 +27,9 @@ from tests.features.harness import (
     quote_events,
     random_bars,
     random_quotes,
+    random_trades,
     resolved,
+    trade_events,
     worlds,
 )
 
@@ -35,32 +37,36 @@ ROOT = Path(__file__).resolve().parents[2]
 SECOND = 1_000_000_000
 PAIRS = resolved()
 EACH = pytest.mark.parametrize(
-    ("world", "entry"), PAIRS, ids=[f"{e.name}-{k}" for k, (_, e) in enumerate(PAIRS)]
+    ("at", "entry"), PAIRS, ids=[f"{e.name}-{k}" for k, (_, e) in enumerate(PAIRS)]
 )
 
 
 def events_for(entry: Resolved, seed: int, n: int = 400) -> np.ndarray:
     """Draw events of the kind that the feature lives on."""
     draw = np.random.default_rng(seed)
-    of = entry.warmup.of
+    n_of, of = entry.warmup
     if of == "bars":
         return bar_events(random_bars(draw, n))
-    if of == "depth":
+    if "levels" in entry.inputs:
         return depth_events(draw, n)
-    gaps = 4e7 * entry.warmup.n if of == "seconds" else 5e6
+    if of == "trades":
+        return trade_events(random_trades(draw, n))
+    gaps = {"seconds": 4e7 * n_of, "milliseconds": 4e4 * n_of}.get(of, 5e6)
     return quote_events(random_quotes(draw, n, mean_ns=gaps))
 
 
-def column(world: World, entry: Resolved, events: np.ndarray) -> np.ndarray:
+def column(at: int, entry: Resolved, events: np.ndarray) -> np.ndarray:
+    world = worlds()[at]
     return world.fresh(events)[:, world.column[entry.name]]
 
 
 @EACH
-def test_is_nan_until_warm_and_finite_from_then_on(world: World, entry: Resolved) -> None:
+def test_is_nan_until_warm_and_finite_from_then_on(at: int, entry: Resolved) -> None:
     events = events_for(entry, seed=1)
-    found = column(world, entry, events)
-    if entry.warmup.of == "seconds":
-        first = int(np.argmax(events["ts"] - events["ts"][0] >= entry.warmup.n * SECOND))
+    found = column(at, entry, events)
+    length = {"seconds": SECOND, "milliseconds": SECOND // 1000}.get(entry.warmup.of)
+    if length is not None:
+        first = int(np.argmax(events["ts"] - events["ts"][0] >= entry.warmup.n * length))
     else:
         first = entry.warmup.n - 1
     assert first < len(found) - 100
@@ -69,10 +75,10 @@ def test_is_nan_until_warm_and_finite_from_then_on(world: World, entry: Resolved
 
 
 @EACH
-def test_moves(world: World, entry: Resolved) -> None:
-    with_trades = "trades" in entry.inputs and entry.warmup.of != "bars"
-    events = mixed_events(2) if with_trades else events_for(entry, seed=2, n=3000)
-    found = column(world, entry, events)
+def test_moves(at: int, entry: Resolved) -> None:
+    mixed = entry.warmup.of != "bars" and "levels" not in entry.inputs
+    events = mixed_events(2) if mixed else events_for(entry, seed=2, n=3000)
+    found = column(at, entry, events)
     assert len(np.unique(found[np.isfinite(found)])) > 1
 
 
@@ -109,6 +115,10 @@ def test_start_forgets_whatever_the_memory_held() -> None:
 
 
 BAD = [np.nan, np.inf, -np.inf, 1e200]
+VOLUMES = (
+    *("volume_ratio", "volume_zscore", "trade_imbalance", "signed_volume", "vpin"),
+    *("mfi", "obv", "vwap_distance", "amihud"),
+)
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -117,8 +127,8 @@ def test_a_bar_with_a_broken_price_is_passed_over(bad: float) -> None:
     broken = events[100:101].copy()
     broken["b"] = bad
     with_it = np.concatenate([events[:100], broken, broken, events[100:]])
-    # the clock and the volume features may use what is good in the bar; they are checked below
-    skip = ("hour", "dow", "volume", "trade_imbalance", "vpin")
+    # the clocks and these volume features use what is good in the bar; they are checked below
+    skip = ("hour", "dow", "minutes", "volume_", "trade_imbalance", "signed_volume", "vpin")
     for world in worlds():
         a, b = world.fresh(events), np.delete(world.fresh(with_it), [100, 101], axis=0)
         for name, k in world.column.items():
@@ -135,7 +145,7 @@ def test_a_broken_volume_touches_volume_features_only(bad: float) -> None:
     for world in worlds():
         a, b = world.fresh(events), world.fresh(broken)
         for name, k in world.column.items():
-            if name.startswith(("volume", "trade_imbalance", "vpin")):
+            if name.startswith(VOLUMES):
                 assert np.isfinite(b[200:, k]).all(), name
             else:
                 assert np.array_equal(a[:, k], b[:, k], equal_nan=True), name
@@ -147,13 +157,15 @@ def odd_bars(kind: str) -> dict[str, np.ndarray]:
     draw = np.random.default_rng(12)
     bars = random_bars(draw, n)
     flat = dict.fromkeys(("open", "high", "low", "close"), np.full(n, 0.1))
+    peer = {"peer": bars["peer"]}
     none = np.zeros(n)
     if kind == "flat":
-        return {**flat, "volume": np.full(n, 0.3), "buy": np.full(n, 0.1), "sell": np.full(n, 0.2)}
+        volumes = {"volume": np.full(n, 0.3), "buy": np.full(n, 0.1), "sell": np.full(n, 0.2)}
+        return {**peer, **flat, **volumes}
     if kind == "dead":
-        return {**flat, "volume": none, "buy": none, "sell": none}
+        return {**peer, **flat, "volume": none, "buy": none, "sell": none}
     if kind == "zero":
-        return {**dict.fromkeys(flat, none), "volume": none, "buy": none, "sell": none}
+        return {**peer, **dict.fromkeys(flat, none), "volume": none, "buy": none, "sell": none}
     if kind == "negative":
         return {k: v - 100.37 if k in flat else v for k, v in bars.items()}
     if kind == "huge":
@@ -175,9 +187,9 @@ ODD = ["flat", "dead", "zero", "negative", "huge", "tiny", "subnormal", "one spi
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_bars_give_finite_values(kind: str) -> None:
     events = bar_events(odd_bars(kind))
-    for world, entry in PAIRS:
+    for at, entry in PAIRS:
         if entry.warmup.of == "bars":
-            found = column(world, entry, events)
+            found = column(at, entry, events)
             assert np.isfinite(found[entry.warmup.n - 1 :]).all(), entry.name
             assert np.isnan(found[: entry.warmup.n - 1]).all(), entry.name
 
@@ -207,9 +219,10 @@ def test_odd_quotes_give_finite_values(factor: float) -> None:
     for name in ("bid", "ask", "bid_size", "ask_size"):
         quotes[name] = quotes[name] * factor
     events = quote_events(quotes)
-    for world, entry in PAIRS:
-        if entry.warmup.of in ("quotes", "seconds"):
-            assert np.isfinite(column(world, entry, events)[-500:]).all(), entry.name
+    for at, entry in PAIRS:
+        if {"quotes", "trades"} & set(entry.inputs) and entry.warmup.of != "bars":
+            found = column(at, entry, events)[-500:]
+            assert np.isfinite(found).all() or entry.inputs == ("trades",), entry.name
 
 
 def test_sizes_of_zero_give_zero_imbalance() -> None:
@@ -288,12 +301,39 @@ def test_steps_and_values_allocate_nothing() -> None:
         assert after == before
 
 
+HOSTILE = [np.nan, np.inf, -np.inf, 0.0, -1.0, 1e200, 1e30, 1e-300, 5e-324]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hostile_values_neither_pass_the_mask_nor_stay(seed: int) -> None:
+    """Any field may hold anything: NaN shows in the mask, and good data makes all whole again."""
+    draw = np.random.default_rng(200 + seed)
+    events = mixed_events(seed + 30, n=3000)
+    for name in "abcdefg":
+        hit = draw.random(len(events)) < 0.03
+        events[name][hit] = draw.choice(HOSTILE, int(hit.sum()))
+    for side in ("bids", "asks"):
+        events[side][draw.random(events[side].shape) < 0.03] = draw.choice([np.nan, 1e200, 0.0])
+        events[side][draw.random(len(events)) < 0.02] = 0.0  # nothing on this side
+    good = mixed_events(seed + 60, n=4000)
+    good["ts"] += events["ts"][-1] - good["ts"][0]
+    for world in worlds():
+        world.restart()
+        for at in range(0, len(events), 97):
+            world.run(np.ascontiguousarray(events[at : at + 97]))
+            row, whole = world.row()
+            assert whole == np.isfinite(row).all()
+        world.run(good)
+        row, whole = world.row()
+        assert whole, np.array(world.spec.names)[~np.isfinite(row)]
+
+
 def test_ranges_hold_where_they_are_strict() -> None:
     bounds = {"0 to 100": (0.0, 100.0), "-1 to 1": (-1.0, 1.0), "0 to 1": (0.0, 1.0)}
     events = mixed_events(19, n=8000)
-    for world, entry in PAIRS:
+    for at, entry in PAIRS:
         low, high = bounds.get(entry.feature.words.range, (-np.inf, np.inf))
-        found = column(world, entry, events)
+        found = column(at, entry, events)
         found = found[np.isfinite(found)]
         assert ((found >= low - 1e-9) & (found <= high + 1e-9)).all(), entry.name
 
@@ -314,7 +354,7 @@ from tests.features.harness import every_spec, mixed_events
 from features.fuse import fused_source
 from engine.market import MARKET
 from tests.features.harness import values_source
-from tests.features.market_step import market_step
+from tests.features.market_step import market_step, peer_step
 spec = every_spec()[0]
 source = fused_source([spec])
 scope = {}
@@ -325,6 +365,8 @@ events = mixed_events(20)
 out = np.zeros((len(events), len(spec)))
 with np.errstate(all="ignore"):
     for e, row in zip(events, out):
+        if peer_step(m, e):
+            scope["on_peer_bar"](fs, m)
         step = ("", "on_bar", "on_quote", "on_trade", "on_depth")[market_step(m, e)]
         scope[step](fs, m)
         scope["values"](fs, m, row)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.features.bar_reference import ema
+from tests.features.book_reference import LEVELS, Book
 from tests.features.harness import (
     EVENT,
     QUOTE,
@@ -49,15 +50,20 @@ def before(c: Columns, name: str) -> np.ndarray:
     return out
 
 
+def cells(c: Columns, seconds: float) -> np.ndarray:
+    """Return the cell of each event, a thousandth of the window each."""
+    return c["ts"] // (round(seconds * SECOND) // 1000)
+
+
 def window_sum(c: Columns, x: np.ndarray, seconds: int) -> np.ndarray:
     """Sum x over the cells of the window that ends at each event."""
-    cell = c["ts"] // (seconds * SECOND // 1000)
+    cell = cells(c, seconds)
     first = np.searchsorted(cell, cell - 1000, side="right")
     pairs = np.stack([first, np.arange(1, len(cell) + 1)], axis=1).ravel()
     return np.add.reduceat(np.append(np.nan_to_num(x), 0.0), pairs)[::2]
 
 
-def warm(c: Columns, x: np.ndarray, seconds: int) -> np.ndarray:
+def warm(c: Columns, x: np.ndarray, seconds: float) -> np.ndarray:
     return np.where(c["ts"] - c["ts"][0] >= seconds * SECOND, x, np.nan)
 
 
@@ -66,10 +72,40 @@ def share(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.where(np.abs(b) < 1e-12, 0.0, a / b)
 
 
-def velocity(c: Columns, seconds: int) -> np.ndarray:
-    cell = c["ts"] // (seconds * SECOND // 1000)
-    then = c["mid"][np.maximum(np.searchsorted(cell, cell - 1000, side="right") - 1, 0)]
-    return warm(c, 1e4 * (c["mid"] / then - 1.0) / seconds, seconds)
+def mid_before(c: Columns, seconds: float) -> np.ndarray:
+    """Return the mid in force at the edge of the window that ends at each event."""
+    cell = cells(c, seconds)
+    return c["mid"][np.maximum(np.searchsorted(cell, cell - 1000, side="right") - 1, 0)]
+
+
+def velocity(c: Columns, seconds: float) -> np.ndarray:
+    then = mid_before(c, seconds)
+    return warm(c, 1e4 * ((c["mid"] - then) / then) / seconds, seconds)
+
+
+def acceleration(c: Columns, seconds: float) -> np.ndarray:
+    near, far = mid_before(c, seconds), mid_before(c, 2 * seconds)
+    late, early = (c["mid"] - near) / near, (near - far) / far
+    return warm(c, 1e4 * (late - early) / seconds**2, 2 * seconds)
+
+
+def since(c: Columns, what: str) -> np.ndarray:
+    """Return the seconds since the last event of a kind; NaN before the first."""
+    held = pl.Series(np.where(c[what], c["ts"], -1)).replace(-1, None).forward_fill()
+    age = (pl.Series(c["ts"]) - held).cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return np.log1p(age / SECOND)
+
+
+def large_share(c: Columns, p: dict) -> np.ndarray:
+    mean, large = np.inf, np.zeros(len(c["ts"]))
+    for seen, at in enumerate(np.flatnonzero(c["trade"])):
+        size = c["size"][at]
+        large[at] = size if size >= p["times"] * mean else 0.0
+        weight = max(1.0 / (seen + 1), 2.0 / (p["span"] + 1))
+        mean = 0.0 if seen == 0 else mean
+        mean = (1.0 - weight) * mean + weight * size
+    size = window_sum(c, np.where(c["trade"], c["size"], 0.0), p["seconds"])
+    return warm(c, share(window_sum(c, large, p["seconds"]), size), p["seconds"])
 
 
 def order_flow(c: Columns, seconds: int) -> np.ndarray:
@@ -114,6 +150,14 @@ REFERENCES: dict[str, Callable[[Columns, dict], np.ndarray]] = {
     "tick_volatility_{seconds}s": lambda c, p: volatility(c, p["seconds"]),
     "quote_rate_{seconds}s": lambda c, p: warm(
         c, np.log1p(window_sum(c, c["quote"] * 1.0, p["seconds"]) / p["seconds"]), p["seconds"]),
+    "spread_absolute": lambda c, p: c["ask"] - c["bid"],
+    "time_since_trade": lambda c, p: since(c, "trade"),
+    "time_since_quote": lambda c, p: since(c, "quote"),
+    "mid_velocity_{milliseconds}ms": lambda c, p: velocity(c, p["milliseconds"] / 1000),
+    "mid_acceleration_{milliseconds}ms": lambda c, p: acceleration(c, p["milliseconds"] / 1000),
+    "trade_rate_{seconds}s": lambda c, p: warm(
+        c, np.log1p(window_sum(c, c["trade"] * 1.0, p["seconds"]) / p["seconds"]), p["seconds"]),
+    "large_trade_share_{seconds}s": large_share,
     "mid_vs_ema_{span}": lambda c, p: 1e4 * (
         c["mid"] / on_quotes(c, lambda mid: ema(mid, p["span"])) - 1.0),
 }  # fmt: skip
@@ -133,7 +177,7 @@ def compare(events: np.ndarray, has: set[str]) -> set[str]:
         got = found[:, world.column[name]]
         assert np.array_equal(np.isnan(got), np.isnan(wanted)), name
         scale = np.nanmax(np.abs(wanted))
-        assert scale > 0.0, name
+        assert scale > 0.0 or (name == "time_since_quote" and "trades" not in has), name
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10 * scale, err_msg=name)
         compared.add(feature.name)
     return compared
@@ -145,7 +189,8 @@ def drawn(seed: int, mean_ns: float) -> np.ndarray:
     n = 5000
     ts = np.sort(draw.integers(quotes["ts"][0], quotes["ts"][-1], n))
     trades = trade_events({
-        "ts": ts, "price": np.full(n, 100.0), "size": draw.integers(1, 99, n) / 10.0,
+        "ts": ts, "price": np.full(n, 100.0),
+        "size": draw.integers(1, 99, n) / 10.0 * draw.choice([1.0, 40.0], n, p=[0.97, 0.03]),
         "side": draw.choice([-1.0, 1.0], n),
     })  # fmt: skip
     events = np.concatenate([quotes, trades])
@@ -192,16 +237,38 @@ def test_equals_the_reference_on_real_ticks(quotes: str, trades: str | None) -> 
     assert compared == set(REFERENCES) if has == ALL else compared < set(REFERENCES)
 
 
-def test_levels_of_the_book() -> None:
+@pytest.mark.parametrize("thin", [False, True])
+def test_levels_of_the_book(thin: bool) -> None:
     events = depth_events(np.random.default_rng(4), 500)
+    if thin:  # single levels come and go, a side is never empty
+        for side in ("bids", "asks"):
+            events[side][:, 1:] *= np.random.default_rng(5).random((500, 9)) < 0.7
     world = worlds()[0]
-    got = world.fresh(events)[:, world.column["book_imbalance_5"]]
-    bids, asks = events["bids"][:, :5].sum(axis=1), events["asks"][:, :5].sum(axis=1)
-    np.testing.assert_allclose(got, (bids - asks) / (bids + asks), rtol=1e-12)
+    found = world.fresh(events)
+    for name, reference in LEVELS.items():
+        feature = next(f for f in ON_TICKS if f.name == name)
+        got = found[:, world.column[members(feature)[0][0]]]
+        wanted = reference(Book(events), feature.defaults)
+        assert np.array_equal(np.isnan(got), np.isnan(wanted)), name
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10, err_msg=name)
+
+
+def test_a_book_without_one_side_has_no_cost_and_no_slope() -> None:
+    events = depth_events(np.random.default_rng(6), 100)
+    events["asks"][50:60] = 0.0
+    world = worlds()[0]
+    found = world.fresh(events)
+    for name in ("buy_cost_10000", "sell_cost_10000", "depth_slope_10"):
+        x = found[:, world.column[name]]
+        assert np.isnan(x[50:60]).all()
+        assert np.isfinite(np.delete(x, np.arange(50, 60))).all()
+    assert (found[50:60, world.column["book_imbalance_5"]] == 1.0).all()
 
 
 def test_every_feature_on_ticks_has_a_reference() -> None:
-    assert {f.name for f in ON_TICKS} == {*REFERENCES, "book_imbalance_{levels}"}
+    on_levels = {f.name for f in ON_TICKS if "levels" in f.inputs(f.defaults)}
+    assert {f.name for f in ON_TICKS} == {*REFERENCES, *on_levels}
+    assert on_levels == set(LEVELS)
 
 
 def test_sizes_that_are_missing_make_size_features_nan_and_no_others() -> None:
