@@ -1,11 +1,13 @@
 """Generated modules on disk: named by a hash of their text, compiled once, loaded after that."""
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,11 +65,20 @@ def load_module(kind: str, source: str, folder: Path) -> ModuleType:
         temporary = folder / f"{name}.{os.getpid()}.tmp"
         temporary.write_text(source, encoding="utf-8")
         os.replace(temporary, path)
-    try:
-        return _import(name, path)
-    except Exception:  # a cut-off cache index raises nearly anything: drop it and compile
-        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
-        return _import(name, path)
+    with _alone(folder / f"{name}.lock"):
+        try:
+            return _import(name, path)
+        except Exception:  # a cut-off cache index raises nearly anything: drop it and compile
+            shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+            return _import(name, path)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time compile a module; the others find it in the cache then."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the file, however the process ends
+        yield
 
 
 def _import(name: str, path: Path) -> ModuleType:

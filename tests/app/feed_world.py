@@ -99,15 +99,8 @@ class FeedWorld:
         """Wait for something to come true."""
         until = time.monotonic() + WITHIN_S
         while not holds():
-            assert time.monotonic() < until, f"did not come true; {self.told()}"
+            assert time.monotonic() < until, f"did not come true; {told(self)}"
             await asyncio.sleep(0.02)
-
-    def told(self) -> str:
-        """Say how things stand, for a test that fails."""
-        view = self.view()
-        books = [(one.book_synced, one.halted) for one in self.health.instruments]
-        waits = [(line.reason, line.symbols) for line in view.waiting]
-        return f"books {books}, waiting {waits}, {view.risk}, last events {self.codes[-8:]}"
 
     async def held(self, reason: HoldReason, *symbols: str) -> None:
         """Wait until exactly these instruments HOLD for a reason."""
@@ -157,6 +150,14 @@ class FeedWorld:
         """Return the last trade's price that the kernel knows."""
         at = [one.symbol for one in self.session.parts.instruments].index(symbol)
         return float(self.session.parts.state.markets["trade_price"][at])
+
+
+def told(world: FeedWorld) -> str:
+    """Say how things stand, for a test that fails."""
+    view = world.view()
+    books = [(one.book_synced, one.halted) for one in world.health.instruments]
+    waits = [(line.reason, line.symbols) for line in view.waiting]
+    return f"books {books}, waiting {waits}, {view.risk}, last events {world.codes[-8:]}"
 
 
 @asynccontextmanager
