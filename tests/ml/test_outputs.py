@@ -118,7 +118,7 @@ def test_classes_are_judged_as_the_kernel_judges_them(y, scaled, threshold):
     if scaled and sum(y) > 0.1:
         y = [value / sum(y) for value in y]
     y = np.array(y, np.float32)
-    kernel = getattr(decide.judge_output, "py_func", decide.judge_output)
+    read, judge = (getattr(f, "py_func", f) for f in (decide.read_output, decide.judge_chances))
     slots = {
         "classifier3": {"output_kind": OutputKind.CLASSIFIER3, "buy_at": 0, "hold_at": 1,
                         "sell_at": 2},
@@ -126,7 +126,8 @@ def test_classes_are_judged_as_the_kernel_judges_them(y, scaled, threshold):
     }  # fmt: skip
     for kind, slot in slots.items():
         root: dict[str, float] = {}
-        expected = kernel(root, slot | {"threshold": threshold}, y)
+        read(root, slot, y)
+        expected = judge(root, slot | {"threshold": threshold})
         found = advise(SCHEMAS[kind], y[: SCHEMAS[kind].columns], threshold)
         assert (found.action, found.reason) == expected
         assert (found.p_sell, found.p_hold, found.p_buy) == (
