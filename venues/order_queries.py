@@ -128,13 +128,17 @@ class OrderQueries:
         answer = await self.call("fetch_balance")
         return balances(answer.value) if isinstance(answer.value, dict) else None
 
-    def oldest_ns(self, symbol: str) -> int | None:
-        """Return when the oldest order of a symbol that is not over was born."""
-        state = self.account.state
+    def oldest_ns(self, symbol: str, back_ns: int = 0) -> int | None:
+        """Return when the oldest order of a symbol that is not over was born.
+
+        `back_ns`: of orders that are over too, as far back as that.
+        """
+        state, since = self.account.state, self.account.now() - back_ns
         times = [
             order.intent_ts
-            for order in state.live.values()
+            for order in (state.orders if back_ns else state.live).values()
             if state.markets[order.ref].instrument.symbol == symbol
+            and (not order.over or order.intent_ts >= since)
         ]
         return min(times, default=None)
 

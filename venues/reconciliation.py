@@ -8,12 +8,13 @@ from engine.account_reports import carry_out
 from engine.account_state import AccountState
 from engine.errors import VenueError
 from engine.journal_layout import Kind, Name, named
-from engine.reconcile import Missing, Step, VenueState, balance_steps, plan
+from engine.reconcile import Book, Missing, Step, VenueState, balance_steps, plan
 from engine.venue_events import OrderReport, TradeReport
 from venues.order_queries import OrderQueries
 
 TRIES = 5
 PAUSE_S = 0.5
+BACK_NS = 24 * 3600 * 10**9  # how far back fills are looked for before a balance is called wrong
 
 
 async def reconcile(queries: OrderQueries, *, with_balances: bool = True) -> list[Step]:
@@ -21,16 +22,19 @@ async def reconcile(queries: OrderQueries, *, with_balances: bool = True) -> lis
 
     Called at start and after every reconnect of the order stream, before new orders may leave. What
     the journal adds up to is compared with balances only while nothing moves them: when two
-    readings before and after the trades agree.
+    readings before and after the trades agree. Before a balance is called wrong, the trades of the
+    last day are gone through: a venue may fill an order after it has cancelled it.
 
     Raises:
         VenueError: the venue does not answer; try again later, and send nothing meanwhile.
     """
-    account = queries.account
+    account, back_ns = queries.account, 0
     for turn in range(TRIES):
         before = await queries.balances() if with_balances else None
-        state = await _venue_state(queries, account.state)
+        state = await _venue_state(queries, account.state, back_ns)
         steps = plan(account.state, state)
+        if back_ns:  # all else is said and done
+            steps = [step for step in steps if isinstance(step, Book)]
         missing = carry_out(account, steps)
         if missing:
             await _pause(turn, missing)
@@ -45,13 +49,19 @@ async def reconcile(queries: OrderQueries, *, with_balances: bool = True) -> lis
             continue
         _declare(queries, after)
         differing = balance_steps(account.state, after, _watched(queries))
+        if differing and not back_ns:
+            back_ns = BACK_NS  # a fill may have come after its order's end, when nobody listened
+            continue
         carry_out(account, differing)
         return [*steps, *differing]
     raise VenueError(f"{queries.client.name}: orders, trades and balances do not come to rest")
 
 
-async def _venue_state(queries: OrderQueries, state: AccountState) -> VenueState:
-    """Ask for open orders, for each of ours that is not over, and for the trades since."""
+async def _venue_state(queries: OrderQueries, state: AccountState, back_ns: int) -> VenueState:
+    """Ask for open orders, for each of ours that is not over, and for the trades since.
+
+    `back_ns`: for trades of orders that are over too, as far back as that.
+    """
     open_orders: list[OrderReport] = []
     trades: list[TradeReport] = []
     for symbol, traded in queries.followed().items():
@@ -59,7 +69,7 @@ async def _venue_state(queries: OrderQueries, state: AccountState) -> VenueState
         if found is None:
             raise VenueError(f"{queries.client.name}: open orders cannot be read")
         open_orders += found
-        oldest = queries.oldest_ns(symbol)
+        oldest = queries.oldest_ns(symbol, back_ns)
         if oldest is None:
             continue
         page = await queries.trades(traded, oldest)

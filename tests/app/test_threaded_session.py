@@ -127,6 +127,7 @@ def test_it_replays_to_its_digest(config, session, block):
     assert not [note for note in again["notes"] if "answers" in note], again["notes"]
 
 
+@pytest.mark.slow
 def test_with_other_settings_its_models_are_asked_anew(config, session, tmp_path):
     changed = tmp_path / "what_if.yaml"
     changed.write_text("risk: {max_order_notional: 500}\n")

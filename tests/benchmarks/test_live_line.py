@@ -31,6 +31,7 @@ def run(folder: Path, strategy: str, burst: int) -> Summary:
         return runner.run(session(folder, strategy, burst))
 
 
+@pytest.mark.slow
 def test_floor_and_session_do_the_same_work(tmp_path: Path) -> None:
     summary = run(tmp_path / "ours", "bench_buy", 20)
     model = peer_models.make_all()["mlp"].read_bytes()
