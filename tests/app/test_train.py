@@ -91,7 +91,7 @@ def test_missing_data_is_one_line(train, tmp_path):
 def test_specs_are_found_by_name_and_unknown_ones_list_the_known(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert len(read_spec("signal_classifier_28")) == 28
-    with pytest.raises(UsageError, match="known are .*signal_classifier_28, tfa_55, tick_mlp"):
+    with pytest.raises(UsageError, match=r"known are .*signal_classifier_28, tfa_55, tick_mlp"):
         read_spec("signal")
 
 
