@@ -40,6 +40,7 @@ from engine.rows import NS_PER_S, Kind
 from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
 from engine.tape_info import BLOCK_ROWS, TapeInfo
 from features.registry import warmup_of
+from venues.binance_spot.feed import SpotFeed
 
 CURSOR = WORD["cursor"]
 TIMER_S = 0.05  # bars close and signals age without data too
@@ -191,7 +192,9 @@ class Session:
             randomness=random.Random(secrets.randbits(64)),
         )
         title = f"{self.venue.mode} on {job.venue}, run {self.run_id}"
-        screen = None if job.screen is None else job.screen(self.parts, feed.health, title)
+        screen = None
+        if job.screen is not None:
+            screen = job.screen(self.parts, feed.health, title, self.clock.now_ns)
         works = [
             ("feed", feed.run()),
             ("timer", self._timer()),
@@ -202,7 +205,7 @@ class Session:
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
-            works.append(("screen", self._show(screen)))
+            works.append(("screen", self._show(screen, feed)))
             if not screen.plain:
                 lines_to(screen.say)
         self._listen()
@@ -270,8 +273,9 @@ class Session:
                 flushed = time.monotonic()
                 self.parts.pipeline.on_flush()
 
-    async def _show(self, screen: Screen) -> None:
+    async def _show(self, screen: Screen, feed: SpotFeed) -> None:
         while True:
+            _ = feed.health  # brings the counters that the screen holds up to date
             screen.update()
             await asyncio.sleep(SHOW_S)
 

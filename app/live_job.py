@@ -68,7 +68,8 @@ class Job(msgspec.Struct, kw_only=True):
         duration_s: 0 for until it is stopped.
         exchange: our own one, told to start; for the venue `embedded` on paper.
         say: tells a person what takes long before it begins.
-        screen: makes what shows the session, from parts, health and a title; None shows nothing.
+        screen: makes what shows the session, from parts, health, a title and the session's clock;
+            None shows nothing.
         report: also write audit.jsonl and report.html at the end.
         subscribe: given the bus, to listen to signals and fills.
     """
@@ -81,6 +82,6 @@ class Job(msgspec.Struct, kw_only=True):
     duration_s: float = 0.0
     exchange: StartingExchange | None = None
     say: Callable[[str], None] = lambda _: None
-    screen: Callable[[Parts, FeedHealth, str], Screen] | None = None
+    screen: Callable[[Parts, FeedHealth, str, Callable[[], int]], Screen] | None = None
     report: bool = True
     subscribe: Callable[[Bus], None] | None = None

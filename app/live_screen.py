@@ -39,7 +39,7 @@ class Screen:
         parts: the running session.
         health: counters of its feed.
         title: mode and venue, for a person.
-        monotonic_ns: the clock of `health`.
+        now_ns: the session's clock, which stamps messages too; it never goes back.
         stream: where to draw.
         plain: True for plain lines, False for drawing; None asks the stream.
         plain_every_s: time between two plain lines.
@@ -51,18 +51,18 @@ class Screen:
         health: FeedHealth,
         *,
         title: str,
-        monotonic_ns: Callable[[], int],
+        now_ns: Callable[[], int],
         stream: TextIO = sys.stderr,
         plain: bool | None = None,
         plain_every_s: float = 10.0,
     ) -> None:
         self.plain = not _draws(stream) if plain is None else plain
-        self._collector = Collector(parts, health, title, monotonic_ns)
-        self._clock = monotonic_ns
+        self._collector = Collector(parts, health, title, now_ns)
+        self._clock = now_ns
         self._out = Outlet(stream, own=not self.plain)
         self._canvas = None if self.plain else Canvas(stream)
         self._every_ns = int(plain_every_s * 1e9)
-        self._next_ns = monotonic_ns()
+        self._next_ns = now_ns()
         self._said: list[str] = []
         self._open = True
 

@@ -66,17 +66,17 @@ class Collector:
         parts: the running session.
         health: counters of its feed.
         title: mode and venue, for a person.
-        monotonic_ns: the clock of `health`.
+        now_ns: the session's clock, which stamps messages too; it never goes back.
     """
 
     def __init__(
-        self, parts: Parts, health: FeedHealth, title: str, monotonic_ns: Callable[[], int]
+        self, parts: Parts, health: FeedHealth, title: str, now_ns: Callable[[], int]
     ) -> None:
         self._parts = parts
         self._health = health
         self._title = title
-        self._clock = monotonic_ns
-        self._started = monotonic_ns()
+        self._clock = now_ns
+        self._started = now_ns()
         self._seen: deque[tuple[int, int]] = deque()
         self._holds = np.zeros((len(parts.plans), len(HoldReason)), np.int64)
         self._reasons = np.full(len(parts.plans), NO_DECISION)

@@ -3,7 +3,7 @@
 import argparse
 import functools
 import os
-import time
+from collections.abc import Callable
 from typing import Any
 
 from app.run_settings import settings_of
@@ -106,5 +106,5 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
     return ended(live(job, keys), args)
 
 
-def _screen(made: Any, parts: Any, health: Any, title: str) -> Any:
-    return made(parts, health, title=title, monotonic_ns=time.monotonic_ns)
+def _screen(made: Any, parts: Any, health: Any, title: str, now_ns: Callable[[], int]) -> Any:
+    return made(parts, health, title=title, now_ns=now_ns)

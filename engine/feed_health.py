@@ -35,12 +35,12 @@ class FeedState(IntEnum):
 
 
 class InstrumentHealth(msgspec.Struct):
-    """Counters of one instrument; ages come from `last_ns`, monotonic."""
+    """Counters of one instrument; ages come from `last_ns`."""
 
     symbol: str
     state: FeedState = FeedState.OFF
     messages: int = 0
-    last_ns: int = 0  # monotonic time of the last message
+    last_ns: int = 0  # stamp of the last message, of the session's clock
     duplicates: int = 0  # messages that were there before, or are older than one that was
     gaps: int = 0  # GAP rows written
     decode_errors: int = 0
@@ -76,7 +76,7 @@ class FeedHealth(msgspec.Struct):
         """
         return max(0, self.connects - 1)
 
-    def age_ns(self, instrument: int, monotonic_ns: int) -> int:
+    def age_ns(self, instrument: int, now_ns: int) -> int:
         """Return how old an instrument's last message is, -1 before the first."""
         last = self.instruments[instrument].last_ns
-        return monotonic_ns - last if last else -1
+        return now_ns - last if last else -1

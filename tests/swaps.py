@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,7 +185,9 @@ class Swapping:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _watch(self, parts: Parts, health: FeedHealth, title: str) -> Eye:
+    def _watch(
+        self, parts: Parts, health: FeedHealth, title: str, now_ns: Callable[[], int]
+    ) -> Eye:
         self.eye = Eye(health)
         return self.eye
 

@@ -53,10 +53,12 @@ class FeedWorld:
         self.health: FeedHealth
         self._collector: Collector
 
-    def __call__(self, parts: Any, health: FeedHealth, title: str) -> "FeedWorld":
+    def __call__(
+        self, parts: Any, health: FeedHealth, title: str, now_ns: Callable[[], int]
+    ) -> "FeedWorld":
         """Take the place of the terminal's screen."""
         self.health = health
-        self._collector = Collector(parts, health, title, time.monotonic_ns)
+        self._collector = Collector(parts, health, title, now_ns)
         return self
 
     def update(self) -> None:
@@ -150,6 +152,11 @@ class FeedWorld:
         """Return the last trade's price that the kernel knows."""
         at = [one.symbol for one in self.session.parts.instruments].index(symbol)
         return float(self.session.parts.state.markets["trade_price"][at])
+
+
+def age_ns(world: FeedWorld) -> int:
+    """Return how old the first instrument's last message is."""
+    return world.health.age_ns(0, world.session.clock.now_ns())
 
 
 def told(world: FeedWorld) -> str:

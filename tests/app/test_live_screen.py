@@ -59,7 +59,7 @@ def screen_of(session: Session, **options) -> tuple[Screen, io.StringIO]:
     stream = io.StringIO()
     options = {"title": "paper", "plain": False, **options}
     made = Screen(
-        session.parts, session.health, monotonic_ns=session.monotonic_ns, stream=stream, **options
+        session.parts, session.health, now_ns=session.monotonic_ns, stream=stream, **options
     )
     return made, stream
 
@@ -294,7 +294,7 @@ def test_a_terminal_that_takes_nothing_holds_nobody_up(early):
         early.parts,
         early.health,
         title="paper",
-        monotonic_ns=early.monotonic_ns,
+        now_ns=early.monotonic_ns,
         stream=stream,
         plain=False,
     )
