@@ -136,6 +136,7 @@ async def test_fault_F11_crossed_book_and_its_end(exchange: RunningExchange) -> 
                 message = (await receive(socket, 1))[0]["data"]
                 if "a" in message and isinstance(message["a"], str):
                     seen.append(float(message["b"]) >= float(message["a"]))
+        assert seen[-2:] == [True, False]
 
 
 async def test_fault_F12_bad_prices(exchange: RunningExchange) -> None:
