@@ -64,10 +64,7 @@ ROOT = np.dtype(
         ("max_jump", "f8"),
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
-        (
-            "answers_on_tape",
-            "i8",
-        ),  # 1: SIGNAL rows answer for models on threads; 0: the kernel does
+        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads; 0: the kernel
         ("max_answer_age_ns", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
         ("ahead_all", "i8"),  # Collected: which decisions are collected
