@@ -21,6 +21,7 @@ from engine.kernel.follow import follow_market
 from engine.kernel.layout import ROOT
 from engine.kernel.match import process_arrivals
 from engine.kernel.memory import pointer
+from engine.kernel.outputs import settle_output
 from engine.kernel.ops import add_trigger, cancel_order, remove_trigger
 from engine.kernel.places import answer_at, append_audit, markets_of, matching_at
 from engine.kernel.placing import place_order
@@ -61,6 +62,12 @@ def rare_answers(state, ts):
     """Let the models on threads answer whose time is over; see engine/kernel/asked.py."""
     answers_due(root_of(state), ts)
     return 0
+
+
+@cfunc("int64(int64, int64)", cache=True)
+def rare_output(state, at):
+    """Record what the output of a slot means, where it is more than probabilities."""
+    return settle_output(root_of(state), at)
 
 
 @njit("int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
@@ -214,7 +221,9 @@ ENTRIES = (
     "place cancel protect unprotect push gate_check gate_expose gate_fill gate_end gate_rest"
     " gate_mark send settle_at end_at ask_cancel ask answer begin end close_asked"
 ).split()
-RARE = ("rare_arrivals", "rare_follow", "rare_settle", "rare_answers")  # words of ROOT
+RARE = (  # words of ROOT
+    "rare_arrivals", "rare_follow", "rare_settle", "rare_answers", "rare_output",
+)  # fmt: skip
 
 
 def desk_source() -> str:

@@ -13,11 +13,14 @@ from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
 from engine.errors import ConfigError, UsageError
 from engine.events import HoldReason
-from engine.kernel.layout import Cadence, OutputKind
+from engine.kernel.layout import Cadence
+from engine.kernel.output_layout import FORM
 from engine.rows import NS_PER_S
 from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
 from ml.golden import check_rows
+from ml.manifest import PROBABILITIES
+from ml.output_forms import kernel_form
 from ml.refusal import ModelRefused, hold_of
 from ml.registry import View, load
 from ml.runtime.native import NativeRun, native_run
@@ -31,7 +34,6 @@ _UNITS_NS = {
 }
 _SPAN = re.compile(r"^([0-9]+)(ms|s|m|h|d)$")
 _SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE}
-OUTPUT_KINDS = {"classifier3": OutputKind.CLASSIFIER3, "binary": OutputKind.BINARY}
 GOLDEN_BATCH_ROWS = 512
 DEADLINE_LATENCIES, MIN_DEADLINE_NS = 4, 50_000_000  # a deadline that nobody has set
 NATIVE_LATENCY_US = 10.0  # slower models are called from Python: a kernel call holds the GIL
@@ -46,6 +48,7 @@ class Serving:
         loaded: the verified artifact, None when it cannot serve.
         status: how it stands.  hold: the reason of its HOLDs, NONE while it serves.
         note: why it does not serve, and the command that helps.
+        form: what its output is, where that is more than probabilities, for the kernel.
         x, y: float32[1, F] and float32[1, C], bound to its session.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
@@ -57,7 +60,7 @@ class Serving:
     # What `exchange` moves: all that belongs to the version, not to its place in the run.
     _OF_VERSION = tuple(
         (
-            "loaded ort native x y version sha256 may_trade status hold note _batches"
+            "loaded ort native form x y version sha256 may_trade status hold note _batches"
             " threaded latency_ns deadline_ns"
         ).split()
     )
@@ -74,6 +77,7 @@ class Serving:
         self.sha256 = ""
         self.x = np.zeros((1, 1), np.float32)
         self.y = np.zeros((1, 3), np.float32)
+        self.form = np.zeros(1, FORM)
         self.may_trade = False
         self.threaded = False
         self.latency_ns = self.deadline_ns = 0
@@ -197,11 +201,12 @@ def load_version(serving: Serving, artifacts: Path, view: View) -> None:
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
     serving.y = np.zeros((1, loaded.columns), np.float32)
+    serving.form = kernel_form(loaded.entry.output_schema)
     if loaded.entry.placement == "thread":
         _place_on_thread(serving, loaded)
         return
     ort = loaded.open(x=serving.x, y=serving.y)
-    check_rows(loaded.golden, ort, loaded.name)
+    _check_rows(loaded, ort)
     serving.ort, serving.loaded = ort, loaded
     if loaded.entry.latency_us <= NATIVE_LATENCY_US:
         serving.native = native_run(
@@ -220,8 +225,14 @@ def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:
         else int(given * 1e6)
     )
     ort = loaded.open()
-    check_rows(loaded.golden, ort, loaded.name)
+    _check_rows(loaded, ort)
     serving.ort, serving.loaded = ort, loaded
+
+
+def _check_rows(loaded: LoadedModel, ort: Any) -> None:
+    """Run the golden rows."""
+    wanted = loaded.output_kind in PROBABILITIES
+    check_rows(loaded.golden, ort, loaded.name, probabilities=wanted)
 
 
 def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.serving import OUTPUT_KINDS, Serving, parse_cadence
+from app.serving import Serving, parse_cadence
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
 from engine.books import NOBODY
@@ -12,10 +12,13 @@ from engine.errors import ConfigError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
-from engine.ports import Strategy
+from engine.output_form import NO_FORM, OutputForm
+from engine.pipeline import SlotPort
+from engine.ports import Predictor, Strategy
 from engine.rows import NS_PER_S
 from features.registry import absent_features
 from features.spec import FeatureSpec
+from ml.output_forms import kernel_kind, seen_form
 
 
 class Still:
@@ -131,12 +134,44 @@ def _listen(
         if name not in names:
             known = ", ".join(sorted(names)) or "none"
             raise ConfigError(f"strategies.{lines.name}.models: no model {name}; there are {known}")
+    heard = []
     for plan in plans:
         if plan.serving is None or plan.instrument not in mine:
             continue
         shadow = plan.serving.settings.mode == "shadow"
         if not shadow and (not lines.models or plan.serving.settings.name in lines.models):
             plan.strategies.append(strategy)
+            heard.append(plan)
+    check_outputs(lines.name, strategy, heard)
+
+
+def check_outputs(name: str, strategy: Strategy, heard: Sequence[SlotPlan]) -> None:
+    """Refuse models whose outputs a strategy cannot trade, or too few of them.
+
+    `OUTPUTS` of a strategy holds groups of output kinds; of each it needs a model. Without it any
+    model will do. What `check_form` of a strategy refuses is refused too. A model that could not
+    be loaded may be of any kind.
+
+    Raises:
+        ConfigError: one line that names the model and what the strategy takes.
+    """
+    groups: tuple[tuple[str, ...], ...] = getattr(strategy, "OUTPUTS", ())
+    kinds = set()
+    for plan in heard:
+        form = form_of(plan)
+        kinds.add(form.kind)
+        if not form.kind or not groups:
+            continue
+        assert plan.serving is not None
+        model = plan.serving.settings.name
+        takes = " or ".join(kind for group in groups for kind in group)
+        if form.kind not in takes.split(" or "):
+            raise ConfigError(f"strategies.{name}: {model} says {form.kind}, it takes {takes}")
+        if hasattr(strategy, "check_form"):
+            strategy.check_form(model, form)
+    for group in groups:
+        if heard and "" not in kinds and not kinds & set(group):
+            raise ConfigError(f"strategies.{name}: needs a model that says {' or '.join(group)}")
 
 
 def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int) -> None:
@@ -165,7 +200,36 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
         else:
             x, y = plan.serving.x, plan.serving.y
             values |= model_values(plan.serving)
+            values["wants_holds"] = int(any(hears_holds(one) for one in plan.strategies))
         state.set_slot(at, values, x, y)
+
+
+def hears_holds(strategy: Strategy) -> bool:
+    """Say whether a strategy wants to hear of a model's HOLDs too: it sets HEARS_HOLDS."""
+    return bool(getattr(strategy, "HEARS_HOLDS", False))
+
+
+def port_of(plan: SlotPlan, predictor: Predictor, state: KernelState, at: int) -> SlotPort:
+    """Make what a slot's stops lead to, bound to the input and output that stand there."""
+    rows = [array[0].view() for array in (state.slot_input(at), state.outputs[at])]
+    for row in rows:
+        row.flags.writeable = False
+    features, output = rows
+    return SlotPort(
+        plan.model,
+        plan.instrument,
+        predictor,
+        plan.strategies,
+        features,
+        output=output,
+        form=form_of(plan),
+    )
+
+
+def form_of(plan: SlotPlan) -> OutputForm:
+    """Return the form of the output that stands in a slot."""
+    loaded = None if plan.serving is None else plan.serving.loaded
+    return NO_FORM if loaded is None else seen_form(loaded.entry.output_schema)
 
 
 def _thread_times(serving: Serving) -> dict[str, int]:
@@ -200,7 +264,8 @@ def model_values(serving: Serving) -> dict[str, int | float]:
 def _output_columns(serving: Serving) -> dict[str, int]:
     if serving.loaded is None:
         return {"sell_at": 0, "hold_at": 1, "buy_at": 2}
-    columns = {"output_kind": int(OUTPUT_KINDS[serving.loaded.output_kind])}
+    kind = kernel_kind(serving.loaded.entry.output_schema)
+    columns = {"output_kind": int(kind), "form": int(serving.form.ctypes.data)}
     for name, field in (("SELL", "sell_at"), ("HOLD", "hold_at"), ("BUY", "buy_at")):
         if name in serving.loaded.classes:
             columns[field] = serving.loaded.classes.index(name)

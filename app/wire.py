@@ -9,10 +9,11 @@ import numpy as np
 
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
+from app.demotion import demote
 from app.kernel import KernelModule, load_kernel
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
-from app.slots import SlotPlan, Still, plan_slots, set_slots
+from app.slots import SlotPlan, Still, plan_slots, port_of, set_slots
 from app.swap import Swaps, bind
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
@@ -26,7 +27,7 @@ from engine.kernel.state import KernelRules, KernelState
 from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
-from engine.pipeline import Pipeline, SlotPort
+from engine.pipeline import Pipeline
 from engine.portfolio import Portfolio
 from engine.ports import Asker, Predictor, Strategy, Venue
 from engine.protection import Protection
@@ -174,7 +175,7 @@ def build(
     parts.kernel = load_kernel(parts.specs)
     parts.audit = audit
     parts.window = (0, 0, 0)
-    state = parts.state = _new_state(parts, implied_wakes)
+    state = parts.state = new_state(parts, implied_wakes)
     state.root["answers_on_tape"] = answers_on_tape
     _build_money(parts, new_venue is None)
     _build_desk(parts, new_venue)
@@ -182,7 +183,7 @@ def build(
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
     predictors = [_predictor(plan) for plan in parts.plans]
     ports = [
-        SlotPort(plan.model, plan.instrument, predictor, plan.strategies, _readonly(state, at))
+        port_of(plan, predictor, state, at)
         for at, (plan, predictor) in enumerate(zip(parts.plans, predictors, strict=True))
     ]
     parts.model_answers = _build_answers(parts, asker, answers_on_tape)
@@ -226,7 +227,8 @@ def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelA
         state.words,
         [partial(call, state.address) for call in names],
         [plan.serving or Still() for plan in parts.plans],
-        state.slot_input,
+        lambda slot: (state.slot_input(slot), state.outputs[slot]),
+        place=lambda: int(state.root[0]["asked_at"]),
         failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
         advise=advise,
         asker=asker,
@@ -242,13 +244,15 @@ def control(parts: Parts) -> None:
     """Act on the row at which the kernel stopped for Python."""
     rows, first_row, _ = parts.window
     row = row_at(rows, parts.state.words[ROW] - first_row)
-    if row["kind"] == Kind.SIGNAL:
+    if row["kind"] in (Kind.SIGNAL, Kind.OUTPUT):
         parts.model_answers.on_row(row)
     elif row["kind"] != Kind.CONTROL:
         if parts.answers is not None:
             parts.answers.on_row(row)
     elif row["i0"] == Command.SWAP:
         swap_at(parts, int(row["i1"]), int(row["i2"]), int(row["i3"]))
+    elif row["i0"] == Command.DEMOTE:
+        demote(parts.models, parts.plans, (parts.gate, parts.recorder), row)
     else:
         parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
 
@@ -275,8 +279,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
             bind(slot, at, states, (parts.specs, parts.instruments))
-            features = _readonly(parts.state, at)
-            parts.pipeline.replace(at, _predictor(slot), features)
+            parts.pipeline.replace(at, port_of(slot, _predictor(slot), parts.state, at))
     allow(parts.gate, index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
     parts.recorder.model(index, int(serving.status), serving.sha256, threshold)
@@ -284,13 +287,8 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
     parts.swaps.done(serving, parts.state.words[ROW])
 
 
-def _readonly(state: KernelState, at: int) -> np.ndarray:
-    row = state.slot_input(at)[0].view()
-    row.flags.writeable = False
-    return row
-
-
-def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:
+def new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:
+    """Make a kernel state with the run's slots; features at their start."""
     settings = parts.settings
     state = KernelState(
         parts.instruments,
@@ -395,6 +393,6 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     if rows <= 1 or not batched or not all(one.batches for one in working):
         return None
     parts.state.set_batches(rows)
-    ahead = _new_state(parts, implied_wakes, rows)
+    ahead = new_state(parts, implied_wakes, rows)
     models = [plan.serving for plan in parts.plans]
     return Ahead(parts.state, ahead, parts.kernel.advance, models, lambda: parts.window)

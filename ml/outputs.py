@@ -97,6 +97,8 @@ def signal(
         advice.p_sell,
         advice.p_hold,
         advice.p_buy,
+        advice.value,
+        advice.position,
     )
 
 

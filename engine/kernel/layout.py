@@ -56,6 +56,8 @@ ROOT = np.dtype(
         ("p_sell", "f8"),
         ("p_hold", "f8"),
         ("p_buy", "f8"),
+        ("value", "f8"),  # what the model said beside, NaN where it said probabilities only
+        ("position", "f8"),  # that it wants, -1..1, NaN where it says nothing of size
         # how this tape is read
         ("implied_wakes", "i8"),
         ("bar_interval_ns", "i8"),
@@ -102,6 +104,7 @@ ROOT = np.dtype(
         ("rare_follow", "i8"),
         ("rare_settle", "i8"),
         ("rare_answers", "i8"),
+        ("rare_output", "i8"),
         ("markets", "i8"),
         ("features", "i8"),
         ("matching", "i8"),
@@ -242,13 +245,6 @@ class Collected(IntEnum):
     EVERY = 2  # all: another state follows and takes one place for each decision
 
 
-class OutputKind(IntEnum):
-    """What the numbers of a model's output mean."""
-
-    CLASSIFIER3 = 0
-    BINARY = 1
-
-
 SLOT = np.dtype(
     [
         ("model", "i8"),
@@ -288,6 +284,7 @@ SLOT = np.dtype(
         ("answered", "i8"),  # results that wait for a wake
         ("requests", "i8"),
         ("answers", "i8", (8,)),  # by AnswerStatus
+        ("form", "i8"),  # address of the FORM of an output that is more than probabilities
     ],
     align=True,
 )
