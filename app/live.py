@@ -19,6 +19,7 @@ from typing import Any
 
 from app.inference import Inference, cores_of
 from app.live_job import Job, Screen, Venue
+from app.live_watch import LiveWatch
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
@@ -159,6 +160,13 @@ class Session:
             tell=self._tell_model,
             threads=self.inference,
         )
+        self.watch = LiveWatch(
+            self.run_dir,
+            job.settings.watch,
+            parts.models,
+            (self.tape, clock.now_ns, self.wake),
+            self._tell_model,
+        )
         self.venue.begin(self)
 
     def wake(self) -> None:
@@ -205,6 +213,7 @@ class Session:
             ("orders", self.venue.watch()),
             ("inference", self.inference.watch(self.wake)),
             ("models", self.reloads.run()),
+            ("watch", self.watch.run()),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:

@@ -255,6 +255,7 @@ def _register(
 ) -> Any:
     """Register the model as a candidate, with rows of the matrix as golden rows."""
     from ml.importing import Foreign, import_onnx
+    from ml.watch.reference import KEY, reference_of
 
     if folder.steps:
         text = f"a sequence model of {folder.steps} steps: its columns agree, but the registry"
@@ -285,6 +286,9 @@ def _register(
         meta={
             "thresholds": folder.thresholds,
             "adopted": {"matrix": args.matrix.name, "rows": len(matrix.ts)},
+            KEY: msgspec.to_builtins(
+                reference_of(rows[whole], spec.names, np.zeros(len(whole), np.int64))
+            ),
         },
     )
     return import_onnx(args.artifacts, folder.model_bytes, foreign)

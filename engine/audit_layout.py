@@ -31,9 +31,10 @@ in_flight + unknown, all at cost (docs/risk.md). OUTPUT records stand behind the
 made of an output that is more than probabilities, one for each five columns; `aux` is the first,
 columns beyond the last are NaN; `code` is engine/kernel/output_layout.py's OutputKind.
 
-Digest streams: RUN, MODEL, DECISION and OUTPUT form the decision stream; INTENT, VERDICT, ORDER, FILL and
-EXPOSURE the order stream; EVENT is in neither. Each stream hashes bytes 8..96 of its records in
-order (everything but `seq`); decision_digest = sha256(sha256(decisions) || sha256(orders)), hex.
+Digest streams: RUN, MODEL, DECISION and OUTPUT form the decision stream; INTENT, VERDICT, ORDER,
+FILL and EXPOSURE the order stream; EVENT is in neither. Each stream hashes bytes 8..96 of its
+records in order (everything but `seq`); decision_digest = sha256(sha256(decisions) ||
+sha256(orders)), hex.
 """
 
 from enum import IntEnum

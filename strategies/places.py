@@ -1,4 +1,4 @@
-"""The intents that strategies share: an entry with its stop and target, an exit; and their checks."""
+"""The intents that strategies share: an entry, an exit; and checks of parameters."""
 
 from collections.abc import Mapping
 

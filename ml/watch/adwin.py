@@ -1,6 +1,6 @@
 """ADWIN: the mean of a stream over as long a window as has one mean.
 
-Bifet and Gavalda 2007, "Learning from Time-Changing Data with Adaptive Windowing", algorithm ADWIN2:
+Bifet and Gavalda 2007, "Learning from Time-Changing Data with Adaptive Windowing", ADWIN2:
 an exponential histogram of at most `PER_SIZE` buckets of each power of two, cut where two parts of
 the window have means further apart than chance allows at `delta`.
 """

@@ -21,6 +21,7 @@ STRIKES = (
     HoldReason.MODEL_LATE,
 )
 NS_PER_DAY = 86_400 * 1_000_000_000
+STRETCH, LEAST_STREAM = 250, 200  # answers of a stretch; that ADWIN sees of a window at least
 CERTAIN_SD = 3.3  # standard deviations that chance does not reach
 DECISION = np.dtype(
     [
@@ -149,15 +150,19 @@ class ModelWatch:
             return unknown(check, f"{len(said)} answers, {rules.least_rows} are needed")
         if math.isnan(self._began):
             self._began = float(self._waiting[: rules.least_rows].mean())
-        by = inflation(said, self._decisions["instrument"])
-        every = max(1, min(math.ceil(by), len(said) // 50))
+        every = max(1, min(math.ceil(self._local_inflation(said)), len(said) // LEAST_STREAM))
         for value in self._waiting[::every]:
             self._adwin.add(0.5 + 0.5 * float(value))
         self._waiting = self._waiting[:0]
         now = 2.0 * self._adwin.mean - 1.0
         shift = abs(now - self._began) if self._adwin.changes else 0.0
-        text = f"{self._adwin.changes} changes (ADWIN); p_buy - p_sell {self._began:.3f}, now {now:.3f}"
+        text = f"{self._adwin.changes} changes (ADWIN): {self._began:.3f} at first, now {now:.3f}"
         return judged(check, shift, rules.max_output_shift, text)
+
+    def _local_inflation(self, said: np.ndarray) -> float:
+        """Return how alike neighbouring answers are, within stretches: a change is no likeness."""
+        stretch = np.arange(len(said)) // STRETCH
+        return inflation(said, stretch * (1 << 20) + self._decisions["instrument"])
 
     def _dissimilar(self) -> Finding:
         check, reference = WatchCheck.DISSIMILAR, self.watched.reference
