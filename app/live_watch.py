@@ -6,6 +6,7 @@ same; nothing here ever lets a model trade.
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,9 @@ from engine.rows import Kind
 
 DEMOTE_HEAD = row_head(int(Kind.CONTROL))
 MAX_LINE = 1 << 20
+# Of the environment; keys and addresses are not the worker's.
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "OMP_NUM_THREADS")
+WHERE = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 STARTS = 3  # of a worker that dies
 ENDS_WITHIN_S = 2.0
 Tell = Callable[..., None]
@@ -70,7 +74,8 @@ class LiveWatch:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parents[1],
+            env={name: os.environ[name] for name in KEPT if name in os.environ} | WHERE,
+            start_new_session=True,  # a terminal's Ctrl-C is the session's to answer
             limit=MAX_LINE,
         )  # fmt: skip
         assert process.stdout is not None

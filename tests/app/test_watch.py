@@ -14,6 +14,7 @@ from app.demotion import payload
 from app.live_watch import DEMOTE_HEAD, LiveWatch
 from app.replay import Replay, replay
 from app.watching import Look, watch_run
+from config.load import load_settings
 from config.settings import WatchSettings
 from engine.audit_layout import AUDIT, ModelStatus, Record
 from engine.events import Block, WatchCheck
@@ -22,7 +23,7 @@ from ml import registry
 from ml.importing import Foreign, import_onnx
 from ml.watch.judge import Finding
 from ml.watch.reference import KEY, reference_of
-from tests.app.reload_world import World, repeated, until
+from tests.app.reload_world import World, repeated, swapped, until
 from tests.app.test_threaded_replay import tape
 from tests.app.versions import copy_artifacts, tick_mlp
 from tests.ml.output_models import rows as golden_rows
@@ -36,8 +37,6 @@ TICKS = 1  # place of TickMLP among the models
 @pytest.fixture(scope="module")
 def trained(tape, tmp_path_factory) -> Path:
     """Artifacts with TickMLP:2 that knows its training rows, and :3 that was trained elsewhere."""
-    from config.load import load_settings
-
     root = copy_artifacts(tmp_path_factory.mktemp("watched"))
     seen = collect_rows(tape, spec(), "every:250ms", load_settings(None))
     x, of = seen.x[seen.valid], seen.instrument[seen.valid]
@@ -50,8 +49,6 @@ def trained(tape, tmp_path_factory) -> Path:
 
 
 def of_run(tape, trained, runs, version) -> Path:
-    from config.load import load_settings
-
     settings = load_settings(None, {"runs_dir": str(runs), "artifacts_dir": str(trained)})
     models = tuple(
         msgspec.structs.replace(one, version=version) if one.name == "TickMLP" else one
@@ -94,7 +91,7 @@ def test_a_run_on_other_rows_has_and_the_command_says_so(tape, trained, tmp_path
 
 @pytest.mark.asyncio
 async def test_a_demotion_row_takes_new_exposure_away_and_replays(worlds, root):
-    world = worlds(root)
+    world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     world.feed(12_000)
     serving = world.parts.models[TICKS]
     assert serving.may_trade and world.parts.portfolio.books.peek(TICKS, 0).position_lot >= 0
@@ -104,11 +101,17 @@ async def test_a_demotion_row_takes_new_exposure_away_and_replays(worlds, root):
     world.tape.push(DEMOTE_HEAD, world.now_ns(), world.now_ns(), other)
     world.feed(12_000)
     assert not serving.may_trade and serving.status == ModelStatus.DEMOTED
+    await swapped(world, "TickMLP:2\n")
+    assert serving.may_trade and serving.status == ModelStatus.SERVING
+    world.feed(4_000)
+    await swapped(world, "TickMLP:1\n")
+    world.feed(4_000)
     done = world.close()
     records = np.fromfile(world.run_dir / AUDIT_RECORDS, AUDIT)
     models = records[(records["kind"] == Record.MODEL) & (records["model"] == TICKS)]
-    assert models["code"].tolist() == [ModelStatus.SERVING, ModelStatus.DEMOTED]
-    after = records[records["seq"] > models["seq"][1]]
+    serves = ModelStatus.SERVING
+    assert models["code"].tolist() == [serves, ModelStatus.DEMOTED, serves, serves]
+    after = records[(records["seq"] > models["seq"][1]) & (records["seq"] < models["seq"][2])]
     verdicts = after[(after["kind"] == Record.VERDICT) & (after["model"] == TICKS)]
     entered = np.isin(
         verdicts["id"], after["id"][(after["kind"] == Record.INTENT) & (after["code"] == 0)]
@@ -128,7 +131,11 @@ class Drifting(World):
 
     def __init__(self, folder: Path, root: Path, cache: Path) -> None:
         rules = msgspec.structs.replace(RULES, period_s=0.05, confirmations=2, least_rows=200)
-        super().__init__(folder, root, ("TickMLP:3",), cache=cache, watch=rules)
+        models = tuple(
+            msgspec.structs.replace(one, version="3") if one.name == "TickMLP" else one
+            for one in load_settings(None).models
+        )
+        super().__init__(folder, root, ("TickMLP:3",), cache=cache, watch=rules, models=models)
         self.watch = LiveWatch(
             self.run_dir, rules, self.parts.models, (self.tape, self.now_ns, self._on),
             lambda code, text, **_: self.told.append((code, text)),
