@@ -108,7 +108,8 @@ class Watching:
             for entry in self._view.registry.entries
             if (entry.model_id, entry.sha256) == (serving.settings.model_id, sha256)
         ]
-        entry = found[0] if found else None
+        entry = next((one for one in found if one.version == serving.version), None)
+        entry = entry or (found[0] if found else None)
         shown = entry.name if entry else f"{serving.settings.model_id}:?"
         watched = Watched(
             name=serving.settings.name,

@@ -220,8 +220,9 @@ class ModelWatch:
             return unknown(check, "its date cannot be read")
         made = made if made.tzinfo else made.replace(tzinfo=UTC)
         days = now_ns / NS_PER_DAY - made.timestamp() / 86_400
-        text = f"made {days:.0f} days before"
-        return judged(check, max(days, 0.0), self.rules.max_age_days, text)
+        if days < 0:
+            return unknown(check, "it was made after these rows")
+        return judged(check, days, self.rules.max_age_days, f"made {days:.0f} days before")
 
 
 def judged(check: WatchCheck, value: float, bound: float, text: str) -> Finding:
