@@ -91,8 +91,11 @@ class Transformer:
         """
         if math.isnan(view.signal.value) or view.form.kind == "regressor":
             return view.signal.value
+        form = view.form
+        first, count = form.column(self.horizon, form.levels[0]), len(form.levels)
+        points = sorted(view.output[first : first + count].tolist())  # crossing ones in order
         level = self.level if side > 0 else round(1.0 - self.level, 9)
-        return float(view.output[view.form.column(self.horizon, level)])
+        return float(points[form.levels.index(level)])
 
     def decide(self, view: View) -> tuple[Intent, ...]:
         """Close what the forecast is against; else enter where it pays."""

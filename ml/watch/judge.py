@@ -81,12 +81,12 @@ class ModelWatch:
 
     def __init__(self, watched: Watched, rules: WatchSettings) -> None:
         self.watched, self.rules = watched, rules
-        self._x = np.zeros((0, 0), np.float32)
-        self._of = np.zeros(0, np.int64)  # instruments of these rows
-        self._decisions = np.zeros(0, DECISION)
+        self._x: np.ndarray = np.zeros((0, 0), np.float32)
+        self._of: np.ndarray = np.zeros(0, np.int64)  # instruments of these rows
+        self._decisions: np.ndarray = np.zeros(0, DECISION)
         self._asked = self._strikes = 0
         self._adwin = Adwin(rules.adwin_delta)
-        self._waiting = np.zeros(0)  # leanings that the window has not seen
+        self._waiting: np.ndarray = np.zeros(0)  # leanings that the window has not seen
         self._began = math.nan  # mean leaning of the first rows
         self._latency_us: float | None = None
         self.drifts: dict[str, Drift] = {}

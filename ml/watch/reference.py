@@ -127,7 +127,8 @@ def dissimilarity(x: np.ndarray, reference: Reference) -> np.ndarray:
     median = np.array([one.median for one in kept])
     spread = np.array([one.spread for one in kept])
     z = np.clip((np.asarray(x, np.float64) - median) / spread, -FAR, FAR)
-    return np.sqrt((z * z).mean(axis=1))
+    distance: np.ndarray = np.sqrt((z * z).mean(axis=1))
+    return distance
 
 
 def reference_in(meta: Mapping[str, Any], names: Sequence[str]) -> Reference | None:

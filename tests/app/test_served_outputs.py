@@ -185,6 +185,7 @@ def test_what_threads_answer_stands_on_the_tape_and_replays(artifacts, tmp_path,
     world.feed(6_000)
     world.inference.close()
     world.inference.write()
+    World.drain(world)  # what came last is applied, as at a session's end
     done = world.close()
     session = Tape.open(world.run_dir / "tape")
     kinds = np.concatenate([segment.rows["kind"] for segment in session.segments])

@@ -88,3 +88,10 @@ def test_a_model_without_the_level_or_horizon_is_refused(params):
         made(**params).check_form("Forecast", QUANTILES)
     made().check_form("Forecast", QUANTILES)
     made(**params).check_form("Forecast", RETURN)
+
+
+def test_crossing_quantiles_are_put_in_order():
+    seen = view(signal(BUY, value=0.003), QUANTILES, output=(0, 0, 0, 0.006, 0.001, 0.003))
+    assert made(level=0.5).forecast(seen, 1) == pytest.approx(0.003)
+    assert made(level=0.25).forecast(seen, 1) == pytest.approx(0.001)
+    assert made(level=0.25).forecast(seen, -1) == pytest.approx(0.006)
