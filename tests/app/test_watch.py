@@ -175,6 +175,7 @@ async def test_a_session_demotes_what_its_worker_sees_and_never_promotes(
     assert entry.status == "candidate", "the registry is a person's"
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_worker_that_cannot_watch_costs_nothing_but_lines(tmp_path):
     rules = msgspec.structs.replace(RULES, period_s=0.01)
