@@ -162,13 +162,6 @@ class Session:
             tell=self._tell_model,
             threads=self.inference,
         )
-        self.watch = LiveWatch(
-            self.run_dir,
-            job.settings.watch,
-            parts.models,
-            (self.tape, clock.now_ns, self.wake),
-            self._tell_model,
-        )
         self.venue.begin(self)
 
     def wake(self) -> None:
@@ -217,7 +210,7 @@ class Session:
             ("orders", self.venue.watch()),
             ("inference", self.inference.watch(self.wake)),
             ("models", self.reloads.run()),
-            ("watch", self.watch.run()),
+            ("watch", self._watch().run()),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -271,6 +264,16 @@ class Session:
                 self.reason = "failed"
                 self.log.error("failed", part=task.get_name(), cause=what)
                 self.parts.recorder.event(21, "live.failed", f"{task.get_name()}: {what}"[:300])
+
+    def _watch(self) -> LiveWatch:
+        """Make what watches the models."""
+        return LiveWatch(
+            self.run_dir,
+            self.job.settings.watch,
+            self.parts.models,
+            (self.tape, self.clock.now_ns, self.wake),
+            self._tell_model,
+        )
 
     def _history(self) -> tuple[int, int]:
         """Return how much history the models need: (bars, ns of trades)."""
