@@ -25,6 +25,7 @@ class Reason(IntFlag):
     HEAD = 256  # everything on the tape is consumed
     ASK = 512  # the model of `slot` answers later: ask it, its input stands in the slot's x
     ANSWER = 1024  # an answer of the model of `slot` has come
+    SESSION = 2048  # a regular session is over: see to what rests there
 
 
 _WORDS = (
@@ -57,10 +58,7 @@ ROOT = np.dtype(
         ("max_jump", "f8"),
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
-        (
-            "answers_on_tape",
-            "i8",
-        ),  # 1: SIGNAL rows answer for models on threads; 0: the kernel does
+        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads, 0: the kernel
         ("max_answer_age_ns", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
         ("ahead_all", "i8"),  # Collected: which decisions are collected
@@ -128,6 +126,8 @@ ROOT = np.dtype(
         ("asked", "i8"),
         ("asked_x", "i8"),  # address of float32[n_slots * ASKED_PLACES, asked_width]
         ("asked_width", "i8"),
+        ("sessions", "i8"),  # 0 in a run without calendars
+        ("sessions_over", "i8"),
         ("asked_at", "i8"),  # place of the request whose answer is being settled
         ("audit_high", "i8"),  # records at which the audit buffer must be written
         ("needs_levels", "i8"),  # 1: features read the levels of the book, 2: their steps do too
