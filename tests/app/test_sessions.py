@@ -14,6 +14,7 @@ import pytest
 import app.replay
 import app.slots
 import app.wire
+from app.replay import Replay, replay
 from app.rules import check_calendars
 from app.sources import open_tape
 from config.load import load_settings
@@ -21,7 +22,7 @@ from config.settings import Settings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
 from engine.errors import ConfigError
-from engine.events import HoldReason, OrderState
+from engine.events import Action, HoldReason, OrderState
 from engine.instruments import Instrument
 from engine.kernel.session_layout import SESSION
 from engine.kernel.sessions import find_session
@@ -29,6 +30,7 @@ from engine.rows import LAST, ROW, Kind
 from engine.session_table import EXCHANGES, NS_PER_MINUTE, sessions
 from engine.tape import Tape, TapeWriter
 from tests.app.drawn import drawn_settings, remembering, run_drawn, the_parts
+from tests.app.replay_cli import SAMPLE
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "bars"
 NEW_YORK = ZoneInfo("America/New_York")
@@ -197,6 +199,28 @@ def test_the_kernel_finds_what_another_search_finds():
         for ts in (int(table[0, 0]) - 1, last, last + 10**18):
             find_session(record, ts)
             assert record["shut"] == HoldReason.SESSION_UNKNOWN
+
+
+def test_models_hold_alike_asked_ahead_and_one_by_one(tmp_path):
+    """The sample is a Monday from noon to four, UTC: New York opens at half past two."""
+    base = load_settings(None)
+    base = msgspec.structs.replace(base, runs_dir=str(tmp_path / "runs"))
+    base = with_hours(base, {"BTCUSDT": "XNYS", "ETH/USDT": "XNYS"})
+    made = open_tape([SAMPLE], assumed=base.assumed, cache_dir=tmp_path / "tapes")
+    found = []
+    for rows, block in ((1024, 65_536), (1, 1000)):
+        engine = msgspec.structs.replace(base.engine, batch_rows=rows, block_rows=block)
+        settings = msgspec.structs.replace(base, engine=engine)
+        found.append(replay(Replay(tape=Tape.open(made), settings=settings, report=False)))
+    ahead, single = found
+    assert ahead.decision_digest == single.decision_digest
+    decisions = records(ahead.run_dir, Record.DECISION)
+    shut = decisions[decisions["aux"] & 0xFF == HoldReason.SESSION_CLOSED]
+    assert len(shut) > 1000
+    assert not inside(shut["ts"]).any()
+    assert inside(decisions["ts"][decisions["code"] != Action.HOLD]).all()
+    assert inside(sent(ahead.run_dir)["ts"]).all()
+    assert ahead.fills > 20
 
 
 def thin_bars(folder: Path) -> Path:
