@@ -37,6 +37,7 @@ class Word(IntEnum):
     TAG = 7  # of the run, its eight bytes
     LAST = 8  # highest order number stored
 
+
 _ORDER_ID, _INTENT_ID, _SIDE, _TYPE, _QTY, _PRICE, _PURPOSE, _LOW, _HIGH = (
     0, 3, 7, 8, 9, 11, 12, 21, 22,
 )  # fmt: skip

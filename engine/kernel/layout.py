@@ -51,6 +51,11 @@ _WORDS = (
 )
 WORD = {name: k for k, name in enumerate(_WORDS)}
 
+_ADDRESSES = (  # of the arrays
+    "markets features matching bars slots models orders triggers out audit gate desk "
+    "grids wallets books_of strategy_books ledger collect"
+).split()
+
 ROOT = np.dtype(
     [(name, "i8") for name in _WORDS]
     + [
@@ -103,24 +108,7 @@ ROOT = np.dtype(
         ("rare_follow", "i8"),
         ("rare_settle", "i8"),
         ("rare_answers", "i8"),
-        ("markets", "i8"),
-        ("features", "i8"),
-        ("matching", "i8"),
-        ("bars", "i8"),
-        ("slots", "i8"),
-        ("models", "i8"),
-        ("orders", "i8"),
-        ("triggers", "i8"),
-        ("out", "i8"),
-        ("audit", "i8"),
-        ("gate", "i8"),
-        ("desk", "i8"),
-        ("grids", "i8"),
-        ("wallets", "i8"),
-        ("books_of", "i8"),
-        ("strategy_books", "i8"),
-        ("ledger", "i8"),
-        ("collect", "i8"),
+        *((name, "i8") for name in _ADDRESSES),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
         ("collect_x", "i8"),  # address of float32[capacity, collect_width]
