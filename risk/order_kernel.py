@@ -24,7 +24,7 @@ from engine.kernel.places import (
     wallet_at,
 )
 from engine.kernel.placing import free_line, place_order
-from engine.kernel.sessions import exits_wait, shut_after, shut_by
+from engine.kernel.sessions import exits_wait, shut_after
 from engine.limits import MAX_ORDERS, MAX_TRIGGERS
 from risk.gate_kernel import LARGEST, gate_of, judge_order, record_exposure, used_by
 
@@ -155,18 +155,14 @@ def balance_blocks(root, want, closing, worst):  # type: ignore[no-untyped-def]
 
 @njit
 def session_blocks(root, want):  # type: ignore[no-untyped-def]
-    """Check the regular hours: outside of them nothing opens, and exits may have to wait.
+    """Check the regular hours: nothing opens that would be outside of them when it arrives.
 
-    Nor does what would reach the paper venue after the close. A protective order that could wait
-    does so as a trigger; once it is here, it goes.
+    Where exits wait, nothing else goes either: a stop that is blocked is watched again.
     """
-    shut = shut_by(root, want["instrument"])
-    if shut == NO_REASON and want["opening"] > 0:
-        shut = shut_after(root, want["instrument"], desk_of(root)["paper_latency_ns"])
-    if shut == NO_REASON:
+    if want["opening"] == 0 and not exits_wait(root, want["instrument"]):
         return 0
-    waits = want["protective"] == 0 and exits_wait(root, want["instrument"])
-    if want["opening"] == 0 and not waits:
+    shut = shut_after(root, want["instrument"], max(0, desk_of(root)["paper_latency_ns"]))
+    if shut == NO_REASON:
         return 0
     return SESSION_UNKNOWN if shut == UNKNOWN_HOURS else SESSION_CLOSED
 

@@ -15,7 +15,7 @@ from engine.kernel.places import book_at, session_at
 from engine.limits import MAX_MODELS
 
 BUY = int(Action.BUY)
-NONE = int(HoldReason.NONE)
+OPEN = int(HoldReason.NONE)
 SESSION_CLOSED = int(HoldReason.SESSION_CLOSED)
 SESSION_UNKNOWN = int(HoldReason.SESSION_UNKNOWN)
 
@@ -46,7 +46,7 @@ def find_session(s, ts):  # type: ignore[no-untyped-def]
     table, at = table_of(s), opened_by(s, ts)
     s["begins"], s["ends"], s["shut"] = -NEVER, NEVER, SESSION_UNKNOWN
     if at > 0 and ts < table[at - 1, 1]:
-        s["begins"], s["ends"], s["shut"] = table[at - 1, 0], table[at - 1, 1], NONE
+        s["begins"], s["ends"], s["shut"] = table[at - 1, 0], table[at - 1, 1], OPEN
     elif at > 0 and at < s["count"]:
         s["begins"], s["ends"], s["shut"] = table[at - 1, 1], table[at, 0], SESSION_CLOSED
     elif at == 0:
@@ -57,12 +57,12 @@ def find_session(s, ts):  # type: ignore[no-untyped-def]
 
 @njit
 def shut_by(root, instrument):  # type: ignore[no-untyped-def]
-    """Return why nothing new may be opened in an instrument now, as a HoldReason; NONE: it may."""
+    """Return why nothing may be opened in an instrument now, a HoldReason; OPEN where it may."""
     if root["sessions"] == 0:
-        return NONE
+        return OPEN
     s = session_at(root, instrument)
     if s["table"] == 0:
-        return NONE
+        return OPEN
     if not s["begins"] <= root["now"] < s["ends"]:
         find_session(s, root["now"])
     return s["shut"]
@@ -70,19 +70,18 @@ def shut_by(root, instrument):  # type: ignore[no-untyped-def]
 
 @njit
 def shut_after(root, instrument, latency_ns):  # type: ignore[no-untyped-def]
-    """Say of an open session whether it is over when something sent now arrives; a HoldReason."""
-    if root["sessions"] == 0 or session_at(root, instrument)["table"] == 0:
-        return NONE
+    """Return why nothing may be opened by an order that takes so long to its venue; OPEN: it may."""
+    shut = shut_by(root, instrument)
+    if shut != OPEN or root["sessions"] == 0 or session_at(root, instrument)["table"] == 0:
+        return shut
     arrives = root["now"] + latency_ns
-    return SESSION_CLOSED if arrives >= session_at(root, instrument)["ends"] else NONE
+    return SESSION_CLOSED if arrives >= session_at(root, instrument)["ends"] else OPEN
 
 
 @njit
 def exits_wait(root, instrument):  # type: ignore[no-untyped-def]
-    """Return True when what reduces must wait for the session, too."""
-    if root["sessions"] == 0 or session_at(root, instrument)["exits_wait"] == 0:
-        return False
-    return shut_by(root, instrument) != NONE
+    """Return True for an instrument whose exits and stops wait for a session, too."""
+    return root["sessions"] != 0 and session_at(root, instrument)["exits_wait"] == 1
 
 
 @njit
@@ -103,23 +102,23 @@ def held_lots(root, slot):  # type: ignore[no-untyped-def]
 
 @njit
 def shut_out(root, slot):  # type: ignore[no-untyped-def]
-    """Return the HoldReason of a decision that could only open, outside the session; else NONE."""
+    """Return the HoldReason of a decision that could only open, outside the session, else OPEN."""
     reason = shut_by(root, slot["instrument"])
-    if reason == NONE or root["ahead"] == 1:
-        return NONE
-    waits = session_at(root, slot["instrument"])["exits_wait"] == 1
-    return reason if waits or held_lots(root, slot) == 0 else NONE
+    if reason == OPEN or root["ahead"] == 1:
+        return OPEN
+    waits = exits_wait(root, slot["instrument"])
+    return reason if waits or held_lots(root, slot) == 0 else OPEN
 
 
 @njit
 def shut_for(root, slot, action):  # type: ignore[no-untyped-def]
     """Return the HoldReason of advice that would add to what is held, outside the session."""
     reason = shut_by(root, slot["instrument"])
-    if reason == NONE:
-        return NONE
+    if reason == OPEN:
+        return OPEN
     held = held_lots(root, slot)
     reduces = held < 0 if action == BUY else held > 0
-    return NONE if reduces else reason
+    return OPEN if reduces else reason
 
 
 @njit
