@@ -70,7 +70,7 @@ def shut_by(root, instrument):  # type: ignore[no-untyped-def]
 
 @njit
 def shut_after(root, instrument, latency_ns):  # type: ignore[no-untyped-def]
-    """Return why nothing may be opened by an order that takes so long to its venue; OPEN: it may."""
+    """Return why nothing may be opened by what takes so long to its venue; OPEN where it may."""
     shut = shut_by(root, instrument)
     if shut != OPEN or root["sessions"] == 0 or session_at(root, instrument)["table"] == 0:
         return shut
