@@ -32,8 +32,9 @@ _ADVICE = struct.Struct("=7q3d")
 _ADVICE_AT = 8 * WORD["signal_id"]
 _TOLD = "signal_id signal_ts signal_row signal_instrument signal_model action hold_reason"
 _FIELDS = (*_TOLD.split(), "p_sell", "p_hold", "p_buy")
-_PLACES = [int(ROOT.fields[name][1]) for name in _FIELDS]  # type: ignore[index]
-assert [_ADVICE_AT + 8 * at for at in range(len(Signal.__struct_fields__))] == _PLACES
+for _at, _name in enumerate(_FIELDS):
+    assert ROOT.fields[_name][1] == _ADVICE_AT + 8 * _at  # type: ignore[index]
+assert len(_FIELDS) == len(Signal.__struct_fields__)
 
 
 class SlotPort:
