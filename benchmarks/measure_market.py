@@ -17,7 +17,7 @@ from engine.rows import Kind
 from features.spec import FeatureSpec
 
 QUIET_BAR = 1.2
-UPDATE_BAR = 3.0  # a guard of our own: ring, ticks and what our fills took, against a bare array
+UPDATE_BAR = 2.0  # a guard of our own: ring, ticks and what our fills took, against a bare array
 TICKS, LEVEL_ROWS = 100_000, 400_000
 LIVELY = 2_000  # events before the market falls quiet, so that averages have something to decay
 
