@@ -82,11 +82,11 @@ demo-models:  ## train the demonstration models again
 extras:  ## add the packages that training and exporting models need
 	$(call install,train)
 
-sessions:  ## write the table of exchange sessions anew
+sessions:  ## write the table of exchange sessions anew (ARGS="--last 2035-12-31")
 	$(call install,core)
 	@$(RUN) -m venv .venvs/sessions && mkdir -p build
 	@.venvs/sessions/bin/pip install -q -r requirements/sessions.txt
-	@.venvs/sessions/bin/python -m app.session_table > build/session_data.py
+	@.venvs/sessions/bin/python -m app.session_table $(ARGS) > build/session_data.py
 	@mv build/session_data.py engine/session_data.py
 
 clean:  ## remove caches and generated kernels; keeps .venv, runs and data

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from app.kernel import load_kernel
+from app.rules import kernel_rules
 from app.serving import parse_cadence
 from app.slots import data_of
-from app.wire import kernel_rules
 from config.settings import Settings
 from engine.kernel.layout import COLLECT, NEVER, Collected, Reason
 from engine.kernel.state import KernelState

@@ -27,7 +27,7 @@ from engine.kernel.placing import place_order
 from risk.gate_kernel import (
     REQUEST, book_fill, end_order, gate_of, judge_order, mark, record_exposure, to_resting,
 )
-from risk.order_kernel import send_order
+from risk.order_kernel import send_order, session_blocks
 from risk.settle_kernel import ask_cancel as note_cancel, end_by_request, settle_answer, settle_out
 
 
@@ -103,6 +103,7 @@ def gate_check(state, request):
     root = root_of(state)
     order = carray(pointer(request), (1,), REQUEST)[0]
     x = matching_at(root, order["instrument"])
+    order["off_grid"] |= session_blocks(root, order)
     return judge_order(gate_of(root), markets_of(root), x, order, root["now"])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.rules import beyond_table
 from app.slots import absence_notes
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
@@ -308,6 +309,7 @@ def _notes(parts: Parts, info: TapeInfo) -> tuple[str, ...]:
         notes.append(f"{unmatched:,} answers on the tape belong to no request of this run")
     if parts.asked_again is not None and parts.asked_again.different:
         notes.append(f"{parts.asked_again.different:,} answers of the tape differ when asked again")
+    notes += beyond_table(parts.state, parts.settings, parts.instruments)
     notes += [serving.note for serving in parts.models if serving.note]
     return tuple(dict.fromkeys(notes))
 

@@ -10,6 +10,7 @@ import numpy as np
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
 from app.kernel import KernelModule, load_kernel
+from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
 from app.slots import SlotPlan, Still, plan_slots, set_slots
@@ -22,7 +23,7 @@ from engine.events import Command
 from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
-from engine.kernel.state import KernelRules, KernelState
+from engine.kernel.state import KernelState
 from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
@@ -43,9 +44,7 @@ from venues.paper import PaperVenue
 
 NOW, ROW = WORD["now"], WORD["row"]
 NewVenue = Callable[[Callable[[], int]], Venue]  # made with kernel time
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
-SAMPLE_NS = 60 * NS_PER_S
+
 ORDERS_IN_KERNEL = True  # orders of one owner in jitted calls; a test compares with both
 
 
@@ -92,25 +91,6 @@ def quote_currency(instruments: Sequence[Instrument]) -> str:
     return quotes[0]
 
 
-def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
-    """Translate the settings the kernel itself needs."""
-    engine = settings.engine
-    return KernelRules(
-        implied_wakes=implied_wakes,
-        bar_interval_ns=engine.bar_interval_s * NS_PER_S,
-        bar_grace_ns=engine.bar_grace_ms * NS_PER_MS,
-        max_data_age_ns=engine.max_data_age_ms * NS_PER_MS,
-        max_jump=engine.max_price_jump_pct / 100.0,
-        jump_confirmations=engine.jump_confirmations,
-        trigger_confirmations=engine.trigger_confirmations,
-        max_answer_age_ns=int(settings.risk.max_signal_age_ms * NS_PER_MS),
-        sample_ns=SAMPLE_NS,
-        assumed_notional=settings.assumed.quote_size_notional,
-        half_spread=settings.assumed.bar_spread_bps / 20_000.0,
-        pairs=tuple(engine.pairs.items()),
-    )
-
-
 def plan(
     settings: Settings,
     instruments: Sequence[Instrument],
@@ -131,6 +111,7 @@ def plan(
     parts.settings = settings
     parts.instruments = tuple(instruments)
     parts.quote = quote_currency(instruments)
+    check_calendars(settings, instruments)
     if len(settings.models) > MAX_MODELS:
         raise UsageError(f"models: {len(settings.models)} are named, {MAX_MODELS} can run")
     if len(settings.strategies) > MAX_STRATEGIES:

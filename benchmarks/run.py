@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks import (
     measure_flood,
     measure_live,
+    measure_market,
     measure_memory,
     measure_parts,
     measure_replay,
@@ -34,7 +35,7 @@ from engine.errors import TickgateError
 
 BASELINE = Path(__file__).resolve().parent / "baseline.json"
 GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
-    "parts": measure_parts.ALL,
+    "parts": (*measure_parts.ALL, *measure_market.ALL),
     "replay": measure_replay.ALL,
     "live": measure_live.ALL,
     "flood": measure_flood.ALL,

@@ -70,6 +70,8 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
     trigger_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 2  # quotes that fire a stop
     max_order_age_ms: Annotated[int, Meta(ge=1, le=60_000)] = 500  # --live: older is not sent
     pairs: dict[Name, Name] = {}  # symbol -> the one whose bars its pair features read
+    calendars: dict[Name, Name] = {}  # symbol -> exchange: opens only in its regular hours
+    exits_wait: bool = False  # true: outside of them exits and stops wait too
     batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none
     inference_cores: Cores = ()  # of threads for heavy models, in turn; empty: the last one allowed
 

@@ -234,6 +234,16 @@ class FillDesk:
             for order_id in sorted(self.open_orders):
                 self.cancel(order_id)
 
+    def on_session_end(self) -> None:
+        """Cancel what could still open where a session has closed, as day orders end."""
+        sessions = self.state.sessions
+        for order_id in sorted(self.open_orders):
+            order = self.open_orders[order_id]
+            hours = sessions[order.instrument]
+            if hours["over"] and (order.opening_lot > 0 or hours["exits_wait"]):
+                self.cancel(order_id)
+        sessions["over"] = 0
+
     def end_orders(self) -> None:
         """Cancel what is still open because the run ends: every order gets a final state.
 

@@ -51,7 +51,7 @@ MARKET = np.dtype(
         ("bar_filled", "i8"),  # 1 when nothing traded in the bar (flat at the last close)
         # level-two book, filled where depth exists: best first; the gathered levels are fresh only
         # while `value` functions run (`on_depth` may read the touch and the book arrays)
-        ("depth_count", "i8"),  # depth packets applied
+        ("depth_count", "i8"),  # packets since the book was last torn or crossed; 0 while it is
         ("levels", "i8"),  # levels gathered below on the thinner side
         ("bid_prices", "f8", (TOP_LEVELS,)),
         ("bid_sizes", "f8", (TOP_LEVELS,)),

@@ -105,6 +105,7 @@ class Pipeline:
         self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (int(Reason.VENUE), desk.on_venue),
             (int(Reason.CONTROL), hooks[Reason.CONTROL]),
+            (int(Reason.SESSION), desk.on_session_end),
             (int(Reason.SIGNAL), self.on_signal),
             (int(Reason.FLUSH), self.on_flush),
             (int(Reason.SAMPLE), hooks[Reason.SAMPLE]),

@@ -83,7 +83,11 @@ field `instrument`.
 - Bars and sizes that are not finite, beyond 1e100, or volumes below zero are passed over as if they
   had not come.
 - Values depend on nothing later than the row (tested by cutting the tape at random rows).
-- A gap of the feed starts all features anew.
+- A gap of the feed starts all features anew. A gap of the book alone takes away what reads its
+  levels, until the next snapshot; so does a book that is crossed or locked at the end of a packet,
+  until it is neither.
+- The book keeps 65,536 prices a side. How many of its best levels a feature reads stands in its
+  name, 1 to 10 (`book_imbalance_5`), and so in the spec.
 - A feature whose inputs the data lacks is named when the run starts. Inputs: `bars` (from the data,
   or made from its trades, or from its quotes with their count as volume), `quotes`, `quote_sizes`,
   `trades`, `trade_sides`, `levels` (depth of the book), `peer_bars` (of the paired instrument).

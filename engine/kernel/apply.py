@@ -95,7 +95,10 @@ def apply_trade(root, fused, instrument, row):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
-    """Apply a DEPTH row; the last of its packet may set the touch."""
+    """Apply a DEPTH row; the last of its packet may set the touch.
+
+    A torn book shows nothing until its next snapshot, a crossed one nothing until it is uncrossed.
+    """
     m = market_at(root, instrument)
     x = matching_at(root, instrument)
     if row["flags"] & SNAPSHOT_START != 0:
@@ -108,13 +111,18 @@ def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
             set_ask(x, m, row["i2"], row["f1"])
     if row["flags"] & LAST == 0:
         return 0
-    m["depth_count"] += 1
     x["updates"] += 1
     changed = DEPTH
+    if x["book_ready"] == 0:
+        return changed
+    crossed = m["best_bid_tick"] >= m["best_ask_tick"] and m["best_ask_tick"] != NO_TICK
+    m["depth_count"] = 0 if crossed else m["depth_count"] + 1
     if x["touch_from"] == TOUCH_FROM_DEPTH and touch_from_book(root, instrument) == 1:
         after_touch(root, fused, instrument, row)
         changed |= TOUCH
-    if root["follows"] == 0:
+    if crossed:
+        root["dropped_crossed"] += 1 if x["touch_from"] != TOUCH_FROM_DEPTH else 0
+    elif root["follows"] == 0:
         if root["needs_levels"] >= STEPS_READ_LEVELS:
             gather_levels(x, m)
         fused.on_depth(fused.features_at(root, instrument), m)
@@ -208,6 +216,7 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
     m = market_at(root, instrument)
     x = matching_at(root, instrument)
     x["book_ready"] = 0
+    m["depth_count"] = 0
     if book_only == 1 and x["touch_from"] != TOUCH_FROM_DEPTH:
         return
     m["gap_count"] += 1

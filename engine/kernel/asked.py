@@ -22,6 +22,7 @@ from engine.kernel.layout import NEVER
 from engine.kernel.memory import floats32
 from engine.kernel.places import asked_at, audit_at, market_at, model_at, slot_at
 from engine.kernel.records import push_decision
+from engine.kernel.sessions import shut_out
 from engine.limits import ASKED_PLACES
 
 FREE, WAITING = int(AskedState.FREE), int(AskedState.WAITING)
@@ -243,6 +244,8 @@ def begin_answer(root, at):  # type: ignore[no-untyped-def]
     reason = obstacle(root, slot)
     if reason == NONE and root["now"] - asked["ts"] > root["max_answer_age_ns"]:
         reason = MODEL_LATE
+    if reason == NONE:
+        reason = shut_out(root, slot)
     if reason != NONE:
         hold_asked(root, place, reason)
         return SETTLED

@@ -10,6 +10,7 @@ from engine.kernel.memory import floats32, words32, words64
 from engine.kernel.native import call_run
 from engine.kernel.places import batch_at, collected_at, market_at, matching_at, model_at, slot_at
 from engine.kernel.records import push_decision
+from engine.kernel.sessions import shut_for, shut_out
 from engine.kernel.touch import touch_ticks
 
 SELL, HOLD, BUY = int(Action.SELL), int(Action.HOLD), int(Action.BUY)
@@ -144,7 +145,8 @@ def judge_chances(root, slot):  # type: ignore[no-untyped-def]
     action, confidence = (BUY, buy) if buy > sell else (SELL, sell)
     if confidence < slot["threshold"]:
         return HOLD, BELOW_THRESHOLD
-    return action, NONE
+    shut = shut_for(root, slot, action)
+    return (action, NONE) if shut == NONE else (HOLD, shut)
 
 
 @njit(forceinline=True)
@@ -219,6 +221,8 @@ def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
     if reason == NONE:
         slot["row_hash"] = ready["row_hash"]
         reason = ready["reason"]
+    if reason == NONE:
+        reason = shut_out(root, slot)
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
     if slot["threaded"] == 0 and settle(root, slot, ready["y"]) == 0:
@@ -245,6 +249,8 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
         if reason == NONE or which == EVERY or (which == READ and not blocked):
             collect(root, slot, reason)
         return GO_ON
+    if reason == NONE:
+        reason = shut_out(root, slot)
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
     if slot["threaded"] == 1:

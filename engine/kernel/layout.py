@@ -25,6 +25,7 @@ class Reason(IntFlag):
     HEAD = 256  # everything on the tape is consumed
     ASK = 512  # the model of `slot` answers later: ask it, its input stands in the slot's x
     ANSWER = 1024  # an answer of the model of `slot` has come
+    SESSION = 2048  # a regular session is over: see to what rests there
 
 
 _WORDS = (
@@ -50,6 +51,11 @@ _WORDS = (
 )
 WORD = {name: k for k, name in enumerate(_WORDS)}
 
+_ADDRESSES = (  # of the arrays
+    "markets features matching bars slots models orders triggers out audit gate desk "
+    "grids wallets books_of strategy_books ledger collect"
+).split()
+
 ROOT = np.dtype(
     [(name, "i8") for name in _WORDS]
     + [
@@ -64,7 +70,7 @@ ROOT = np.dtype(
         ("max_jump", "f8"),
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
-        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads; 0: the kernel
+        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads, 0: the kernel
         ("max_answer_age_ns", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
         ("ahead_all", "i8"),  # Collected: which decisions are collected
@@ -102,24 +108,7 @@ ROOT = np.dtype(
         ("rare_follow", "i8"),
         ("rare_settle", "i8"),
         ("rare_answers", "i8"),
-        ("markets", "i8"),
-        ("features", "i8"),
-        ("matching", "i8"),
-        ("bars", "i8"),
-        ("slots", "i8"),
-        ("models", "i8"),
-        ("orders", "i8"),
-        ("triggers", "i8"),
-        ("out", "i8"),
-        ("audit", "i8"),
-        ("gate", "i8"),
-        ("desk", "i8"),
-        ("grids", "i8"),
-        ("wallets", "i8"),
-        ("books_of", "i8"),
-        ("strategy_books", "i8"),
-        ("ledger", "i8"),
-        ("collect", "i8"),
+        *((name, "i8") for name in _ADDRESSES),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
         ("collect_x", "i8"),  # address of float32[capacity, collect_width]
@@ -128,6 +117,8 @@ ROOT = np.dtype(
         ("asked", "i8"),
         ("asked_x", "i8"),  # address of float32[n_slots * ASKED_PLACES, asked_width]
         ("asked_width", "i8"),
+        ("sessions", "i8"),  # 0 in a run without calendars
+        ("sessions_over", "i8"),
         ("asked_at", "i8"),  # place of the request whose answer is being settled
         ("audit_high", "i8"),  # records at which the audit buffer must be written
         ("needs_levels", "i8"),  # 1: features read the levels of the book, 2: their steps do too

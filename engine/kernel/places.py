@@ -20,6 +20,7 @@ from engine.kernel.layout import (
 )
 from engine.kernel.ledger import BOOK, DESK, GRID, LEDGER, WALLET
 from engine.kernel.memory import pointer
+from engine.kernel.session_layout import SESSION
 from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT
 from engine.market import MARKET
 
@@ -145,6 +146,12 @@ def append_audit(root, head, slots):  # type: ignore[no-untyped-def]
 def bars_at(root, at):  # type: ignore[no-untyped-def]
     """Return an instrument's BARS."""
     return carray(pointer(root["bars"]), (MANY,), BARS)[at]
+
+
+@njit(forceinline=True)
+def session_at(root, at):  # type: ignore[no-untyped-def]
+    """Return an instrument's SESSION, in a run with calendars."""
+    return carray(pointer(root["sessions"]), (MANY,), SESSION)[at]
 
 
 @njit(forceinline=True)

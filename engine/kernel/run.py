@@ -26,9 +26,10 @@ from engine.kernel.apply import (
 from engine.kernel.bars import close_bar, next_close
 from engine.kernel.decide import BY_N, GO_ON, counted, decide_due, mark_due
 from engine.kernel.follow import CHANGED_SHIFT, FLAGS_SHIFT
-from engine.kernel.layout import NEVER, Cadence, Reason
+from engine.kernel.layout import Cadence, Reason
 from engine.kernel.native import call_part
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
+from engine.kernel.sessions import arm_sessions, close_sessions, nearest_close
 from engine.rows import HISTORY, LAST, Kind
 
 QUOTE_ROW, TRADE_ROW, DEPTH_ROW, BAR_ROW = (
@@ -44,13 +45,14 @@ ON_QUOTE, ON_TRADE, ON_BAR = int(Cadence.QUOTE), int(Cadence.TRADE), int(Cadence
 ON_NS, ON_PACKET = int(Cadence.EVERY_NS), int(Cadence.PACKET)
 VENUE, CONTROL, FLUSH = int(Reason.VENUE), int(Reason.CONTROL), int(Reason.FLUSH)
 SAMPLE, BLOCK, HEAD = int(Reason.SAMPLE), int(Reason.BLOCK), int(Reason.HEAD)
+SESSION = int(Reason.SESSION)
 BOOK_GAP = 1  # reason slot of a GAP row: only the book is torn
 
 
 @njit
 def reset_timer(root):  # type: ignore[no-untyped-def]
-    """Find the next time at which a bar closes or a slot's timer is due."""
-    nearest = NEVER
+    """Find the next time at which a bar or a session closes or a slot's timer is due."""
+    nearest = nearest_close(root)
     for at in range(root["n_instruments"]):
         nearest = min(nearest, next_close(root, bars_at(root, at)))
     for at in range(root["n_slots"]):
@@ -79,6 +81,8 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
                 mark_due(root, at, ON_BAR)
     if root["next_answer"] <= ts:
         call_part(root["rare_answers"], root["state"], ts)
+    if root["sessions"] != 0:
+        close_sessions(root, ts)
     for at in range(root["n_slots"]):
         slot = slot_at(root, at)
         if slot["cadence"] != ON_NS or slot["next_ts"] > ts:
@@ -103,6 +107,8 @@ def begin(root, ts):  # type: ignore[no-untyped-def]
         if slot["cadence"] == ON_NS:
             slot["next_ts"] = (ts // slot["cadence_n"] + 1) * slot["cadence_n"]
     root["next_sample"] = (ts // root["sample_ns"] + 1) * root["sample_ns"]
+    if root["sessions"] != 0:
+        arm_sessions(root, ts)
     reset_timer(root)
 
 
@@ -203,8 +209,17 @@ def before_row(root, fused, ts):  # type: ignore[no-untyped-def]
         if root["due_count"] > 0:
             root["deciding"] = 1
             root["due_slot"] = 0
-        return GO_ON
+        return sessions_over(root)
     return GO_ON
+
+
+@njit(forceinline=True)
+def sessions_over(root):  # type: ignore[no-untyped-def]
+    """Return SESSION once after a session has closed, else GO_ON."""
+    if root["sessions_over"] == 0:
+        return GO_ON
+    root["sessions_over"] = 0
+    return SESSION
 
 
 @njit(forceinline=True)
@@ -220,6 +235,7 @@ def take_row(root, fused, row, number):  # type: ignore[no-untyped-def]
         if root["implied_wakes"] == 0:
             while root["next_timer"] <= root["now"]:
                 run_timers(root, fused, root["now"], root["now"])
+            stop = sessions_over(root)
     elif kind != EMPTY_ROW and apply_status(root, fused, row) == 1:
         stop = CONTROL
     wake = row["flags"] & LAST != 0 if root["implied_wakes"] == 1 else kind == WAKE_ROW

@@ -24,6 +24,7 @@ from engine.kernel.layout import (
     BarMode,
     TouchFrom,
 )
+from engine.kernel.session_layout import SESSION
 from engine.limits import (
     ASKED_PLACES,
     AUDIT_BUFFER,
@@ -35,6 +36,7 @@ from engine.limits import (
     MAX_TRIGGERS,
 )
 from engine.market import BOOK_SLOTS, MARKET
+from engine.session_table import NS_PER_MINUTE, sessions
 
 BARS_ONLY = {"bars", "bar_quotes"}  # no data but bars: orders wait for the next open
 
@@ -53,6 +55,8 @@ class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     assumed_notional: float
     half_spread: float
     pairs: tuple[tuple[str, str], ...] = ()  # (symbol, the one it is paired with)
+    calendars: tuple[tuple[str, str], ...] = ()  # (symbol, exchange whose hours it keeps)
+    exits_wait: bool = False  # outside the hours what reduces waits, too
     max_answer_age_ns: int = 1 << 62
 
 
@@ -94,14 +98,18 @@ class KernelState:
         self.batches = np.zeros(1, BATCH)
         self.asked = np.zeros(max(1, n_slots) * ASKED_PLACES, ASKED)
         self.asked_x = np.zeros((1, 1), np.float32)
+        self.sessions = np.zeros(n, SESSION)
         self.books: list[np.ndarray] = []
+        self._tables: list[np.ndarray] = []  # of sessions
         self.outputs: list[np.ndarray] = []  # float32[1, n_outputs] of each slot
         self._inputs: list[np.ndarray] = []
         self._lay_out(n, n_slots, collect_capacity)
         self._set_rules(rules)
         for at, instrument in enumerate(instruments):
             self._set_instrument(at, instrument, rules)
-        self._pair([instrument.symbol for instrument in instruments], rules)
+        symbols = [instrument.symbol for instrument in instruments]
+        self._pair(symbols, rules)
+        self._set_hours(symbols, rules)
         self.address = int(self.root.ctypes.data)
         self.words = memoryview(self.root.view(np.uint8)).cast("B").cast("q")
 
@@ -160,6 +168,18 @@ class KernelState:
             if symbol in symbols and other in symbols:
                 self.markets["peer"][symbols.index(symbol)] = 1 + symbols.index(other)
                 self.root["paired"] = 1
+
+    def _set_hours(self, symbols: Sequence[str], rules: KernelRules) -> None:
+        """Give each instrument with a calendar the sessions of its exchange."""
+        for symbol, exchange in rules.calendars:
+            if symbol not in symbols:
+                continue
+            table = np.ascontiguousarray(sessions(exchange) * NS_PER_MINUTE)
+            self._tables.append(table)
+            record = self.sessions[symbols.index(symbol)]
+            record["table"], record["count"] = table.ctypes.data, len(table)
+            record["exits_wait"] = rules.exits_wait
+            self.root["sessions"] = self.sessions.ctypes.data
 
     def _add_book(self, m: np.void, x: np.void) -> None:
         for record, name, kind in (
