@@ -3,12 +3,11 @@
 import contextlib
 import fcntl
 import hashlib
-import importlib
 import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba.core.dispatcher import Dispatcher
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NOT_COMPILED = ("state.py",)  # only holds the memory: its edits need no new kernel
@@ -81,17 +79,6 @@ def _alone(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the file, however the process ends
         yield
-
-
-def spare_callbacks(modules: Sequence[str]) -> None:
-    """Let numba make no C callback of each kernel function of these modules: nobody takes one.
-
-    Each would be compiled with all that is inlined in it.
-    """
-    for name in modules:
-        for thing in vars(importlib.import_module(name)).values():
-            if isinstance(thing, Dispatcher):
-                thing.targetoptions["no_cfunc_wrapper"] = True
 
 
 def _import(name: str, path: Path) -> ModuleType:

@@ -11,7 +11,8 @@ import numpy as np
 from app.compiled import entry, load_module, module_name, parts_sha256
 from app.desk_module import RARE, desk_source, load_desk
 from engine.kernel.layout import ROOT
-from features.fuse import INNER, fused_source, inner_source
+from features.fuse import INNER, fused_source, inner_source, part_modules, spare_callbacks
+from features.registry import resolve
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path("artifacts/kernels")
@@ -131,6 +132,7 @@ def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> Ker
     The first time takes seconds (compile time grows with the features), later ones a fraction.
     """
     folder = KERNEL_FOLDER if folder is None else folder
+    spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
     source = kernel_source(specs)
     module = load_module("advance", source, folder)
     entries, rare = load_desk(folder)

@@ -22,6 +22,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from numba.core.dispatcher import Dispatcher
 
 from engine.market import MARKET
 from features.registry import EVENTS, Resolved, reads_levels, reads_peer, resolve
@@ -143,6 +144,17 @@ def inner_source(module: str, together: Sequence[str]) -> str:
     return source.replace("@njit(forceinline=True)", f"@njit(forceinline=True, {INNER})")
 
 
+def spare_callbacks(modules: Sequence[str]) -> None:
+    """Let numba make no C callback of a kernel function of these modules: nobody takes one.
+
+    Each would be compiled with all that is inlined in it.
+    """
+    for name in modules:
+        for thing in vars(importlib.import_module(name)).values():
+            if isinstance(thing, Dispatcher):
+                thing.targetoptions["no_cfunc_wrapper"] = True
+
+
 def part_modules(entries: Sequence[Resolved]) -> tuple[str, ...]:
     """List the modules that these features are made of, sorted: their own, and what these import.
 
@@ -174,6 +186,7 @@ def load_fused(
         tail: more source for the end of the module, with what Python calls; `CACHE` in it tells
             whether to cache. Without it the fused functions themselves can be called.
     """
+    spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
     source = fused_source(specs, inner=bool(tail))
     if tail:
         source += f"\n\nCACHE = {folder is not None}\n{tail}"

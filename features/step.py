@@ -24,8 +24,7 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
 
     LLVM inlines it. Inlining at numba's level (`inline="always"`) was measured: it compiles the 28
     features three times slower, since each helper is then typed anew at each call. The numpy error
-    model keeps divisions free of exceptions; every kernel guards its own divisors. Nothing takes a
-    step as a C callback: numba's wrapper for that would be compiled for each of them.
+    model keeps divisions free of exceptions; every kernel guards its own divisors.
 
     Example:
         >>> @step
@@ -34,7 +33,7 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
         >>> double(1.5)
         3.0
     """
-    compiled: Callable[P, R] = njit(error_model="numpy", no_cfunc_wrapper=True)(function)
+    compiled: Callable[P, R] = njit(error_model="numpy")(function)
     return compiled
 
 
