@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
 RUN := .venv/bin/python
-TWO := -n 2 --dist loadfile  # processes that test; files stay whole
+TWO := -n 2 --dist loadfile --no-loadscope-reorder  # files stay whole, in tests/conftest.py's order
 ROOMS := config engine features strategies risk venues store ml app
 
 # $(call install,GROUP): find an interpreter, let it bring .venv up to date.

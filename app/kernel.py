@@ -11,7 +11,8 @@ import numpy as np
 from app.compiled import entry, load_module, module_name, parts_sha256
 from app.desk_module import RARE, desk_source, load_desk
 from engine.kernel.layout import ROOT
-from features.fuse import bound_source, fused_source
+from features.fuse import INNER, fused_source, inner_source, part_modules, spare_callbacks
+from features.registry import resolve
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path("artifacts/kernels")
@@ -25,9 +26,6 @@ _ONE_CALLER = (
     " apply_depth apply_bar touch_from_book evaluate decide_due obstacle read_row hold collect"
     " take_evaluated read_output judge_chances hash_row"
 ).split()
-# Nothing but the entry points is called from Python: wrappers for the rest cost a quarter of the
-# compile time.
-_INNER = "no_cpython_wrapper=True, no_cfunc_wrapper=True"
 _PLACE = {name: int(ROOT.fields[name][1]) for name in (*RARE, "state")}  # type: ignore[index]
 
 _OUTER = '''
@@ -105,17 +103,15 @@ def kernel_source(specs: Sequence[FeatureSpec]) -> str:
     neither edited parts nor changed layouts in other files.
     """
     head = f"\nKERNEL_PARTS = {parts_sha256()!r}\n"
-    fused = fused_source(specs)
-    embedded = "\n".join(bound_source(name, _EMBEDDED) for name in _EMBEDDED)
+    fused = fused_source(specs, inner=True)
+    embedded = "\n".join(inner_source(name, _EMBEDDED) for name in _EMBEDDED)
     for name in _ONE_CALLER:
         plain, merged = (
-            f"@njit(forceinline=True)\ndef {name}(",
+            f"@njit(forceinline=True, {INNER})\ndef {name}(",
             f"@njit(inline='always')\ndef {name}(",
         )
         assert plain in embedded, f"{name} is no inlined part of the kernel"
         embedded = embedded.replace(plain, merged)
-    embedded = re.sub(r"^@njit$", f"@njit({_INNER})", embedded, flags=re.MULTILINE)
-    embedded = embedded.replace("@njit(forceinline=True)", f"@njit(forceinline=True, {_INNER})")
     _check_names(fused, embedded)
     return fused + head + embedded + _OUTER
 
@@ -136,6 +132,7 @@ def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> Ker
     The first time takes seconds (compile time grows with the features), later ones a fraction.
     """
     folder = KERNEL_FOLDER if folder is None else folder
+    spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
     source = kernel_source(specs)
     module = load_module("advance", source, folder)
     entries, rare = load_desk(folder)

@@ -10,15 +10,16 @@ from engine.errors import UsageError
 from engine.instruments import Instrument
 from engine.kernel.state import KernelRules, KernelState
 from engine.rows import BAR_INTERVALS_NS, NS_PER_S
-from features.fuse import bound_source, load_fused, sources_sha256
+from features.fuse import inner_source, load_fused, sources_sha256
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
-EMBEDDED = ("engine.kernel.apply", "features.feed")
-PARTS = tuple(
-    f"engine.kernel.{name}"
-    for name in ("bars", "book", "layout", "memory", "places", "state", "touch")
-) + ("engine.rows", "engine.market", "engine.limits")
+EMBEDDED = tuple(
+    f"engine.kernel.{name}" for name in ("memory", "book", "touch", "bars", "apply")
+) + ("features.feed",)
+PARTS = tuple(f"engine.kernel.{name}" for name in ("layout", "places", "state")) + (
+    "engine.rows", "engine.market", "engine.limits",
+)  # fmt: skip
 
 REQUEST = np.dtype(
     [
@@ -36,9 +37,7 @@ PLACE = np.dtype([("row", "i8"), ("ts", "i8"), ("valid", "i8")])
 TAIL = '''
 from numba import carray
 
-from engine.kernel.book import gather_levels
 from engine.kernel.layout import ROOT
-from engine.kernel.memory import floats32, pointer
 from engine.kernel.places import MANY, market_at, matching_at
 from engine.rows import ROW
 from features.feed_module import PLACE, REQUEST
@@ -132,7 +131,7 @@ def load_feed(spec: FeatureSpec, folder: Path | None = KERNEL_FOLDER) -> ModuleT
     None for the folder compiles anew.
     """
     parts = f"FEED_PARTS = {sources_sha256(PARTS)!r}\n"
-    embedded = "\n".join(bound_source(name, EMBEDDED) for name in EMBEDDED)
+    embedded = "\n".join(inner_source(name, EMBEDDED) for name in EMBEDDED)
     return load_fused([spec], folder, parts + embedded + TAIL)
 
 
