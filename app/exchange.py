@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from app.command_line import DONE, Parser
+from app.lean import load_numba
 from engine.errors import UsageError
 from venues.embedded.ledger import AccountSpec
 from venues.embedded.limits import RateLimits
@@ -86,6 +87,7 @@ def main() -> int:
 
 def market_of(args: argparse.Namespace, path: str) -> Market:
     """Return the recorded market of a path, or the synthetic one of the other options."""
+    load_numba()
     from app.exchange_market import recorded_market, synthetic_market
 
     if path:

@@ -35,6 +35,7 @@ class HoldReason(IntEnum):
     MODEL_SUPERSEDED = 16  # a newer request took its place before the model's thread came to it
     MODEL_TIMED_OUT = 17  # the model did not answer within its deadline
     MODEL_CLOSED = 18  # the model's thread was ended before it answered
+    VENUE_HALTED = 21  # the venue does not trade the instrument now
 
 
 class AnswerStatus(IntEnum):
@@ -109,6 +110,7 @@ class Block(IntFlag):
     NUMBER = 1 << 20  # not a positive finite number that fits 63 bits
     REDUCE_ONLY = 1 << 21  # a protective order that would not reduce
     MODEL_STATUS = 1 << 22  # candidate, shadow or archived models cause no orders
+    MARKET_HALTED = 1 << 25  # the venue does not trade the instrument now
 
 
 class RejectReason(IntEnum):

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tests.app.lively  # noqa: F401  (it registers the strategy of CONFIG)
@@ -27,8 +28,10 @@ from engine.clock import SystemClock
 from engine.events import HoldReason
 from engine.feed_health import FeedHealth
 from engine.live_tape import LiveTape
+from engine.rows import ROW, ROW_BYTES, Kind
 from engine.run_files import Summary
 from tests.app.live_world import CONFIG
+from venues.binance_spot.feed import FeedParams
 from venues.embedded.launcher import RunningExchange, start_exchange
 
 OPTIONS = ("--seed", "7", "--rows-per-s", "60", "--history-hours", "1",
@@ -148,10 +151,24 @@ class FeedWorld:
         self.session.stop.set()
         return await asyncio.shield(self.running)
 
+    def entries(self, symbol: str) -> list[int]:
+        """Return the open orders of an instrument that would open a position."""
+        at, orders = self._index(symbol), self.session.parts.desk.open_orders
+        return [n for n, one in orders.items() if one.instrument == at and one.opening_lot > 0]
+
+    def traded(self, symbol: str, price: float) -> bool:
+        """Tell whether a trade at exactly this price stands on the tape (of one segment)."""
+        tape = self.session.tape
+        rows = np.frombuffer(bytes(tape.memory[: tape.at * ROW_BYTES]), ROW)
+        mine = rows[(rows["kind"] == Kind.TRADE) & (rows["instrument"] == self._index(symbol))]
+        return bool((mine["f0"] == price).any())
+
+    def _index(self, symbol: str) -> int:
+        return [one.symbol for one in self.session.parts.instruments].index(symbol)
+
     def price(self, symbol: str) -> float:
         """Return the last trade's price that the kernel knows."""
-        at = [one.symbol for one in self.session.parts.instruments].index(symbol)
-        return float(self.session.parts.state.markets["trade_price"][at])
+        return float(self.session.parts.state.markets["trade_price"][self._index(symbol)])
 
 
 def age_ns(world: FeedWorld) -> int:
@@ -189,6 +206,7 @@ async def feed_world(folder: Path, segment_rows: int = 1 << 20) -> AsyncIterator
         stack.callback(notifier.close, 1.0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("app.live.LiveTape", partial(LiveTape, segment_rows=segment_rows))
+            patch.setattr("app.market_feed.FeedParams", partial(FeedParams, stable_s=0.0))
             world.session = session = Session(
                 job, market, plan(settings, market.instruments, ()),
                 new_run_dir(Path(settings.runs_dir)), clock=clock, notifier=notifier,
