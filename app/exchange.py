@@ -1,6 +1,7 @@
 """`python -m venues.embedded`: the embedded exchange alone, with the market that it is given."""
 
 import argparse
+import gc
 import os
 import stat
 from pathlib import Path
@@ -58,6 +59,7 @@ def parser() -> Parser:
 def main() -> int:
     """Parse the command line, make the market, serve."""
     args = parser().parse_args()
+    gc.disable()  # nothing that a start makes is garbage
     from app import log
 
     log.configure_from(args)
@@ -81,6 +83,8 @@ def main() -> int:
         market_requests_per_s=args.market_requests_per_s,
     )
     market = market_of(args, path)
+    gc.freeze()
+    gc.enable()
     serve(market, accounts, limits, settings, lambda line: print(line, flush=True))
     return DONE
 

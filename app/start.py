@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -46,6 +47,7 @@ def duration_of(text: str) -> float:
 def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py --paper`; return the exit code."""
     duration_s = duration_of(args.duration)
+    gc.disable()  # nothing that a start makes is garbage; the session collects from its beginning
     from app.paper_exchange import begun
 
     with begun(args.venue) as exchange:  # it starts while the engine is loaded

@@ -33,10 +33,12 @@ from engine.run_files import Summary
 from tests.app.live_world import CONFIG
 from venues.binance_spot.feed import FeedParams
 from venues.embedded.launcher import RunningExchange, start_exchange
+from venues.lines import IntakeLimits
 
 OPTIONS = ("--seed", "7", "--rows-per-s", "60", "--history-hours", "1",
            "--weight-per-minute", "1000000")  # fmt: skip
 MAX_DATA_AGE_MS = 600
+SILENT_NS = 3_000_000_000  # of an instrument, until it is stale
 QUIET_WAKES = 12  # twelve times 50 ms: longer than the strategy's 250 ms
 WITHIN_S = 60.0  # of a condition that must come true, on a slow machine
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -204,13 +206,16 @@ async def feed_world(folder: Path, segment_rows: int = 1 << 20) -> AsyncIterator
         job = Job(settings=settings, screen=world, report=False)
         notifier = Notifier(settings.notify, {})
         stack.callback(notifier.close, 1.0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("app.live.LiveTape", partial(LiveTape, segment_rows=segment_rows))
-            patch.setattr("app.market_feed.FeedParams", partial(FeedParams, stable_s=0.0))
-            world.session = session = Session(
-                job, market, plan(settings, market.instruments, ()),
-                new_run_dir(Path(settings.runs_dir)), clock=clock, notifier=notifier,
-            )  # fmt: skip
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("app.live.LiveTape", partial(LiveTape, segment_rows=segment_rows))
+        limits = IntakeLimits(stale_ns=SILENT_NS)
+        params = partial(FeedParams, stable_s=0.0, limits=limits)  # no long delays to reconnect
+        patch.setattr("app.market_feed.FeedParams", params)
+        patch.setattr("venues.binance_spot.statuses.HALTED_POLL_S", 1.0)
+        world.session = session = Session(
+            job, market, plan(settings, market.instruments, ()),
+            new_run_dir(Path(settings.runs_dir)), clock=clock, notifier=notifier,
+        )  # fmt: skip
         told, wake = session._on_feed, session.wake
 
         def counted() -> None:
