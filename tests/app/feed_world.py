@@ -139,10 +139,14 @@ class FeedWorld:
 
     def decided(self, *symbols: str) -> int:
         """Count the decisions on these instruments, of all kinds."""
+        return sum(int(self.reasons(symbol).sum()) for symbol in symbols)
+
+    def reasons(self, symbol: str) -> np.ndarray:
+        """Count the decisions on an instrument by HoldReason; at NONE are those that may act."""
         parts = self.session.parts
-        slots = parts.state.slots[: len(parts.plans)]
-        names = [parts.instruments[plan.instrument].symbol for plan in parts.plans]
-        return sum(int(slots["holds"][at].sum()) for at, one in enumerate(names) if one in symbols)
+        mine = [plan.instrument == self._index(symbol) for plan in parts.plans]
+        counts: np.ndarray = parts.state.slots["holds"][: len(mine)][mine].sum(axis=0)
+        return counts
 
     def dropped(self, what: str) -> int:
         """Count quotes that were not believed: `dropped_crossed`, `dropped_insane`."""
