@@ -126,15 +126,21 @@ def _check_names(fused: str, embedded: str) -> None:
     assert not clash, f"the kernel and the features both define {sorted(clash)}"
 
 
-def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> KernelModule:
+def load_kernel(
+    specs: Sequence[FeatureSpec], folder: Path | None = None, *, source: str = ""
+) -> KernelModule:
     """Compile, or load from the on-disk cache, the kernel for these specs.
 
     The first time takes seconds (compile time grows with the features), later ones a fraction.
+
+    Args:
+        specs: of the models, in order.
+        folder: where generated modules are kept.
+        source: what kernel_source says of these specs, where that is known already.
     """
     folder = KERNEL_FOLDER if folder is None else folder
     spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
-    source = kernel_source(specs)
-    module = load_module("advance", source, folder)
+    module = load_module("advance", source or kernel_source(specs), folder)
     entries, rare = load_desk(folder)
     reset = entry(module, "reset_features")
 
@@ -154,11 +160,11 @@ def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> Ker
     )
 
 
-def is_compiled(specs: Sequence[FeatureSpec], folder: Path | None = None) -> bool:
-    """Return True when the kernel for these specs was compiled before."""
+def is_compiled(source: str, folder: Path | None = None) -> bool:
+    """Return True when the kernel of this source was compiled before."""
     folder = KERNEL_FOLDER if folder is None else folder
     names = (
-        (module_name("advance", kernel_source(specs)), "advance"),
+        (module_name("advance", source), "advance"),
         (module_name("desk", desk_source()), "send"),
     )
     cache = folder / "__pycache__"

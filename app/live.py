@@ -218,6 +218,7 @@ class Session:
         self._listen()
         gc.collect()
         gc.freeze()  # what is loaded now is not looked through again while orders wait
+        gc.enable()
         self._beat.start()
         self.inference.start()
         self.notifier.notify("start", f"{title} begins")

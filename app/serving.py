@@ -187,13 +187,21 @@ def refuse(serving: Serving, error: ModelRefused) -> None:
     serving.loaded = serving.ort = None
 
 
-def load_version(serving: Serving, artifacts: Path, view: View) -> None:
+def load_version(
+    serving: Serving, artifacts: Path, view: View, known: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Load `serving.version`, check it whole, and open it; what it may is not decided here.
 
+    Args:
+        serving: where it goes.
+        artifacts: the folder with registry.json.
+        view: of the registry.
+        known: identities of feature code that runs already, by the sha256 of their spec.
     Raises:
         ModelRefused: with the reason; the place holds no session then.
     """
-    loaded = load(artifacts, serving.settings.model_id, serving.version, view=view)
+    name = serving.settings.model_id
+    loaded = load(artifacts, name, serving.version, view=view, known=known)
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
     serving.y = np.zeros((1, loaded.columns), np.float32)

@@ -151,7 +151,6 @@ def build(
         answers_on_tape: their answers are rows of the tape; else they come after the time that the
             registry says.
     """
-    settings = parts.settings
     parts.kernel = load_kernel(parts.specs)
     parts.audit = audit
     parts.window = (0, 0, 0)
@@ -161,10 +160,9 @@ def build(
     _build_desk(parts, new_venue)
     parts.samples = Samples(parts.instruments, parts.plans)
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
-    predictors = [_predictor(plan) for plan in parts.plans]
     ports = [
-        SlotPort(plan.model, plan.instrument, predictor, plan.strategies, _readonly(state, at))
-        for at, (plan, predictor) in enumerate(zip(parts.plans, predictors, strict=True))
+        SlotPort(p.model, p.instrument, _predictor(p), p.strategies, _readonly(state, at))
+        for at, p in enumerate(parts.plans)
     ]
     parts.model_answers = _build_answers(parts, asker, answers_on_tape)
     hooks: dict[Reason, Callable[[], None]] = {
@@ -178,7 +176,6 @@ def build(
     parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
     if parts.ahead:
         parts.ahead.stages = parts.pipeline.stages
-    assert settings.engine.block_rows >= 1
     return parts
 
 
@@ -225,6 +222,8 @@ def control(parts: Parts) -> None:
     row = row_at(rows, parts.state.words[ROW] - first_row)
     if row["kind"] == Kind.SIGNAL:
         parts.model_answers.on_row(row)
+    elif row["kind"] == Kind.STATUS:
+        parts.desk.on_halt(int(row["instrument"]))
     elif row["kind"] != Kind.CONTROL:
         if parts.answers is not None:
             parts.answers.on_row(row)

@@ -37,6 +37,7 @@ class HoldReason(IntEnum):
     MODEL_CLOSED = 18  # the model's thread was ended before it answered
     SESSION_CLOSED = 19  # outside the regular hours of the instrument's exchange
     SESSION_UNKNOWN = 20  # beyond the table of sessions: `make sessions` writes a longer one
+    VENUE_HALTED = 21  # the venue does not trade the instrument now
 
 
 class AnswerStatus(IntEnum):
@@ -113,6 +114,7 @@ class Block(IntFlag):
     MODEL_STATUS = 1 << 22  # candidate, shadow or archived models cause no orders
     SESSION_CLOSED = 1 << 23  # it would open outside the regular hours of the exchange
     SESSION_UNKNOWN = 1 << 24  # beyond the table of sessions: `make sessions` writes a longer one
+    MARKET_HALTED = 1 << 25  # the venue does not trade the instrument now
 
 
 class RejectReason(IntEnum):

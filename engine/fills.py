@@ -244,6 +244,17 @@ class FillDesk:
                 self.cancel(order_id)
         sessions["over"] = 0
 
+    def on_halt(self, instrument: int) -> None:
+        """Ask for the removal of entries: an instrument that the venue halts may reopen anywhere.
+
+        What reduces a position stays.
+        """
+        self.recorder.event(13, "venue_halt", f"instrument {instrument}", (instrument,))
+        for order_id in sorted(self.open_orders):
+            order = self.open_orders[order_id]
+            if order.instrument == instrument and order.opening_lot > 0:
+                self.cancel(order_id)
+
     def end_orders(self) -> None:
         """Cancel what is still open because the run ends: every order gets a final state.
 

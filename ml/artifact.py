@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -166,16 +167,19 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
     )
 
 
-def check_kernel(loaded: LoadedModel) -> None:
+def check_kernel(loaded: LoadedModel, known: Mapping[str, str] = MappingProxyType({})) -> None:
     """Compare the identity of the feature code with the one the model was trained with.
 
+    Args:
+        loaded: the model.
+        known: identities, by the sha256 of their spec, of code that this process runs already.
     Raises:
         ModelRefused: `model.kernel`, or `model.features` for a feature that does not exist.
     """
     from features.identity import kernel_identity
 
     try:
-        identity = kernel_identity(loaded.spec)
+        identity = known.get(loaded.spec.sha256) or kernel_identity(loaded.spec)
     except ConfigError as error:
         raise ModelRefused("model.features", f"{loaded.name}: {error}") from None
     if identity != loaded.entry.kernel_identity:

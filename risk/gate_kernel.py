@@ -108,7 +108,7 @@ PRICE_COLLAR = int(Block.PRICE_COLLAR)
 ORDER_RATE = int(Block.ORDER_RATE)
 DUPLICATE = int(Block.DUPLICATE)
 MARKET_STALE = int(Block.MARKET_STALE)
-MARKET_CROSSED = int(Block.MARKET_CROSSED)
+MARKET_CROSSED, MARKET_HALTED = int(Block.MARKET_CROSSED), int(Block.MARKET_HALTED)
 SIGNAL_AGE = int(Block.SIGNAL_AGE)
 DAILY_LOSS = int(Block.DAILY_LOSS)
 DRAWDOWN = int(Block.DRAWDOWN)
@@ -168,6 +168,8 @@ def market_blocks(gate, m, x, request, now):  # type: ignore[no-untyped-def]
     blocks = 0
     if x["trusted"] == 0 or m["quote_count"] == 0:
         blocks |= MARKET_CROSSED
+    if x["halted"] == 1:
+        blocks |= MARKET_HALTED
     if now - m["quote_ts"] > gate["max_market_age_ns"]:
         blocks |= MARKET_STALE
     if request["signal_ts"] > 0 and now - request["signal_ts"] > gate["max_signal_age_ns"]:

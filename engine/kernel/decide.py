@@ -24,7 +24,7 @@ STALE_DATA = int(HoldReason.STALE_DATA)
 MARKET_CROSSED = int(HoldReason.MARKET_CROSSED)
 MODEL_NAN = int(HoldReason.MODEL_NAN)
 GAP = int(HoldReason.GAP)
-HALTED = int(HoldReason.HALTED)
+HALTED, VENUE_HALTED = int(HoldReason.HALTED), int(HoldReason.VENUE_HALTED)
 BY_N = int(Cadence.EVERY_N)
 BINARY = int(OutputKind.BINARY)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
@@ -90,6 +90,8 @@ def obstacle(root, slot):  # type: ignore[no-untyped-def]
         return slot["status"]
     if slot["absent"] == 1:
         return FEATURE_ABSENT
+    if matching_at(root, slot["instrument"])["halted"] == 1:
+        return VENUE_HALTED
     if m["stale"] == 1:
         return GAP
     if m["quote_count"] == 0:

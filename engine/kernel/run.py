@@ -183,6 +183,7 @@ def apply_status(root, fused, row):  # type: ignore[no-untyped-def]
             apply_gap(root, fused, at, 0)
     elif kind == STATUS_ROW:
         matching_at(root, instrument)["halted"] = 1 if row["i0"] != 0 else 0
+        return 1 if row["i0"] != 0 and root["ahead"] == 0 else 0
     elif kind == FILTERS_ROW:
         market_at(root, instrument)["tick"] = row["f0"]
         market_at(root, instrument)["lot"] = row["f1"]

@@ -183,7 +183,10 @@ def test_a_stop_sends_what_is_held():
     assert desk.protection.legs == {}
 
 
-@pytest.mark.parametrize("block", [Block.MARKET_CROSSED, Block.MARKET_STALE])
+BLOCKS = [Block.MARKET_CROSSED, Block.MARKET_STALE, Block.MARKET_HALTED]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 def test_a_blocked_stop_is_watched_again(block):
     desk = Desk()
     desk.gate.blocks = int(block)
