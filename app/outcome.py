@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.slots import absence_notes
+from app.slots import absence_notes, columns_of
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.books import Book
@@ -102,6 +102,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             min_confidence=serving.settings.min_confidence,
             placement=serving.placement,
             trades=serving.may_trade,
+            features=columns_of(serving),
         )
         for serving in parts.models
     )
@@ -255,6 +256,7 @@ def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
             placement=serving.placement,
             **_thread_counts(parts, serving.index),
             served=tuple(parts.swaps.served[serving.index].values()),
+            evaluated=parts.row_by_row,
         )
         for serving in parts.models
     )

@@ -57,10 +57,7 @@ ROOT = np.dtype(
         ("max_jump", "f8"),
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
-        (
-            "answers_on_tape",
-            "i8",
-        ),  # 1: SIGNAL rows answer for models on threads; 0: the kernel does
+        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads, else the kernel
         ("max_answer_age_ns", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
         ("ahead_all", "i8"),  # Collected: which decisions are collected
@@ -98,10 +95,8 @@ ROOT = np.dtype(
         ("n_slots", "i8"),
         ("n_models", "i8"),
         ("state", "i8"),  # address of this record
-        ("rare_arrivals", "i8"),  # addresses of parts that are compiled apart, app/desk_module.py
-        ("rare_follow", "i8"),
-        ("rare_settle", "i8"),
-        ("rare_answers", "i8"),
+        # addresses of parts that are compiled apart, app/desk_module.py
+        *((f"rare_{part}", "i8") for part in "arrivals follow settle answers own".split()),
         ("markets", "i8"),
         ("features", "i8"),
         ("matching", "i8"),
@@ -288,6 +283,10 @@ SLOT = np.dtype(
         ("answered", "i8"),  # results that wait for a wake
         ("requests", "i8"),
         ("answers", "i8", (8,)),  # by AnswerStatus
+        ("own", "i8"),  # address of its OWN record (engine/own_state.py), 0 where none is read
+        ("told", "i8"),  # 1: other slots read what this one said last, which stands below
+        *((f"said_{word}", "i8") for word in ("ts", "action")),
+        *((f"said_{word}", "f8") for word in ("sell", "hold", "buy")),  # 0 if no model was asked
     ],
     align=True,
 )
@@ -364,6 +363,7 @@ TRIGGER = np.dtype(
         ("profit_tick", "i8"),
         ("stop_seen", "i8"),
         ("profit_seen", "i8"),
+        ("lots", "i8"),  # that it protects
     ],
     align=True,
 )
