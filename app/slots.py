@@ -18,7 +18,6 @@ from engine.rows import NS_PER_S
 from features.registry import absent_features, own_features
 from features.spec import FeatureSpec
 
-
 NS_PER_MS = 1_000_000
 
 

@@ -141,7 +141,7 @@ class ModelSettings(Strict, frozen=True, kw_only=True):
     signal_from: Name | None = None  # own state: name of the model whose signal it is told
     classifier_from: Name | None = None  # own state: whose probability; null: as signal_from
     book_from: Name | None = None  # own state: whose position, losses, exposure; null: its own
-    signal_age_ms: Positive | None = None  # own state: older is unknown; null: risk.max_signal_age_ms
+    signal_age_ms: Positive | None = None  # own state: of signals; null: as risk says
 
 
 class NotifySettings(Strict, frozen=True, kw_only=True):

@@ -33,6 +33,6 @@ feature(
     group="own state",
     unit="percent of the equity",
     range="any",
-    source="beta-weighted exposure with the correlation for the beta; Markowitz, Portfolio Selection (1952)",
+    source="own definition; correlations as in Markowitz, Portfolio Selection (1952)",
     inputs=("bars", "peer_bars", *OWN_STATE),
 )

@@ -2,8 +2,9 @@
 
     |p_buy - p_sell| * ATR - 2 * taker fee - spread        (each in bps of the price)
 
-The move to win or lose is one average true range over `span` bars (`atr_pct`); both ways are paid as
-taker, and the spread of now once. p is the signal of `models[].signal_from`, NaN when silent or old.
+The move to win or lose is one average true range over `span` bars (`atr_pct`); both ways are paid
+as taker, and the spread of now once. p is the signal of `models[].signal_from`, NaN when silent or
+too old.
 """
 
 from features.atr_pct import STATE, init, on_bar

@@ -21,6 +21,7 @@ def own_of(m: Record) -> Record:
 def percent_of_equity(amount: float, o: Record) -> float:
     """Return an amount in percent of the equity; NaN while the account has none.
 
+    >>> import numpy as np
     >>> account = np.zeros(1, OWN)[0]
     >>> account["equity"] = 200.0
     >>> percent_of_equity(5.0, account)

@@ -3,8 +3,8 @@
     100 * sum(lots under a stop * max(0, way from mid to the stop) + worth of all other lots) / equity
 
 Over all instruments and owners, at the mids of now. A position without a stop is at risk with its
-whole worth, and so are lots whose stop has fired until the exit fills; gaps beyond a stop are not in
-it. 0 when nothing is held.
+whole worth, and so are lots whose stop has fired until the exit fills; gaps beyond a stop are not
+in it. 0 when nothing is held.
 """
 
 from features.own_record import OWN_STATE, percent_of_equity

@@ -55,7 +55,8 @@ class Reference:
 
     def __init__(self, names: dict[str, Any], start: float, limit: float) -> None:
         self.grids = [
-            (float(i["tick"]), float(i["lot"]), float(i["unit_minor"])) for i in names["instruments"]
+            (float(i["tick"]), float(i["lot"]), float(i["unit_minor"]))
+            for i in names["instruments"]
         ]
         self.teller, self.sizer = 0, 1
         self.start = self.peak = start * MINOR
@@ -162,7 +163,10 @@ class Reference:
         self.exits[int(r["id"])] = replace(leg, lots=int(r["i2"]), order=-1)
 
     def _verdict(self, r: np.void) -> None:
-        self._mark()
+        at = int(r["instrument"])
+        if r["f6"] > 0.0:  # an exit's check comes before the decisions at the same event
+            self.mid[at] = r["f6"] * self.grids[at][0]
+            self._mark()
         intent = int(r["id"])
         if r["code"] != BLOCKED:
             self.intent_of[int(r["i5"])] = intent
