@@ -1,6 +1,6 @@
 """What the account loses if every position goes to its stop, in percent of the equity.
 
-    100 * sum(lots under a stop * max(0, way from mid to the stop) + worth of all other lots) / equity
+    100 * sum(lots under a stop * max(0, way from mid to it) + worth of all other lots) / equity
 
 Over all instruments and owners, at the mids of now. A position without a stop is at risk with its
 whole worth, and so are lots whose stop has fired until the exit fills; gaps beyond a stop are not
