@@ -10,11 +10,12 @@ from app.rules import kernel_rules
 from app.serving import parse_cadence
 from app.slots import data_of
 from config.settings import Settings
+from engine.errors import UsageError
 from engine.kernel.layout import COLLECT, NEVER, Collected, Reason
 from engine.kernel.state import KernelState
 from engine.rows import NS_PER_S
 from engine.tape import Tape
-from features.registry import absent_features
+from features.registry import absent_features, own_features
 from features.spec import FeatureSpec
 
 CHUNK = 4096
@@ -69,7 +70,14 @@ def collect_rows(
         progress: called with (rows done, rows in all).
     Returns:
         Rows of every instrument whose data has all inputs of the spec.
+    Raises:
+        UsageError: the spec reads own state, which no tape of a market has.
     """
+    if own := own_features(spec):
+        raise UsageError(
+            f"feature {own[0]!r} is own state of a run, which no market data has: "
+            "rows with it come from a replay, see docs/features.md, Own state"
+        )
     kernel = load_kernel([spec])
     implied = tape.info.wakes == "implied"
     rules = kernel_rules(settings, implied)

@@ -29,6 +29,7 @@ from risk.gate_kernel import (
     REQUEST, book_fill, end_order, gate_of, judge_order, mark, record_exposure, to_resting,
 )
 from risk.order_kernel import send_order, session_blocks
+from risk.own_kernel import put_together
 from risk.settle_kernel import ask_cancel as note_cancel, end_by_request, settle_answer, settle_out
 
 
@@ -61,6 +62,13 @@ def rare_settle(state, _):
 def rare_answers(state, ts):
     """Let the models on threads answer whose time is over; see engine/kernel/asked.py."""
     answers_due(root_of(state), ts)
+    return 0
+
+
+@cfunc("int64(int64, int64)", cache=True)
+def rare_own(state, at):
+    """Put together the own state of a slot; see risk/own_kernel.py."""
+    put_together(root_of(state), at)
     return 0
 
 
@@ -223,7 +231,7 @@ ENTRIES = (
     "place cancel protect unprotect push gate_check gate_expose gate_fill gate_end gate_rest"
     " gate_mark send settle_at end_at ask_cancel ask answer begin end close_asked"
 ).split()
-RARE = ("rare_arrivals", "rare_follow", "rare_settle", "rare_answers")  # words of ROOT
+RARE = ("rare_arrivals", "rare_follow", "rare_settle", "rare_answers", "rare_own")  # words of ROOT
 
 
 def desk_source() -> str:

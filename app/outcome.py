@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from app.rules import beyond_table
-from app.slots import absence_notes
+from app.slots import absence_notes, columns_of
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.books import Book
@@ -103,6 +103,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             min_confidence=serving.settings.min_confidence,
             placement=serving.placement,
             trades=serving.may_trade,
+            features=columns_of(serving),
         )
         for serving in parts.models
     )
@@ -256,6 +257,7 @@ def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
             placement=serving.placement,
             **_thread_counts(parts, serving.index),
             served=tuple(parts.swaps.served[serving.index].values()),
+            evaluated=parts.row_by_row,
         )
         for serving in parts.models
     )

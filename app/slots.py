@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from app.serving import OUTPUT_KINDS, Serving, parse_cadence
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
 from engine.books import NOBODY
-from engine.errors import ConfigError
+from engine.errors import ConfigError, UsageError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
 from engine.ports import Strategy
 from engine.rows import NS_PER_S
-from features.registry import absent_features
+from features.registry import absent_features, own_features
 from features.spec import FeatureSpec
+
+NS_PER_MS = 1_000_000
 
 
 class Still:
@@ -23,6 +26,15 @@ class Still:
 
     def run(self) -> None:
         """Leave the output as it is."""
+
+
+class OwnPlan(msgspec.Struct, frozen=True):
+    """Whose state a slot is told, as the OWN record says it; -1 for none."""
+
+    owner: int
+    signal_slot: int
+    classifier_slot: int
+    max_signal_age_ns: int
 
 
 class SlotPlan:
@@ -34,6 +46,9 @@ class SlotPlan:
         spec: index of its features among the run's specs, -1 for none.
         strategies: who hears of its signals.
         absent: features whose inputs the data lacks, with these inputs.
+        has: what the data, and the run for own state, hold for its features.
+        own: of a slot whose model may read own state; see OwnPlan.
+        told: other slots read what this one said last.
     """
 
     def __init__(self, serving: Serving | None, instrument: int, spec: int, cadence: str) -> None:
@@ -44,11 +59,30 @@ class SlotPlan:
         self.strategies: list[Strategy] = []
         self.threshold = 0.0
         self.absent: dict[str, tuple[str, ...]] = {}
+        self.has: tuple[str, ...] = ()
+        self.own: OwnPlan | None = None
+        self.told = False
 
     @property
     def model(self) -> int:
         """Owner of what is decided here."""
         return NOBODY if self.serving is None else self.serving.index
+
+
+def quote_currency(instruments: Sequence[Instrument]) -> str:
+    """Return the one currency that the limits of a run are counted in.
+
+    Raises:
+        UsageError: the tape holds instruments of several quote currencies.
+    """
+    quotes = sorted({instrument.quote for instrument in instruments})
+    if len(quotes) > 1:
+        example = ",".join(i.symbol for i in instruments if i.quote == quotes[0])
+        raise UsageError(
+            f"the data is quoted in {' and '.join(quotes)}; limits are money in one currency: "
+            f"choose with --symbols (for example --symbols {example})"
+        )
+    return quotes[0]
 
 
 def chosen(symbols: Sequence[str], instruments: Sequence[Instrument], where: str) -> list[int]:
@@ -107,20 +141,48 @@ def plan_slots(
         mine = chosen(lines.symbols, instruments, where)
         if hasattr(strategy, "FEATURES"):
             spec = FeatureSpec(features=tuple((name, {}) for name in strategy.FEATURES))
+            if own := own_features(spec):
+                raise ConfigError(f"strategies.{lines.name}: {own[0]} is own state, for models")
             for at in mine:
                 plan = SlotPlan(None, at, spec_at(spec), strategy.CADENCE)  # type: ignore[attr-defined]
                 plan.strategies.append(strategy)
                 plans.append(plan)
         else:
             _listen(lines, strategy, plans, mine)
+    plans.sort(key=lambda plan: plan.instrument)
+    tell_own_state(settings, plans)
     for plan in plans:
+        plan.has += data_of(settings, instruments, plan.instrument)
         if plan.spec >= 0:
-            has = data_of(settings, instruments, plan.instrument)
-            plan.absent = absent_features(specs[plan.spec], has)
+            plan.absent = absent_features(specs[plan.spec], plan.has)
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
             plan.threshold = max(plan.threshold, least)
-    return sorted(plans, key=lambda plan: plan.instrument), specs
+    return plans, specs
+
+
+def tell_own_state(settings: Settings, plans: Sequence[SlotPlan]) -> None:
+    """Decide whose state each model's slot is told, and who is listened to for that."""
+    models = {plan.serving.settings.name: plan.model for plan in plans if plan.serving is not None}
+    places = {(plan.model, plan.instrument): at for at, plan in enumerate(plans)}
+    usual = settings.risk.max_signal_age_ms
+    for plan in plans:
+        if plan.serving is None:
+            continue
+        mine = plan.serving.settings
+        said = [mine.signal_from, mine.classifier_from or mine.signal_from]
+        slots = [places.get((models.get(name or "", -2), plan.instrument), -1) for name in said]
+        for slot, word in zip(slots, ("own_signal", "own_classifier"), strict=True):
+            if slot >= 0:
+                plans[slot].told = True
+                plan.has += (word,)
+        plan.has += ("own_state",)
+        plan.own = OwnPlan(
+            owner=models[mine.book_from or mine.name],
+            signal_slot=slots[0],
+            classifier_slot=slots[1],
+            max_signal_age_ns=int((mine.signal_age_ms or usual) * NS_PER_MS),
+        )
 
 
 def _listen(
@@ -156,6 +218,8 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             "cadence_n": number,
             "threshold": plan.threshold,
             "absent": int(bool(plan.absent)),
+            "told": int(plan.told),
+            "own": own_record(state, at, plan),
         }
         if plan.serving is None:
             width = 2 if plan.spec < 0 else _width(state, plan)
@@ -166,6 +230,31 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             x, y = plan.serving.x, plan.serving.y
             values |= model_values(plan.serving)
         state.set_slot(at, values, x, y)
+
+
+def columns_of(serving: Serving) -> tuple[str, ...]:
+    """Name a model's features in order where own state is among them, else none."""
+    spec = serving.spec
+    return () if spec is None or not own_features(spec) else spec.names
+
+
+def row_by_row(models: Sequence[Serving]) -> str:
+    """Say why a run decides row by row, "" where nothing stands against batches ahead.
+
+    Own state hangs on the orders of the decisions before, which a state that runs ahead has not.
+    """
+    names = [serving.settings.name for serving in models if columns_of(serving)]
+    return f"row by row: own state is read by {', '.join(names)}" if names else ""
+
+
+def own_record(state: KernelState, at: int, plan: SlotPlan) -> int:
+    """Say in a slot's OWN record whose state it is; return its address, 0 where none is read."""
+    if plan.own is None or plan.serving is None or not columns_of(plan.serving):
+        return 0
+    record = state.owns[at]
+    for name in OwnPlan.__struct_fields__:
+        record[name] = getattr(plan.own, name)
+    return state.own_address(at)
 
 
 def _thread_times(serving: Serving) -> dict[str, int]:

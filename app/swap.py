@@ -11,11 +11,10 @@ from pathlib import Path
 import msgspec
 
 from app.serving import Pin, Serving, load_pinned
-from app.slots import SlotPlan, model_values
+from app.slots import SlotPlan, model_values, own_record
 from engine.audit_layout import ModelStatus
 from engine.control_log import CONTROL_LOG, Swap
 from engine.errors import DataError, UsageError
-from engine.instruments import Instrument
 from engine.kernel.state import KernelState
 from engine.served import ServedVersion
 from features.registry import absent_features
@@ -181,10 +180,7 @@ def check_fit(candidate: Serving, specs: Sequence[FeatureSpec]) -> None:
 
 
 def bind(
-    plan: SlotPlan,
-    at: int,
-    states: Sequence[KernelState],
-    world: tuple[Sequence[FeatureSpec], Sequence[Instrument]],
+    plan: SlotPlan, at: int, states: Sequence[KernelState], specs: Sequence[FeatureSpec]
 ) -> None:
     """Bind a slot to the version that its model's place holds now.
 
@@ -192,9 +188,8 @@ def bind(
         plan: of the slot.
         at: the slot.
         states: the one that trades, and the one that runs ahead where there is one.
-        world: the kernel's specs, and the instruments.
+        specs: the kernel's.
     """
-    specs, instruments = world
     serving = plan.serving
     assert serving is not None
     spec = serving.spec
@@ -203,8 +198,9 @@ def bind(
     if place != plan.spec:
         values["was_valid"] = 0
     plan.spec = place
-    has = instruments[plan.instrument].has
-    plan.absent = {} if spec is None else absent_features(spec, has)
+    plan.absent = {} if spec is None else absent_features(spec, plan.has)
     values |= {"spec": max(0, place), "absent": int(bool(plan.absent))}
+    values |= dict.fromkeys(("said_sell", "said_hold", "said_buy"), 0)  # it has said nothing yet
     for state in states:
-        state.rebind_slot(at, values, serving.x, serving.y)
+        own = {"own": own_record(state, at, plan)}
+        state.rebind_slot(at, values | own, serving.x, serving.y)

@@ -1,5 +1,6 @@
 """The composition root: from settings and a tape to a pipeline that is ready to run."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.kernel import KernelModule, load_kernel
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
-from app.slots import SlotPlan, Still, plan_slots, set_slots
+from app.slots import SlotPlan, Still, plan_slots, quote_currency, row_by_row, set_slots
 from app.swap import Swaps, bind
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
@@ -73,22 +74,7 @@ class Parts:
     answers: VenueAnswers | None  # of a venue outside of the kernel
     swaps: Swaps
     window: tuple[int, int, int]
-
-
-def quote_currency(instruments: Sequence[Instrument]) -> str:
-    """Return the one currency that the limits of a run are counted in.
-
-    Raises:
-        UsageError: the tape holds instruments of several quote currencies.
-    """
-    quotes = sorted({instrument.quote for instrument in instruments})
-    if len(quotes) > 1:
-        example = ",".join(i.symbol for i in instruments if i.quote == quotes[0])
-        raise UsageError(
-            f"the data is quoted in {' and '.join(quotes)}; limits are money in one currency: "
-            f"choose with --symbols (for example --symbols {example})"
-        )
-    return quotes[0]
+    row_by_row: str  # why nothing is evaluated ahead, "" where it may be
 
 
 def plan(
@@ -128,6 +114,7 @@ def plan(
     parts.plans, parts.specs = plan_slots(
         settings, parts.instruments, parts.models, parts.strategies
     )
+    parts.row_by_row = row_by_row(parts.models)
     return parts
 
 
@@ -254,7 +241,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
     for at, slot in enumerate(parts.plans):
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
-            bind(slot, at, states, (parts.specs, parts.instruments))
+            bind(slot, at, states, parts.specs)
             features = _readonly(parts.state, at)
             parts.pipeline.replace(at, _predictor(slot), features)
     allow(parts.gate, index, serving.may_trade)
@@ -348,6 +335,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
         partial(kernel.protect, address),
         partial(kernel.unprotect, address),
         parts.portfolio.count_leg,
+        partial(operator.setitem, state.triggers["lots"]),
     )
     parts.recorder = Recorder(partial(kernel.push, address), parts.audit, lambda: words[NOW])
     parts.desk = FillDesk(
@@ -373,6 +361,8 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     working += parts.swaps.coming
     batched = any(not one.threaded for one in working)
     if rows <= 1 or not batched or not all(one.batches for one in working):
+        return None
+    if parts.row_by_row:
         return None
     parts.state.set_batches(rows)
     ahead = _new_state(parts, implied_wakes, rows)

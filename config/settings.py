@@ -140,6 +140,10 @@ class ModelSettings(Strict, frozen=True, kw_only=True):
     max_exposure: Positive | None = None  # quote currency; null takes risk.max_model_exposure
     deadline_ms: Deadline | None = None  # of a model on a thread; null: 4 latencies, 50 at least
     mode: Mode = "production"  # a shadow's signals are recorded and never cause an order
+    signal_from: Name | None = None  # own state: name of the model whose signal it is told
+    classifier_from: Name | None = None  # own state: whose probability; null: as signal_from
+    book_from: Name | None = None  # own state: whose position, losses, exposure; null: its own
+    signal_age_ms: Positive | None = None  # own state: of signals; null: as risk says
 
 
 class NotifySettings(Strict, frozen=True, kw_only=True):

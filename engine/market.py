@@ -73,6 +73,7 @@ MARKET = np.dtype(
         ("gap_count", "i8"),  # gaps and disconnects so far
         ("stale", "i8"),  # 1 between a gap or disconnect and the next good update
         ("window_overflows", "i8"),  # a feature's time window was larger than its ring
+        ("own", "i8"),  # address of the OWN record while a slot that reads one is read, else 0
     ],
     align=True,
 )

@@ -64,6 +64,15 @@ In `config/features/`, each for one use:
 - `tick_mlp`, `tick_quotes`: the demonstration models on ticks, from trades and quotes, or quotes
   alone.
 
+- `position_sizer_15`: how large, for a model beside the one that says which way. The signal
+  (`signal_confidence`, `signal_classifier_prob`), how wild and how directed the market is
+  (`atr_pct`, `volatility_20`, `volatility_regime`, `adx_14`, `ema_alignment`), how the account
+  stands (`current_drawdown_pct`, `consecutive_losses`, `portfolio_heat`), what goes together
+  (`pair_correlation_60`, `correlation_exposure`), what is left after costs
+  (`expected_profit_after_fees`); and two more: `position_pct`, because the right size of the next
+  order depends on what is held already, and `exposure_room`, because what the risk gate will cut
+  off is not worth asking for.
+
 ## Two instruments
 
 The features of the group cross-instrument read the bars of another instrument on the same tape: the
@@ -72,6 +81,37 @@ pair, in whichever order they stand on the tape. Which instrument is the peer is
 settings and of its audit, not of the spec. Where there is none these features are named as absent.
 From Python: `batch_features(spec, rows, instrument=a, peer=b)`, rows of the peer saying 1 in the
 field `instrument`.
+
+## Own state
+
+The features of the group own state say what the engine knows of itself when a model decides. They
+are no function of the market's tape: `value(s, m, o)` reads a record beside it (`OWN` in
+`engine/own_state.py`), put together for each decision of a model that reads any
+(`risk/own_kernel.py`) and for no other. A spec names them like all others. Money in them is the
+account's and the owner's of this run, paper or live; a replay comes to the same numbers, and the
+decision's row hash in the audit covers them.
+
+The settings of the model say whose: `models[].signal_from` (whose signal it is told),
+`classifier_from` (whose probability; the same one by default), `book_from` (whose position, losses
+and exposure; its own by default) and `signal_age_ms`. Signals are those of the same instrument; a
+model further up in the file is heard at the same wake, one further down as of its decision before.
+A model reads own state, a rule-based strategy has its view for that.
+
+Doubt is HOLD. What is not known is NaN: an account without equity, a position without a price, a
+model that was not asked or held for a reason other than its own word, a signal that is too old. The
+row is not whole then, and the audit's HOLD names the first such column (docs/audit.md, `aux`; a
+line `unknown` in audit.jsonl). A model told of a signal without `signal_from` holds from the start,
+and the run's notes name the feature.
+
+Decisions on own state depend on the orders of the decisions before. A run with such a model
+decides row by row, never in batches ahead, and says so beside each model in its summary.
+
+For training: `batch_features`, `FeatureCalculator` and golden tape slices have no run; there these
+columns are NaN and the rows not whole, and commands that collect rows from a market's tape refuse
+such a spec by name. Rows with own state come from a replay in which a model of that spec runs, an
+untrained candidate that never says HOLD will do: a strategy that listens to it sees the row behind
+each piece of advice (`view.features`) as the model saw it, and its hash in the audit proves it
+(decision 0032; `tests/app/own_world.py` does it).
 
 ## Rules that hold for all
 
@@ -117,7 +157,9 @@ warm = calculator.fill_feature_vector(buffer)  # float32[28]
 Copy `features/returns.py`, change the formula and the docstring, run
 `pytest tests/features/test_every_feature.py`: warm-up, NaN, truncation, reset, odd inputs and
 allocation are checked unasked; add an independent version to `tests/features/bar_reference.py`,
-`test_tick_features.py` or `book_reference.py`, and write this page again.
+`test_tick_features.py` or `book_reference.py`, and write this page again. A feature of own state
+(`inputs=OWN_STATE`, copy `features/position_pct.py`) gets its second version, from the audit alone,
+in `tests/app/own_reference.py`.
 """
 
 

@@ -49,7 +49,8 @@ def fused_source(specs: Sequence[FeatureSpec], *, inner: bool = False) -> str:
     `on_quote(fs, m)`, `on_trade(fs, m)`, `on_bar(fs, m)`, `on_peer_bar(fs, m)`, `on_depth(fs, m)`,
     `read_<k>(fs, m, out)` and `read(spec, fs, m, out)`: `fs` is a FEATURES record, `m` a MARKET
     record, `out` float32[n] or longer; a read returns 1 when every value written is finite, else 0
-    (NaN: not warm or absent; infinite: too large for float32).
+    (NaN: not warm or absent; infinite: too large for float32). Features of own state are NaN where
+    `m["own"]` is 0: outside of a run.
 
     Args:
         specs: one for each model; the index is the `spec` argument of `read`.
@@ -64,6 +65,8 @@ def fused_source(specs: Sequence[FeatureSpec], *, inner: bool = False) -> str:
     names = {_key(entry): name for name, entry in fields.items()}
     jit = f"@njit(error_model='numpy', {INNER if inner else 'no_cfunc_wrapper=True'})"
     out = [_HEAD, *_imports([entry for row in rows for entry in row]), ""]
+    if any(entry.is_own for row in rows for entry in row):
+        out.insert(1, "from features.own_record import NAN, own_of")
     out += [f"PARTS = {parts_sha256(specs)!r}"]
     out += [f"READS_LEVELS = {reads_levels(specs)}"]
     out += [f"READS_PEER = {reads_peer(specs)}"]
@@ -87,6 +90,8 @@ def fused_source(specs: Sequence[FeatureSpec], *, inner: bool = False) -> str:
         for column, entry in enumerate(row):
             record = f"fs['{_record(names[_key(entry)], entry)}']"
             value = f"{_alias(entry.feature.value)}({record}, m)"
+            if entry.is_own:  # outside of a run there is no such state: NaN
+                value = f"{value[:-1]}, own_of(m)) if m['own'] != 0 else NAN"
             out += [f"    warm &= put(out, {column}, {value})  # {entry.name}"]
         out += ["    return warm"]
     out += ["", "", jit, "def read(spec, fs, m, out):"]

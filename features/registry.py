@@ -21,11 +21,12 @@ from features.spec import FeatureSpec, Params, Value, check_unique
 from features.step import STATELESS
 
 INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels", "peer_bars")
+OWN_INPUTS = ("own_state", "own_signal", "own_classifier")  # of a run, no data set has them
 EVENTS = ("on_quote", "on_trade", "on_bar", "on_peer_bar", "on_depth")
 OTHER = "other"
 GROUPS = (
     *("price and trend", "momentum", "volatility", "volume and flow", "book", "time"),
-    *("cross-instrument", OTHER),
+    *("cross-instrument", "own state", OTHER),
 )
 MAX_NAME_NUMBER = 10_000  # upper bound of a number in a name: it sizes rings
 _NOT_FEATURES = frozenset(
@@ -40,6 +41,7 @@ _NOT_FEATURES = frozenset(
         "identity",
         "catalogue",
         "examples",
+        "own_record",
     }
 )
 
@@ -133,6 +135,11 @@ class Resolved:
         return self.feature.inputs(self.params)
 
     @property
+    def is_own(self) -> bool:
+        """Whether its value reads the engine's own state: `value(s, m, o)`."""
+        return "own_state" in self.inputs
+
+    @property
     def warmup(self) -> Warmup:
         """What it must have seen before its value is finite."""
         return self.feature.warmup(self.params)
@@ -168,7 +175,8 @@ def feature(
 
     Args:
         name: `rsi_{span}`; braces hold whole numbers >= 1 that stand in a member's name.
-        value: `value(s, m) -> float64`, called when a row is wanted. NaN until warm, pure.
+        value: `value(s, m) -> float64`, called when a row is wanted. NaN until warm, pure. With
+            "own_state" among the inputs `value(s, m, o)`, `o` an OWN record (engine/own_state.py).
         init: `init(s, <params in the order of defaults>)`; sets every field that is read before it
             is written, whatever the record held before. None for features without state.
         state: aligned dtype, or a function of the parameters that returns one.
@@ -177,7 +185,7 @@ def feature(
         defaults: every parameter with its default. Its type is the parameter's type; a word among
             `choices` reaches the kernels as its index there.
         bounds, check: lowest and highest value of numbers; what is wrong with all together, or "".
-        warmup, inputs: see Warmup and INPUTS; may depend on the parameters.
+        warmup, inputs: see Warmup, INPUTS and OWN_INPUTS; may depend on the parameters.
         unit, range, source, group: words for the catalogue; group is one of GROUPS.
     Raises:
         ValueError: a part is missing or the name is taken (at import, so tests see it).
@@ -317,7 +325,8 @@ def resolve(spec: FeatureSpec) -> tuple[Resolved, ...]:
 
 def required_inputs(spec: FeatureSpec) -> frozenset[str]:
     """Return what the data must hold of the instrument itself: bars, quotes, ..., depth."""
-    found = {name for entry in resolve(spec) for name in entry.inputs} - {"peer_bars"}
+    found = {name for entry in resolve(spec) for name in entry.inputs}
+    found -= {"peer_bars", *OWN_INPUTS}
     return frozenset("depth" if name == "levels" else name for name in found)
 
 
@@ -329,8 +338,8 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
 
     Args:
         spec: the model's spec.
-        has: what the data holds, as in `Instrument.has`, and peer_bars where the instrument is
-            paired with another one whose bars are there.
+        has: what the data holds, as in `Instrument.has`, peer_bars where the instrument is paired
+            with another one whose bars are there, and OWN_INPUTS as far as a run gives them.
     Returns:
         Feature name -> missing inputs, in the order of the spec; empty when all are there.
     """
@@ -359,6 +368,11 @@ def reads_levels(specs: Iterable[FeatureSpec]) -> int:
 def reads_peer(specs: Iterable[FeatureSpec]) -> bool:
     """Tell whether a feature of these specs reads the instrument that its own is paired with."""
     return any("peer_bars" in entry.inputs for spec in specs for entry in resolve(spec))
+
+
+def own_features(spec: FeatureSpec) -> tuple[str, ...]:
+    """Name the features of a spec that read the engine's own state, in its order."""
+    return tuple(entry.name for entry in resolve(spec) if entry.is_own)
 
 
 def warmup_of(spec: FeatureSpec) -> dict[str, int]:

@@ -138,16 +138,22 @@ def used_by(gate, model):  # type: ignore[no-untyped-def]
     )
 
 
-@njit
-def mark(gate, markets, now):  # type: ignore[no-untyped-def]
-    """Bring equity, peak, drawdown and the day up to date at the current mids."""
+@njit(forceinline=True)
+def equity_now(gate, markets):  # type: ignore[no-untyped-def]
+    """Return the equity at the current mids; NaN where one that is needed was never seen."""
     unrealized = 0.0
     for at in range(len(markets)):
         lots = gate["position_lot"][at]
         if lots != 0:
             m = markets[at]
             unrealized += lots * m["lot"] * m["mid"] * MINOR - gate["position_cost"][at]
-    gate["equity"] = gate["start_equity"] + gate["realized"] + unrealized
+    return gate["start_equity"] + gate["realized"] + unrealized
+
+
+@njit
+def mark(gate, markets, now):  # type: ignore[no-untyped-def]
+    """Bring equity, peak, drawdown and the day up to date at the current mids."""
+    gate["equity"] = equity_now(gate, markets)
     if gate["equity"] > gate["peak_equity"]:
         gate["peak_equity"] = gate["equity"]
     peak = gate["peak_equity"]

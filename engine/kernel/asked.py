@@ -213,7 +213,7 @@ def record_asked(root, place, action, reason):  # type: ignore[no-untyped-def]
     record["f4"] = asked["bid"]
     record["f5"] = asked["ask"]
     record["i6"] = root["now"] - asked["quote_ts"]
-    root["signal_ts"] = asked["ts"]
+    root["signal_ts"] = slot["said_ts"] = asked["ts"]
     asked["state"] = FREE
 
 

@@ -7,8 +7,16 @@ from engine.events import Action, HoldReason
 from engine.kernel.book import gather_levels
 from engine.kernel.layout import Cadence, Collected, OutputKind, Reason
 from engine.kernel.memory import floats32, words32, words64
-from engine.kernel.native import call_run
-from engine.kernel.places import batch_at, collected_at, market_at, matching_at, model_at, slot_at
+from engine.kernel.native import call_part, call_run
+from engine.kernel.places import (
+    audit_at,
+    batch_at,
+    collected_at,
+    market_at,
+    matching_at,
+    model_at,
+    slot_at,
+)
 from engine.kernel.records import push_decision
 from engine.kernel.sessions import shut_for, shut_out
 from engine.kernel.touch import touch_ticks
@@ -111,6 +119,9 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     m["now"] = root["now"]
     if root["needs_levels"] != 0:
         gather_levels(matching_at(root, instrument), m)
+    if slot["own"] != 0:
+        call_part(root["rare_own"], root["state"], root["due_slot"])
+        m["own"] = slot["own"]
     x = floats32(slot["x"], slot["n_features"])
     whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)
     if root["ahead"] == 0 or root["ahead_all"] == EVERY:  # rows for training need none
@@ -178,6 +189,16 @@ def hold(root, slot, reason):  # type: ignore[no-untyped-def]
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
     push_decision(root, slot, HOLD, reason)
     return 0
+
+
+@njit(forceinline=True)
+def name_unknown(root, slot):  # type: ignore[no-untyped-def]
+    """Put the first column that is not finite, from 1 and at most 255, into the HOLD's record."""
+    x = floats32(slot["x"], slot["n_features"])
+    at = 0
+    while at < min(slot["n_features"], 254) and abs(x[at]) < np.inf:
+        at += 1
+    audit_at(root, root["audit_count"] - 1)["aux"] |= (at + 1) << 8
 
 
 @njit(forceinline=True)
@@ -254,7 +275,10 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     if reason == NONE:
         reason = shut_out(root, slot)
     if reason != NONE:
-        return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
+        wanted = hold(root, slot, reason)
+        if slot["own"] != 0 and not blocked:
+            name_unknown(root, slot)
+        return SIGNAL if wanted == 1 else GO_ON
     if slot["threaded"] == 1:
         return ASK
     # Some are left to Python, which times them; both calls give the same bits.

@@ -104,10 +104,8 @@ ROOT = np.dtype(
         ("n_slots", "i8"),
         ("n_models", "i8"),
         ("state", "i8"),  # address of this record
-        ("rare_arrivals", "i8"),  # addresses of parts that are compiled apart, app/desk_module.py
-        ("rare_follow", "i8"),
-        ("rare_settle", "i8"),
-        ("rare_answers", "i8"),
+        # addresses of parts that are compiled apart, app/desk_module.py
+        *((f"rare_{part}", "i8") for part in "arrivals follow settle answers own".split()),
         *((name, "i8") for name in _ADDRESSES),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
@@ -279,6 +277,10 @@ SLOT = np.dtype(
         ("answered", "i8"),  # results that wait for a wake
         ("requests", "i8"),
         ("answers", "i8", (8,)),  # by AnswerStatus
+        ("own", "i8"),  # address of its OWN record (engine/own_state.py), 0 where none is read
+        ("told", "i8"),  # 1: other slots read what this one said last, which stands below
+        *((f"said_{word}", "i8") for word in ("ts", "action")),
+        *((f"said_{word}", "f8") for word in ("sell", "hold", "buy")),  # 0 if no model was asked
     ],
     align=True,
 )
@@ -355,6 +357,7 @@ TRIGGER = np.dtype(
         ("profit_tick", "i8"),
         ("stop_seen", "i8"),
         ("profit_seen", "i8"),
+        ("lots", "i8"),  # that it protects
     ],
     align=True,
 )

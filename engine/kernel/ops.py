@@ -63,6 +63,7 @@ def add_trigger(root, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
     g["profit_tick"] = ticks[1]
     g["stop_seen"] = 0
     g["profit_seen"] = 0
+    g["lots"] = 0
     root["trigger_count"] += 1
     matching_at(root, place[0])["triggers"] += 1
     nearest_triggers(root, place[0])

@@ -37,6 +37,7 @@ from engine.limits import (
 )
 from engine.market import BOOK_SLOTS, MARKET
 from engine.session_table import NS_PER_MINUTE, sessions
+from engine.own_state import OWN
 
 BARS_ONLY = {"bars", "bar_quotes"}  # no data but bars: orders wait for the next open
 
@@ -89,6 +90,7 @@ class KernelState:
         self.bars = np.zeros(n, BARS)
         self.slots = np.zeros(max(1, n_slots), SLOT)
         self.models = np.zeros(max(1, n_slots), MODEL)
+        self.owns = np.zeros(max(1, n_slots), OWN)
         self.orders = np.zeros(MAX_ORDERS, ORDER)
         self.triggers = np.zeros(MAX_TRIGGERS, TRIGGER)
         self.out = np.zeros(MAX_OUT, OUT)
@@ -251,6 +253,10 @@ class KernelState:
     def slot_input(self, at: int) -> np.ndarray:
         """Return a slot's feature row, float32[1, n]; it changes in place."""
         return self._inputs[at]
+
+    def own_address(self, at: int) -> int:
+        """Return where a slot's own state is put together."""
+        return int(self.owns.ctypes.data) + at * OWN.itemsize
 
     def set_batches(self, rows: int) -> None:
         """Give every slot a ring for outputs that are evaluated ahead."""
