@@ -39,6 +39,7 @@ from engine.row_words import row_head
 from engine.rows import NS_PER_S, Kind
 from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
 from engine.tape_info import BLOCK_ROWS, TapeInfo
+from features.feature_bars import base_bars
 from features.registry import warmup_of
 from venues.binance_spot.feed import SpotFeed
 
@@ -259,7 +260,8 @@ class Session:
     def _history(self) -> tuple[int, int]:
         """Return how much history the models need: (bars, ns of trades)."""
         needs = [warmup_of(spec) for spec in self.parts.specs]
-        bars = max((need.get("bars", 0) for need in needs), default=0)
+        interval_ns = self.job.settings.engine.bar_interval_s * NS_PER_S
+        bars = max((base_bars(need, interval_ns) for need in needs), default=0)
         seconds = max((need.get("seconds", 0) for need in needs), default=0)
         return (bars + EXTRA_BARS if bars else 0), seconds * NS_PER_S
 

@@ -1,6 +1,5 @@
 """Loads the models that a run names; one that cannot serve costs its own signals, never the run."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,10 +10,9 @@ import numpy as np
 
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
-from engine.errors import ConfigError, UsageError
+from engine.errors import UsageError
 from engine.events import HoldReason
-from engine.kernel.layout import Cadence, OutputKind
-from engine.rows import NS_PER_S
+from engine.kernel.layout import OutputKind
 from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
 from ml.golden import check_rows
@@ -22,15 +20,6 @@ from ml.refusal import ModelRefused, hold_of
 from ml.registry import View, load
 from ml.runtime.native import NativeRun, native_run
 
-_UNITS_NS = {
-    "ms": 1_000_000,
-    "s": NS_PER_S,
-    "m": 60 * NS_PER_S,
-    "h": 3600 * NS_PER_S,
-    "d": 86400 * NS_PER_S,
-}
-_SPAN = re.compile(r"^([0-9]+)(ms|s|m|h|d)$")
-_SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE}
 OUTPUT_KINDS = {"classifier3": OutputKind.CLASSIFIER3, "binary": OutputKind.BINARY}
 GOLDEN_BATCH_ROWS = 512
 DEADLINE_LATENCIES, MIN_DEADLINE_NS = 4, 50_000_000  # a deadline that nobody has set
@@ -258,34 +247,3 @@ def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
     production = serving.loaded.entry.status == "production" if pin.trades is None else pin.trades
     serving.may_trade = production and serving.settings.mode == "production"
     return serving
-
-
-def parse_cadence(text: str, bar_interval_ns: int) -> tuple[Cadence, int]:
-    """Return a cadence and its number (ns or events).
-
-    >>> parse_cadence("every:250ms", 60 * NS_PER_S)
-    (<Cadence.EVERY_NS: 3>, 250000000)
-
-    Raises:
-        ConfigError: no such cadence, or a bar interval that is not the engine's.
-    """
-    word, _, rest = text.partition(":")
-    if word in _SIMPLE and not rest:
-        return _SIMPLE[word], 0
-    if word == "every_n" and rest.isdigit() and int(rest) > 0:
-        return Cadence.EVERY_N, int(rest)
-    found = _SPAN.match(rest)
-    if found and int(found[1]) > 0:
-        span = int(found[1]) * _UNITS_NS[found[2]]
-        if word == "every":
-            return Cadence.EVERY_NS, span
-        if word == "bar" and span == bar_interval_ns:
-            return Cadence.BAR, span
-        if word == "bar":
-            raise ConfigError(
-                f"cadence {text!r}: the engine's bars are {bar_interval_ns // NS_PER_S} s "
-                f"(engine.bar_interval_s)"
-            )
-    raise ConfigError(
-        f"cadence {text!r}: must be quote, trade, bar:1m, every:250ms or every_n:50 in form"
-    )

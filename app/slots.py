@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.serving import OUTPUT_KINDS, Serving, parse_cadence
+from app.cadence import bar_of_cadence, parse_cadence
+from app.serving import OUTPUT_KINDS, Serving
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
+from engine.bar_kinds import time_bar_name
 from engine.books import NOBODY
 from engine.errors import ConfigError
 from engine.events import AnswerStatus
@@ -14,6 +16,7 @@ from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
 from engine.ports import Strategy
 from engine.rows import NS_PER_S
+from features.feature_bars import bars_of
 from features.registry import absent_features
 from features.spec import FeatureSpec
 
@@ -116,7 +119,8 @@ def plan_slots(
     for plan in plans:
         if plan.spec >= 0:
             has = data_of(settings, instruments, plan.instrument)
-            plan.absent = absent_features(specs[plan.spec], has)
+            interval_ns = instruments[plan.instrument].bar_interval_ns
+            plan.absent = absent_features(specs[plan.spec], has, interval_ns)
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
             plan.threshold = max(plan.threshold, least)
@@ -139,15 +143,32 @@ def _listen(
             plan.strategies.append(strategy)
 
 
-def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int) -> None:
+def bars_beside(
+    settings: Settings, plans: Sequence[SlotPlan], specs: Sequence[FeatureSpec]
+) -> tuple[str, ...]:
+    """List the bars that features or cadences want beside the base bars.
+
+    Raises:
+        ConfigError: there are too many, or a cadence names none.
+    """
+    base = time_bar_name(settings.engine.bar_interval_s)
+    named = [bar_of_cadence(plan.cadence) for plan in plans]
+    return bars_of(specs, [bar for bar in named if bar and bar != base])
+
+
+def set_slots(
+    state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int, bars: Sequence[str] = ()
+) -> None:
     """Write the plans into the kernel's state; a model's slots share its input and output.
 
+    Args:
+        bars: beside the base bars, as the kernel counts them.
     Raises:
         ConfigError: a cadence that cannot be.
     """
     inputs: dict[tuple[int, int], np.ndarray] = {}
     for at, plan in enumerate(plans):
-        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S)
+        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S, bars)
         values = {
             "model": NO_INDEX if plan.serving is None else plan.serving.index,
             "instrument": plan.instrument,

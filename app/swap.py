@@ -203,8 +203,8 @@ def bind(
     if place != plan.spec:
         values["was_valid"] = 0
     plan.spec = place
-    has = instruments[plan.instrument].has
-    plan.absent = {} if spec is None else absent_features(spec, has)
+    one = instruments[plan.instrument]
+    plan.absent = {} if spec is None else absent_features(spec, one.has, one.bar_interval_ns)
     values |= {"spec": max(0, place), "absent": int(bool(plan.absent))}
     for state in states:
         state.rebind_slot(at, values, serving.x, serving.y)

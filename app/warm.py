@@ -27,7 +27,7 @@ def warm(settings: Settings, named: Sequence[str], say: Callable[[str], None]) -
     stand_in = Instrument(venue="", symbol="", base="", quote=quote, tick="1", lot="1")
     with contextlib.suppress(TickgateError):  # what is wrong will be said when it is built
         parts = plan(settings, [stand_in], named)
-        if not is_compiled(parts.specs):
+        if not is_compiled(parts.specs, bars=parts.bars):
             say("compiling the kernel for these features; this happens once and takes a while")
-        load_kernel(parts.specs)
+        load_kernel(parts.specs, bars=parts.bars)
     FastParser()

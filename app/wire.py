@@ -12,10 +12,11 @@ from app.asked_again import AskedAgain
 from app.kernel import KernelModule, load_kernel
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
-from app.slots import SlotPlan, Still, plan_slots, set_slots
+from app.slots import SlotPlan, Still, bars_beside, plan_slots, set_slots
 from app.swap import Swaps, bind
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
+from engine.bar_kinds import several
 from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
 from engine.events import Command
@@ -59,6 +60,7 @@ class Parts:
     strategies: list[tuple[StrategySettings, Strategy]]
     plans: list[SlotPlan]
     specs: list[FeatureSpec]
+    bars: tuple[str, ...]  # beside the base bars
     kernel: KernelModule
     state: KernelState
     gate: Gate
@@ -92,8 +94,10 @@ def quote_currency(instruments: Sequence[Instrument]) -> str:
     return quotes[0]
 
 
-def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
-    """Translate the settings the kernel itself needs."""
+def kernel_rules(
+    settings: Settings, implied_wakes: bool, bars: tuple[str, ...] = ()
+) -> KernelRules:
+    """Translate the settings the kernel itself needs; `bars` are those beside the base bars."""
     engine = settings.engine
     return KernelRules(
         implied_wakes=implied_wakes,
@@ -108,6 +112,7 @@ def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
         assumed_notional=settings.assumed.quote_size_notional,
         half_spread=settings.assumed.bar_spread_bps / 20_000.0,
         pairs=tuple(engine.pairs.items()),
+        series=several(bars),
     )
 
 
@@ -147,6 +152,7 @@ def plan(
     parts.plans, parts.specs = plan_slots(
         settings, parts.instruments, parts.models, parts.strategies
     )
+    parts.bars = bars_beside(settings, parts.plans, parts.specs)
     return parts
 
 
@@ -171,7 +177,7 @@ def build(
             registry says.
     """
     settings = parts.settings
-    parts.kernel = load_kernel(parts.specs)
+    parts.kernel = load_kernel(parts.specs, bars=parts.bars)
     parts.audit = audit
     parts.window = (0, 0, 0)
     state = parts.state = _new_state(parts, implied_wakes)
@@ -296,11 +302,11 @@ def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelSta
         parts.instruments,
         len(parts.plans),
         parts.kernel.features,
-        kernel_rules(settings, implied_wakes),
+        kernel_rules(settings, implied_wakes, parts.bars),
         collect,
     )
     state.root["needs_levels"] = parts.kernel.needs_levels
-    set_slots(state, parts.plans, settings.engine.bar_interval_s)
+    set_slots(state, parts.plans, settings.engine.bar_interval_s, parts.bars)
     parts.kernel.start(state.address)
     return state
 

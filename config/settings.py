@@ -22,8 +22,10 @@ Fee = Annotated[float, Meta(ge=-100, le=1000)]
 Cadence = Annotated[
     str,
     Meta(
-        pattern=r"^(quote|trade|bar:[0-9]+[smhd]|every:[0-9]+(ms|s)|every_n:[0-9]+)$",
-        description="quote, trade, bar:1m, every:250ms or every_n:50 (the numbers are free)",
+        pattern=r"^(quote|trade|bar:[0-9]+[smhd]|bar:(ticks|volume|dollar):[0-9.]+"
+        r"|every:[0-9]+(ms|s)|every_n:[0-9]+)$",
+        description="quote, trade, bar:1m, bar:ticks:500, bar:volume:25, bar:dollar:250000, "
+        "every:250ms or every_n:50 (the numbers are free)",
     ),
 ]
 Name = Annotated[

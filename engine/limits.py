@@ -13,6 +13,7 @@ AUDIT_BUFFER = 8192  # records between two flushes of the audit (768 KiB)
 AUDIT_MARGIN = 2048  # records that one row or stop may still write: MAX_OUT answers make 3 each
 MAX_BLOCK_ROWS = 65_536  # rows in one kernel call: it holds the GIL (1.5 to 6 ms)
 MAX_FLAT_BARS = 120  # empty bars in a row before a quiet market counts as closed
+MAX_BARS = 16  # kinds of bars beside the base bars; each costs a few ns a trade
 FINE_DUPLICATES = 64  # recent intents remembered by the duplicate check
 ASKED_PLACES = 4  # open requests of a slot: in service, waiting, just superseded, and one spare
 MAX_BATCH = 4096  # decisions evaluated ahead

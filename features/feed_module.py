@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from engine.bar_kinds import several
 from engine.errors import UsageError
 from engine.instruments import Instrument
 from engine.kernel.state import KernelRules, KernelState
 from engine.rows import BAR_INTERVALS_NS, NS_PER_S
+from features.feature_bars import bars_of
 from features.fuse import bound_source, load_fused, sources_sha256
+from features.fuse_bars import without_series
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
-EMBEDDED = ("engine.kernel.apply", "features.feed")
+EMBEDDED = ("engine.kernel.series", "engine.kernel.apply", "features.feed")
 PARTS = tuple(
     f"engine.kernel.{name}"
-    for name in ("bars", "book", "layout", "memory", "places", "state", "touch")
+    for name in ("bars", "book", "kept_bar", "layout", "memory", "places", "state", "touch")
 ) + ("engine.rows", "engine.market", "engine.limits")
 
 REQUEST = np.dtype(
@@ -133,6 +136,7 @@ def load_feed(spec: FeatureSpec, folder: Path | None = KERNEL_FOLDER) -> ModuleT
     """
     parts = f"FEED_PARTS = {sources_sha256(PARTS)!r}\n"
     embedded = "\n".join(bound_source(name, EMBEDDED) for name in EMBEDDED)
+    embedded = without_series(embedded, bars_of([spec]))
     return load_fused([spec], folder, parts + embedded + TAIL)
 
 
@@ -160,6 +164,7 @@ def feed_state(
         assumed_notional=0.0,
         half_spread=0.5e-4,
         pairs=() if peer is None else ((instrument.symbol, peer.symbol),),
+        series=several(module.BARS),
     )
     instruments = [instrument] if peer is None else [instrument, peer]
     state = KernelState(instruments, 0, module.FEATURES, rules)

@@ -148,6 +148,13 @@ def bars_at(root, at):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def series_at(root, instrument, at):  # type: ignore[no-untyped-def]
+    """Return one of an instrument's further BARS, which stand behind the base bars of all."""
+    place = root["n_instruments"] + instrument * root["n_series"] + at
+    return carray(pointer(root["bars"]), (MANY,), BARS)[place]
+
+
+@njit(forceinline=True)
 def slot_at(root, at):  # type: ignore[no-untyped-def]
     """Return a SLOT."""
     return carray(pointer(root["slots"]), (MANY,), SLOT)[at]

@@ -29,6 +29,7 @@ from engine.kernel.follow import CHANGED_SHIFT, FLAGS_SHIFT
 from engine.kernel.layout import NEVER, Cadence, Reason
 from engine.kernel.native import call_part
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
+from engine.kernel.series import WITH_SERIES, close_due, next_of_series
 from engine.rows import HISTORY, LAST, Kind
 
 QUOTE_ROW, TRADE_ROW, DEPTH_ROW, BAR_ROW = (
@@ -41,6 +42,7 @@ GAP_ROW, DISCONNECT_ROW, STATUS_ROW = int(Kind.GAP), int(Kind.DISCONNECT), int(K
 WAKE_ROW, EMPTY_ROW, FILTERS_ROW = int(Kind.WAKE), int(Kind.EMPTY), int(Kind.FILTERS)
 OPENING_ROW = int(Kind.OPENING)
 ON_QUOTE, ON_TRADE, ON_BAR = int(Cadence.QUOTE), int(Cadence.TRADE), int(Cadence.BAR)
+ON_SERIES = int(Cadence.SERIES)
 ON_NS, ON_PACKET = int(Cadence.EVERY_NS), int(Cadence.PACKET)
 VENUE, CONTROL, FLUSH = int(Reason.VENUE), int(Reason.CONTROL), int(Reason.FLUSH)
 SAMPLE, BLOCK, HEAD = int(Reason.SAMPLE), int(Reason.BLOCK), int(Reason.HEAD)
@@ -53,6 +55,8 @@ def reset_timer(root):  # type: ignore[no-untyped-def]
     nearest = NEVER
     for at in range(root["n_instruments"]):
         nearest = min(nearest, next_close(root, bars_at(root, at)))
+        if WITH_SERIES:
+            nearest = next_of_series(root, at, nearest)
     for at in range(root["n_slots"]):
         slot = slot_at(root, at)
         if slot["cadence"] == ON_NS:
@@ -74,9 +78,13 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
         while next_close(root, b) <= ts:
             m = market_at(root, at)
             m["ts"] = root["now"]
-            if close_bar(root, m, b) == 1:
+            if close_bar(m, b) == 1:
                 show_bar(root, fused, at)
                 mark_due(root, at, ON_BAR)
+        if WITH_SERIES:
+            market_at(root, at)["ts"] = root["now"]
+            close_due(root, fused, at, ts)
+            mark_series(root, at)
     if root["next_answer"] <= ts:
         call_part(root["rare_answers"], root["state"], ts)
     for at in range(root["n_slots"]):
@@ -91,6 +99,20 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
             slot["due"] = 1
             root["due_count"] += 1
     reset_timer(root)
+
+
+@njit
+def mark_series(root, instrument):  # type: ignore[no-untyped-def]
+    """Mark the decisions on further bars that have just closed."""
+    closed = root["closed_series"]
+    root["closed_series"] = 0
+    x = matching_at(root, instrument)
+    for at in range(x["slot_from"], x["slot_to"]):
+        slot = slot_at(root, at)
+        if slot["cadence"] == ON_SERIES and (closed >> slot["cadence_n"]) & 1 != 0:
+            if slot["due"] == 0:
+                slot["due"] = 1
+                root["due_count"] += 1
 
 
 @njit
@@ -148,6 +170,10 @@ def apply_market(root, fused, row):  # type: ignore[no-untyped-def]
         changed = apply_depth(root, fused, instrument, row)
     else:
         changed = apply_bar(root, fused, instrument, row)
+    if WITH_SERIES:
+        if not past and root["closed_series"] != 0:
+            mark_series(root, instrument)
+        root["closed_series"] = 0
     if past:
         return
     x = matching_at(root, instrument)

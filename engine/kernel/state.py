@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from engine.audit_layout import AUDIT
+from engine.bar_kinds import Bar, BarKind
 from engine.instruments import Instrument
 from engine.kernel.asked_layout import ASKED, MODEL
 from engine.kernel.layout import (
@@ -36,6 +37,7 @@ from engine.limits import (
 )
 from engine.market import BOOK_SLOTS, MARKET
 
+BAR_PRICES = ("bar_open", "bar_high", "bar_low", "bar_close")
 BARS_ONLY = {"bars", "bar_quotes"}  # no data but bars: orders wait for the next open
 
 
@@ -54,6 +56,7 @@ class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     half_spread: float
     pairs: tuple[tuple[str, str], ...] = ()  # (symbol, the one it is paired with)
     max_answer_age_ns: int = 1 << 62
+    series: tuple[Bar, ...] = ()  # beside the base bars; those of the features first
 
 
 def has_book(instrument: Instrument) -> bool:
@@ -82,7 +85,7 @@ class KernelState:
         self.markets = np.zeros(n, MARKET)
         self.features = np.zeros(n, features)
         self.matching = np.zeros(n, MATCHING)
-        self.bars = np.zeros(n, BARS)
+        self.bars = np.zeros(n * (1 + len(rules.series)), BARS)
         self.slots = np.zeros(max(1, n_slots), SLOT)
         self.models = np.zeros(max(1, n_slots), MODEL)
         self.orders = np.zeros(MAX_ORDERS, ORDER)
@@ -99,6 +102,7 @@ class KernelState:
         self._inputs: list[np.ndarray] = []
         self._lay_out(n, n_slots, collect_capacity)
         self._set_rules(rules)
+        self.root["n_series"] = len(rules.series)
         for at, instrument in enumerate(instruments):
             self._set_instrument(at, instrument, rules)
         self._pair([instrument.symbol for instrument in instruments], rules)
@@ -128,12 +132,12 @@ class KernelState:
                 root[name] = getattr(rules, name)
 
     def _set_instrument(self, at: int, instrument: Instrument, rules: KernelRules) -> None:
-        m, x, b = self.markets[at], self.matching[at], self.bars[at]
+        m, x = self.markets[at], self.matching[at]
         tick = instrument.tick_size
         m["tick"], m["lot"] = tick, instrument.lot_size
         for name in ("bid", "ask", "bid_size", "ask_size", "mid"):
             m[name] = m[f"prev_{name}"] = np.nan
-        for name in ("trade_price", "trade_size", "bar_open", "bar_high", "bar_low", "bar_close"):
+        for name in ("trade_price", "trade_size", *BAR_PRICES):
             m[name] = np.nan
         for name in ("bid_prices", "ask_prices"):
             m[name] = np.nan
@@ -146,11 +150,11 @@ class KernelState:
         x["best_buy"], x["best_sell"] = NO_BUY, NO_SELL
         x["stop_below"], x["stop_above"] = NO_BUY, NO_SELL
         x["waits_for_open"] = int(set(instrument.has) <= BARS_ONLY)
-        b["mode"] = bar_source(instrument)
-        b["row_interval_ns"] = instrument.bar_interval_ns
-        b["last_close"] = np.nan
-        for name in ("open", "high", "low", "close"):
-            b[name] = np.nan
+        base = Bar("", BarKind.TIME, rules.bar_interval_ns)
+        first = len(self.markets) + at * len(rules.series)
+        places = (at, *range(first, first + len(rules.series)))
+        for place, bar in zip(places, (base, *rules.series), strict=True):
+            _set_bars(self.bars[place], bar, instrument)
         if has_book(instrument):
             self._add_book(m, x)
 
@@ -237,6 +241,20 @@ class KernelState:
         self.batches = np.zeros(max(1, len(self.slots) * rows), BATCH)
         self.root["batches"] = self.batches.ctypes.data
         self.slots["batch_at"] = np.arange(len(self.slots)) * rows
+
+
+def _set_bars(b: np.void, bar: Bar, instrument: Instrument) -> None:
+    by_time = bar.kind == BarKind.TIME
+    trades = BarMode.TRADES if "trades" in instrument.has else BarMode.NONE
+    b["mode"] = bar_source(instrument) if by_time else trades
+    b["kind"] = bar.kind
+    b["interval_ns" if by_time else "size"] = bar.size
+    b["row_interval_ns"] = instrument.bar_interval_ns
+    b["last_close"] = np.nan
+    for name in ("open", "high", "low", "close"):
+        b[name] = np.nan
+    for name in BAR_PRICES:
+        b["shown"][name] = np.nan
 
 
 def touch_source(instrument: Instrument) -> TouchFrom:
