@@ -13,9 +13,7 @@ _SPAN = re.compile(r"^([0-9]+)(ms|s)$")
 _SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE}
 
 
-def parse_cadence(
-    text: str, bar_interval_ns: int, bars: Sequence[str] = ()
-) -> tuple[Cadence, int]:
+def parse_cadence(text: str, bar_interval_ns: int, bars: Sequence[str] = ()) -> tuple[Cadence, int]:
     """Return a cadence and its number (ns, events, or a bar's place among `bars`).
 
     Args:

@@ -6,6 +6,7 @@ import numpy as np
 
 from app.cadence import bar_of_cadence, parse_cadence
 from app.serving import OUTPUT_KINDS, Serving
+from app.windows import SlotWindow
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
 from engine.bar_kinds import time_bar_name
@@ -14,7 +15,7 @@ from engine.errors import ConfigError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
-from engine.ports import Strategy
+from engine.ports import Predictor, Strategy
 from engine.rows import NS_PER_S
 from features.feature_bars import bars_of
 from features.registry import absent_features
@@ -37,6 +38,7 @@ class SlotPlan:
         spec: index of its features among the run's specs, -1 for none.
         strategies: who hears of its signals.
         absent: features whose inputs the data lacks, with these inputs.
+        window: of a sequence model, the ring that its session reads.
     """
 
     def __init__(self, serving: Serving | None, instrument: int, spec: int, cadence: str) -> None:
@@ -47,11 +49,17 @@ class SlotPlan:
         self.strategies: list[Strategy] = []
         self.threshold = 0.0
         self.absent: dict[str, tuple[str, ...]] = {}
+        self.window: SlotWindow | None = None
 
     @property
     def model(self) -> int:
         """Owner of what is decided here."""
         return NOBODY if self.serving is None else self.serving.index
+
+    def run(self) -> None:
+        """Evaluate an input that was asked of a model on a thread."""
+        asked: Predictor = self.window or self.serving or Still()
+        asked.run()
 
 
 def chosen(symbols: Sequence[str], instruments: Sequence[Instrument], where: str) -> list[int]:
@@ -187,6 +195,20 @@ def set_slots(
             x, y = plan.serving.x, plan.serving.y
             values |= model_values(plan.serving)
         state.set_slot(at, values, x, y)
+    for plan, at, place in places_of(plans):
+        plan.window = plan.serving.window(place) if plan.serving is not None else None
+        if plan.window is not None:
+            plan.window.bind(state, at)
+
+
+def places_of(plans: Sequence[SlotPlan]) -> list[tuple[SlotPlan, int, int]]:
+    """Return each plan with its slot, and its number among the slots of its model."""
+    seen: dict[int, int] = {}
+    found = []
+    for at, plan in enumerate(plans):
+        found.append((plan, at, seen.get(plan.model, 0)))
+        seen[plan.model] = found[-1][2] + 1
+    return found
 
 
 def _thread_times(serving: Serving) -> dict[str, int]:

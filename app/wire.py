@@ -10,20 +10,20 @@ import numpy as np
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
 from app.kernel import KernelModule, load_kernel
+from app.rules import kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
-from app.slots import SlotPlan, Still, bars_beside, plan_slots, set_slots
+from app.slots import SlotPlan, Still, bars_beside, places_of, plan_slots, set_slots
 from app.swap import Swaps, bind
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
-from engine.bar_kinds import several
 from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
 from engine.events import Command
 from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
-from engine.kernel.state import KernelRules, KernelState
+from engine.kernel.state import KernelState
 from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
@@ -45,8 +45,7 @@ from venues.paper import PaperVenue
 NOW, ROW = WORD["now"], WORD["row"]
 NewVenue = Callable[[Callable[[], int]], Venue]  # made with kernel time
 NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
-SAMPLE_NS = 60 * NS_PER_S
+WINDOWS_ALONE = "it reads a window: decisions are evaluated one by one, none in batches ahead"
 ORDERS_IN_KERNEL = True  # orders of one owner in jitted calls; a test compares with both
 
 
@@ -92,28 +91,6 @@ def quote_currency(instruments: Sequence[Instrument]) -> str:
             f"choose with --symbols (for example --symbols {example})"
         )
     return quotes[0]
-
-
-def kernel_rules(
-    settings: Settings, implied_wakes: bool, bars: tuple[str, ...] = ()
-) -> KernelRules:
-    """Translate the settings the kernel itself needs; `bars` are those beside the base bars."""
-    engine = settings.engine
-    return KernelRules(
-        implied_wakes=implied_wakes,
-        bar_interval_ns=engine.bar_interval_s * NS_PER_S,
-        bar_grace_ns=engine.bar_grace_ms * NS_PER_MS,
-        max_data_age_ns=engine.max_data_age_ms * NS_PER_MS,
-        max_jump=engine.max_price_jump_pct / 100.0,
-        jump_confirmations=engine.jump_confirmations,
-        trigger_confirmations=engine.trigger_confirmations,
-        max_answer_age_ns=int(settings.risk.max_signal_age_ms * NS_PER_MS),
-        sample_ns=SAMPLE_NS,
-        assumed_notional=settings.assumed.quote_size_notional,
-        half_spread=settings.assumed.bar_spread_bps / 20_000.0,
-        pairs=tuple(engine.pairs.items()),
-        series=several(bars),
-    )
 
 
 def plan(
@@ -210,6 +187,8 @@ def build(
 def _predictor(plan: SlotPlan) -> Predictor:
     """Return what evaluates a slot's input into its output, in the hot path."""
     serving = plan.serving
+    if plan.window is not None:
+        return plan.window
     return Still() if serving is None else serving.native or serving.ort or Still()
 
 
@@ -231,8 +210,8 @@ def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelA
     return ModelAnswers(
         state.words,
         [partial(call, state.address) for call in names],
-        [plan.serving or Still() for plan in parts.plans],
-        state.slot_input,
+        parts.plans,
+        lambda at: state.slot_input(at) if (w := parts.plans[at].window) is None else w.whole,
         failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
         advise=advise,
         asker=asker,
@@ -277,10 +256,10 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         parts.recorder.event(7, "swap_passed", f"control line {reference}", (reference, index))
         return
     states = [parts.state] if parts.ahead is None else [parts.state, parts.ahead.ahead]
-    for at, slot in enumerate(parts.plans):
+    for slot, at, number in places_of(parts.plans):
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
-            bind(slot, at, states, (parts.specs, parts.instruments))
+            bind(slot, at, number, states, (parts.specs, parts.instruments))
             features = _readonly(parts.state, at)
             parts.pipeline.replace(at, _predictor(slot), features)
     allow(parts.gate, index, serving.may_trade)
@@ -398,7 +377,10 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     working = [one for one in serving if one.ort is not None]
     working += parts.swaps.coming
     batched = any(not one.threaded for one in working)
-    if rows <= 1 or not batched or not all(one.batches for one in working):
+    windows = [one for one in working if one.sequence_length]
+    for one in windows:
+        one.note = one.note or WINDOWS_ALONE
+    if rows <= 1 or not batched or windows or not all(one.batches() for one in working):
         return None
     parts.state.set_batches(rows)
     ahead = _new_state(parts, implied_wakes, rows)

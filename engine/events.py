@@ -35,6 +35,7 @@ class HoldReason(IntEnum):
     MODEL_SUPERSEDED = 16  # a newer request took its place before the model's thread came to it
     MODEL_TIMED_OUT = 17  # the model did not answer within its deadline
     MODEL_CLOSED = 18  # the model's thread was ended before it answered
+    WINDOW_SHORT = 19  # too few valid rows in a row for the model's window; `aux` says how many
 
 
 class AnswerStatus(IntEnum):

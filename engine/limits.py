@@ -8,6 +8,7 @@ MAX_ORDERS = 256  # open paper orders: a plain scan of them costs about a nanose
 MAX_TRIGGERS = 256  # protective stops that stand at once
 MAX_OUT = 512  # venue events waiting for Python; it drains them at every stop
 MAX_FEATURES = 256  # features in one model's row
+MAX_WINDOW = 256  # rows of features in the window of a sequence model
 MAX_OUTPUTS = 16  # numbers in one model's output
 AUDIT_BUFFER = 8192  # records between two flushes of the audit (768 KiB)
 AUDIT_MARGIN = 2048  # records that one row or stop may still write: MAX_OUT answers make 3 each

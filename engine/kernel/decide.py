@@ -8,9 +8,18 @@ from engine.kernel.book import gather_levels
 from engine.kernel.layout import Cadence, Collected, OutputKind, Reason
 from engine.kernel.memory import floats32, words32, words64
 from engine.kernel.native import call_run
-from engine.kernel.places import batch_at, collected_at, market_at, matching_at, model_at, slot_at
+from engine.kernel.places import (
+    audit_at,
+    batch_at,
+    collected_at,
+    market_at,
+    matching_at,
+    model_at,
+    slot_at,
+)
 from engine.kernel.records import push_decision
 from engine.kernel.touch import touch_ticks
+from engine.kernel.window import missing_rows, take_window_row
 
 SELL, HOLD, BUY = int(Action.SELL), int(Action.HOLD), int(Action.BUY)
 NONE = int(HoldReason.NONE)
@@ -23,6 +32,7 @@ STALE_DATA = int(HoldReason.STALE_DATA)
 MARKET_CROSSED = int(HoldReason.MARKET_CROSSED)
 MODEL_NAN = int(HoldReason.MODEL_NAN)
 GAP = int(HoldReason.GAP)
+WINDOW_SHORT = int(HoldReason.WINDOW_SHORT)
 HALTED = int(HoldReason.HALTED)
 BY_N = int(Cadence.EVERY_N)
 BINARY = int(OutputKind.BINARY)
@@ -30,6 +40,7 @@ INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
 GO_ON = 0
+MOST_SAID = 255  # missing rows that a record can say
 READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
@@ -101,6 +112,12 @@ def obstacle(root, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def keeps_window(slot):  # type: ignore[no-untyped-def]
+    """Tell whether the row is read although the model is not asked: a window has one of each."""
+    return slot["window"] > 0 and slot["status"] == NONE and slot["absent"] == 0
+
+
+@njit(forceinline=True)
 def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     """Write the slot's feature row to its model's input; return a HoldReason if it is not whole."""
     instrument = slot["instrument"]
@@ -112,9 +129,11 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)
     if root["ahead"] == 0 or root["ahead_all"] == EVERY:  # rows for training need none
         slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    if slot["window"] > 0:
+        take_window_row(slot, m, whole)
     if whole == 1:
         slot["was_valid"] = 1
-        return NONE
+        return NONE if missing_rows(slot) <= 0 else WINDOW_SHORT
     return FEATURE_NAN if slot["was_valid"] == 1 else NOT_WARM
 
 
@@ -173,6 +192,9 @@ def hold(root, slot, reason):  # type: ignore[no-untyped-def]
     """Record a decision that no model was asked for."""
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
     push_decision(root, slot, HOLD, reason)
+    if reason == WINDOW_SHORT:
+        record = audit_at(root, root["audit_count"] - 1)
+        record["aux"] = reason | min(missing_rows(slot), MOST_SAID) << 8
     return 0
 
 
@@ -238,8 +260,9 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     if root["follows"] == 1:
         return take_evaluated(root, slot, reason)
     blocked = reason != NONE
-    if not blocked:
-        reason = read_row(root, fused, slot)
+    if not blocked or keeps_window(slot):
+        found = read_row(root, fused, slot)
+        reason = reason if blocked else found
     if root["ahead"] == 1:
         which = root["ahead_all"]
         if reason == NONE or which == EVERY or (which == READ and not blocked):

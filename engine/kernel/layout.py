@@ -299,6 +299,14 @@ SLOT = np.dtype(
         ("batch_to", "i8"),
         ("counts", "i8", (3,)),  # by action
         ("holds", "i8", (32,)),  # by HoldReason
+        # a sequence model: it reads the last `window` rows, from a ring in which each stands twice
+        ("window", "i8"),  # rows, 0 for models of single rows
+        ("ring", "i8"),  # address of float32[2 * window, n_features]
+        ("window_at", "i8"),  # place of the newest row; the window ends with its second copy
+        ("window_run", "i8"),  # valid rows up to the newest, at most `window`
+        ("window_gaps", "i8"),  # gap_count of the instrument at the newest row
+        ("window_arguments", "i8"),  # address of int64[window, 8]: `run_arguments` by place
+        ("window_x", "i8"),  # address of float32[window, n_features]: a model on a thread reads it
         # a model on a thread
         ("threaded", "i8"),
         ("service_ns", "i8"),  # how long it takes where the tape does not say

@@ -222,15 +222,37 @@ class KernelState:
         self._widen(x.shape[1])
         self.outputs[at], self._inputs[at] = y, x
 
+    def set_window(self, at: int, ring: np.ndarray, arguments: int, whole: np.ndarray) -> None:
+        """Let a slot keep the last rows of its features, for a sequence model.
+
+        Args:
+            at: the slot, set or rebound before.
+            ring: float32[2n, F].
+            arguments: address of the runtime's arguments for each place, 0 where Python runs it.
+            whole: float32[1, n, F] that a model on a thread reads.
+        """
+        slot, n = self.slots[at], len(ring) // 2
+        assert ring.shape == (2 * n, slot["n_features"])
+        assert whole.shape == (1, n, slot["n_features"])
+        slot["window"], slot["ring"], slot["window_x"] = n, ring.ctypes.data, whole.ctypes.data
+        slot["window_arguments"] = arguments
+        slot["window_at"], slot["window_run"] = n - 1, 0
+        self._widen_asked(whole.size if slot["threaded"] else 0)
+
+    def _widen_asked(self, width: int) -> None:
+        """Make the asked rows wide enough for a window."""
+        if width > self.asked_x.shape[1]:
+            self.asked_x = np.zeros((len(self.asked), width), np.float32)
+        self.root["asked_x"] = self.asked_x.ctypes.data
+        self.root["asked_width"] = self.asked_x.shape[1]
+
     def _widen(self, width: int) -> None:
         """Make the collected and asked rows wide enough for a slot's features."""
         if width > self.collect_x.shape[1]:
             self.collect_x = np.zeros((len(self.collect), width), np.float32)
-            self.asked_x = np.zeros((len(self.asked), width), np.float32)
         self.root["collect_x"] = self.collect_x.ctypes.data
         self.root["collect_width"] = self.collect_x.shape[1]
-        self.root["asked_x"] = self.asked_x.ctypes.data
-        self.root["asked_width"] = self.asked_x.shape[1]
+        self._widen_asked(width)
 
     def slot_input(self, at: int) -> np.ndarray:
         """Return a slot's feature row, float32[1, n]; it changes in place."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from app.slots import data_of
-from app.wire import kernel_rules
+from app.rules import kernel_rules
 from config.load import load_settings
 from config.settings import Settings
 from engine.instruments import Instrument
