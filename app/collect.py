@@ -7,8 +7,8 @@ import numpy as np
 
 from app.cadence import bar_of_cadence, parse_cadence
 from app.kernel import load_kernel
-from app.slots import data_of
 from app.rules import kernel_rules
+from app.slots import data_of
 from config.settings import Settings
 from engine.bar_kinds import time_bar_name
 from engine.kernel.layout import COLLECT, NEVER, Collected, Reason

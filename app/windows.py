@@ -1,4 +1,4 @@
-"""The windows of a sequence model: one ring for each of its slots, bound to its session beforehand."""
+"""The windows of a sequence model: a ring for each slot, bound to its session beforehand."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -63,7 +63,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class EngineSettings(Strict, frozen=True, kw_only=True):
     """How the kernel keeps time and bars."""
 
-    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # length of the time bars
+    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # of the base bars; see docs/bars.md
     bar_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250  # a bar closes so long after its end
     block_rows: Annotated[int, Meta(ge=1, le=65_536)] = 65_536  # rows a kernel call handles at most
     max_data_age_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 15_000  # older touch: models HOLD

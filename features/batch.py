@@ -32,6 +32,7 @@ class FeatureBlock(NamedTuple):
     valid: np.ndarray  # bool[n]: every value of the row is finite
     ts: np.ndarray  # int64[n]: kernel time, ns
     row: np.ndarray  # int64[n]: the row that caused it; for a bar closed by time, the row after it
+    gaps: np.ndarray  # int64[n]: gaps of the feed before it
 
 
 def batch_features(
@@ -96,7 +97,9 @@ def run_feed(
         at.append(places[:n])
     x = np.concatenate([np.empty((0, n_features), np.float32), *xs])
     place = np.concatenate([np.empty(0, PLACE), *at])
-    return FeatureBlock(x, place["valid"] == 1, place["ts"].copy(), place["row"].copy())
+    return FeatureBlock(
+        x, place["valid"] == 1, place["ts"].copy(), place["row"].copy(), place["gaps"].copy()
+    )
 
 
 def bar_rows(bars: Mapping[str, Any], interval_s: int = 60) -> np.ndarray:

@@ -34,7 +34,7 @@ REQUEST = np.dtype(
         ("places", "i8"),
     ]
 )
-PLACE = np.dtype([("row", "i8"), ("ts", "i8"), ("valid", "i8")])
+PLACE = np.dtype([("row", "i8"), ("ts", "i8"), ("valid", "i8"), ("gaps", "i8")])
 
 TAIL = '''
 from numba import carray
@@ -122,6 +122,7 @@ def run_rows(state, rows, request):
             place = places[q["written"]]
             place["row"] = q["cursor"] - applied
             place["ts"] = root["now"]
+            place["gaps"] = market_at(root, 0)["gap_count"]
             out = q["out"] + q["written"] * 4 * SPECS[0]
             place["valid"] = read_features(root, out)
             q["written"] += 1

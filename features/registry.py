@@ -43,6 +43,7 @@ _NOT_FEATURES = frozenset(
         "examples",
         "feature_bars",
         "fuse_bars",
+        "windows",
     }
 )
 

@@ -22,7 +22,8 @@ class Golden:
     """Golden rows, and optionally a tape slice with the features expected from it.
 
     Attributes:
-        x: float32[n, F] inputs, or float32[n, steps, F] windows; NaN, zeros and rows beside thresholds included.
+        x: float32[n, F] inputs, or windows float32[n, steps, F]; NaN, zeros and
+            rows beside thresholds included.
         y: float32[n, C] answers of the source model (not of the ONNX file).
         tape_rows: uint8[m, 64] rows of a tape, or empty.
         tape_at: int64[k] row indices after which features were read.

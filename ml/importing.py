@@ -189,7 +189,8 @@ def _golden(data: bytes, foreign: Foreign, draft: Draft) -> Golden:
         rows = np.random.default_rng(42).standard_normal((GOLDEN_ROWS, *shape))
     rows = np.ascontiguousarray(rows[:GOLDEN_ROWS], np.float32)
     if rows.shape[1:] != shape:
-        text = f"rows for the golden answers have shape {list(rows.shape)}, expected n of {list(shape)}"
+        text = f"rows for the golden answers have shape {list(rows.shape)}"
+        text += f", expected n of {list(shape)}"
         raise ModelRefused("model.contract", text)
     check_normalisation(foreign.normalisation, width, foreign.model_id)
     answers = foreign.answers

@@ -16,7 +16,7 @@ from engine.kernel.book import (
 from engine.kernel.layout import BarMode, TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
-from engine.kernel.series import WITH_SERIES, forget_series, take_print, take_bar_row
+from engine.kernel.series import WITH_SERIES, forget_series, take_bar_row, take_print
 from engine.kernel.touch import market_print, set_touch
 from engine.rows import GROWING, HISTORY, LAST, OFF_MARKET, SNAPSHOT_START
 

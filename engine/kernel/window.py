@@ -1,8 +1,8 @@
 """The window of a sequence model: the last rows of features, as one piece of memory.
 
 Each row is written twice into a ring of twice the length, so that the rows up to the newest always
-stand together somewhere; the model is bound to every such place beforehand, and no window is copied.
-A row is taken at each decision, whatever becomes of it; a gap of the feed starts the window anew.
+stand together somewhere; the model is bound to every such place beforehand, and no window is
+copied. A row is taken at each decision, whatever becomes of it; a gap of the feed starts anew.
 """
 
 from numba import njit

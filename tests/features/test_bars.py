@@ -1,4 +1,4 @@
-"""Several bars from one pass: each is that of a run of its own, and of the shorter ones together."""
+"""Several bars from one pass: each as in a run of its own, and as the shorter ones together."""
 
 from pathlib import Path
 from types import ModuleType
@@ -244,7 +244,8 @@ def test_a_spec_names_bars_and_is_told_what_is_wrong_with_them() -> None:
     assert (found.name, found.bar, found.inputs) == ("rsi_14@1h", "1h", ("bars",))
     assert warmup_of(FeatureSpec((("rsi_14", {"bar": "1h"}),))) == {"bars of 1h": 15}
     assert resolve_one("rsi_14", {"bar": "ticks:50"}).inputs == ("trades",)
-    text = '{"version": 1, "features": [{"name": "rsi_14"}, {"name": "rsi_14", "params": {"bar": "5m"}}]}'
+    twice = '{"name": "rsi_14"}, {"name": "rsi_14", "params": {"bar": "5m"}}'
+    text = f'{{"version": 1, "features": [{twice}]}}'
     assert parse_spec(text).names == ("rsi_14", "rsi_14@5m")
     assert bars_of([parse_spec(text), SPEC]) == BARS
     for name, bar, words in (
@@ -259,10 +260,8 @@ def test_a_spec_names_bars_and_is_told_what_is_wrong_with_them() -> None:
     ):
         with pytest.raises(ConfigError, match=words):
             resolve_one(name, {"bar": bar})
-    with pytest.raises(ConfigError, match="stands in the list twice"):
-        parse_spec(
-            text.replace('{"name": "rsi_14"}, ', '{"name": "rsi_14", "params": {"bar": "5m"}}, ')
-        )
+    with pytest.raises(ConfigError, match="'rsi_14@5m' stands in the list twice"):
+        parse_spec(text.replace('"rsi_14"}, {', '"rsi_14", "params": {"bar": "5m"}}, {'))
     with pytest.raises(ConfigError, match="17 bars beside"):
         bars_of([SPEC], [f"ticks:{n}" for n in range(100, 111)])
 
