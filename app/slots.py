@@ -9,7 +9,7 @@ from app.serving import OUTPUT_KINDS, Serving
 from app.windows import SlotWindow
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
-from engine.bar_kinds import time_bar_name
+from engine.bar_kinds import BarKind, parse_bar, time_bar_name
 from engine.books import NOBODY
 from engine.errors import ConfigError
 from engine.events import AnswerStatus
@@ -19,7 +19,7 @@ from engine.ports import Predictor, Strategy
 from engine.rows import NS_PER_S
 from features.feature_bars import bars_of
 from features.registry import absent_features
-from features.spec import FeatureSpec
+from features.spec import FeatureSpec, entry_of
 
 
 class Still:
@@ -117,7 +117,7 @@ def plan_slots(
         where = f"strategies.{lines.name}.symbols"
         mine = chosen(lines.symbols, instruments, where)
         if hasattr(strategy, "FEATURES"):
-            spec = FeatureSpec(features=tuple((name, {}) for name in strategy.FEATURES))
+            spec = FeatureSpec(features=tuple(entry_of(name) for name in strategy.FEATURES))
             for at in mine:
                 plan = SlotPlan(None, at, spec_at(spec), strategy.CADENCE)  # type: ignore[attr-defined]
                 plan.strategies.append(strategy)
@@ -199,6 +199,15 @@ def set_slots(
         plan.window = plan.serving.window(place) if plan.serving is not None else None
         if plan.window is not None:
             plan.window.bind(state, at)
+
+
+def window_bars(plan: SlotPlan, bar_interval_ns: int) -> int:
+    """Return how many base bars of the past fill a slot's window, once its features are warm."""
+    steps = 0 if plan.serving is None else plan.serving.sequence_length
+    name = bar_of_cadence(plan.cadence)
+    if steps < 2 or not name or (bar := parse_bar(name)).kind != BarKind.TIME:
+        return 0
+    return (steps - 1) * max(1, bar.size // bar_interval_ns)
 
 
 def places_of(plans: Sequence[SlotPlan]) -> list[tuple[SlotPlan, int, int]]:

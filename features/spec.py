@@ -88,6 +88,16 @@ def column_name(name: str, params: Params) -> str:
     return f"{name}@{params[BAR]}" if BAR in params else name
 
 
+def entry_of(column: str) -> tuple[str, Params]:
+    """Return the entry of a column's name, all other parameters being the defaults.
+
+    >>> entry_of("rsi_14@1h"), entry_of("rsi_14")
+    (('rsi_14', {'bar': '1h'}), ('rsi_14', {}))
+    """
+    name, at, bar = column.partition("@")
+    return name, {BAR: bar} if at else {}
+
+
 def parse_spec(data: bytes | str, source: str = "feature spec") -> FeatureSpec:
     """Read a spec's JSON, strictly.
 

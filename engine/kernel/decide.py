@@ -40,6 +40,7 @@ INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
 GO_ON = 0
+PAST = int(HoldReason.GAP)  # any reason will do: a row of the past decides nothing
 MOST_SAID = 255  # missing rows that a record can say
 READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
@@ -122,7 +123,7 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     """Write the slot's feature row to its model's input; return a HoldReason if it is not whole."""
     instrument = slot["instrument"]
     m = market_at(root, instrument)
-    m["now"] = root["now"]
+    m["now"] = root["now"] if root["past_ts"] == 0 else root["past_ts"]
     if root["needs_levels"] != 0:
         gather_levels(matching_at(root, instrument), m)
     x = floats32(slot["x"], slot["n_features"])
@@ -256,13 +257,16 @@ def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
 def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     """Go one step with a due slot: hold, take what was evaluated ahead, or ask for its model."""
     root["instrument"] = slot["instrument"]
-    reason = obstacle(root, slot)
+    past = root["past_ts"] != 0
+    reason = PAST if past else obstacle(root, slot)
     if root["follows"] == 1:
         return take_evaluated(root, slot, reason)
     blocked = reason != NONE
     if not blocked or keeps_window(slot):
         found = read_row(root, fused, slot)
         reason = reason if blocked else found
+    if past:
+        return GO_ON
     if root["ahead"] == 1:
         which = root["ahead_all"]
         if reason == NONE or which == EVERY or (which == READ and not blocked):
@@ -284,9 +288,13 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
 @njit(forceinline=True)
 def decide_due(root, fused):  # type: ignore[no-untyped-def]
     """Look at every due slot, in order; return the reason for which Python must act, or 0."""
+    past = root["past_ts"] != 0
     while root["due_slot"] < root["n_slots"]:
         at = root["due_slot"]
         slot = slot_at(root, at)
+        if past and slot["past"] == 0:
+            root["due_slot"] += 1
+            continue
         if root["waiting"] == 1:
             root["waiting"] = 0
             root["slot"] = at
@@ -296,16 +304,21 @@ def decide_due(root, fused):  # type: ignore[no-untyped-def]
             if wanted == 1:
                 return SIGNAL
             continue
-        if slot["due"] == 1 or slot["answered"] > 0:
-            if root["audit_count"] >= root["audit_high"]:
-                return FLUSH
-            if slot["answered"] > 0:  # Python settles it, and this slot is looked at again
+        if past or slot["due"] == 1 or slot["answered"] > 0:
+            if not past:
+                if root["audit_count"] >= root["audit_high"]:
+                    return FLUSH
+                if slot["answered"] > 0:  # Python settles it, and this slot is looked at again
+                    root["slot"] = at
+                    return ANSWER
+                if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
+                    return ASK_BATCH
                 root["slot"] = at
-                return ANSWER
-            if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
-                return ASK_BATCH
-            root["slot"] = at
             reason = evaluate(root, fused, slot)
+            if past:
+                slot["past"] = 0
+                root["due_slot"] += 1
+                continue
             if reason == ASK_BATCH:
                 return ASK_BATCH
             slot["due"] = 0
@@ -318,5 +331,7 @@ def decide_due(root, fused):  # type: ignore[no-untyped-def]
                 return reason
             continue
         root["due_slot"] += 1
-    root["deciding"] = 0
+    root["deciding"] = 1 if past and root["due_after"] == 1 and root["due_count"] > 0 else 0
+    root["due_slot"] = 0
+    root["past_ts"] = 0
     return GO_ON

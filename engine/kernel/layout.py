@@ -74,6 +74,8 @@ ROOT = np.dtype(
         # progress of a stop
         ("deciding", "i8"),  # 1 while due slots remain to be looked at
         ("due_slot", "i8"),
+        ("past_ts", "i8"),  # not 0: windows take a row of the past, nothing is decided
+        ("due_after", "i8"),  # 1: a wake comes with that row
         ("waiting", "i8"),  # 1: the model of due_slot runs, its output is awaited
         ("due_count", "i8"),
         ("decision_row", "i8"),
@@ -306,6 +308,7 @@ SLOT = np.dtype(
         ("window_run", "i8"),  # valid rows up to the newest, at most `window`
         ("window_gaps", "i8"),  # gap_count of the instrument at the newest row
         ("window_arguments", "i8"),  # address of int64[window, 8]: `run_arguments` by place
+        ("past", "i8"),  # 1: its window takes the row that HISTORY brings
         ("window_x", "i8"),  # address of float32[window, n_features]: a model on a thread reads it
         # a model on a thread
         ("threaded", "i8"),

@@ -116,6 +116,22 @@ def mark_series(root, instrument):  # type: ignore[no-untyped-def]
 
 
 @njit
+def mark_past(root, instrument, changed, row):  # type: ignore[no-untyped-def]
+    """Mark the windows that take a row at a bar of the past, as they would have at its close."""
+    closed = root["closed_series"]
+    root["closed_series"] = 0
+    x = matching_at(root, instrument)
+    for at in range(x["slot_from"], x["slot_to"]):
+        slot = slot_at(root, at)
+        if slot["window"] > 0 and (
+            (slot["cadence"] == ON_BAR and changed & BAR != 0)
+            or (slot["cadence"] == ON_SERIES and (closed >> slot["cadence_n"]) & 1 != 0)
+        ):
+            slot["past"] = 1
+            root["past_ts"] = past_time(row)
+
+
+@njit
 def begin(root, ts):  # type: ignore[no-untyped-def]
     """Set the clocks by the first row."""
     root["first_ts"] = ts
@@ -170,12 +186,11 @@ def apply_market(root, fused, row):  # type: ignore[no-untyped-def]
         changed = apply_depth(root, fused, instrument, row)
     else:
         changed = apply_bar(root, fused, instrument, row)
-    if WITH_SERIES:
-        if not past and root["closed_series"] != 0:
-            mark_series(root, instrument)
-        root["closed_series"] = 0
     if past:
+        mark_past(root, instrument, changed, row)
         return
+    if WITH_SERIES and root["closed_series"] != 0:
+        mark_series(root, instrument)
     x = matching_at(root, instrument)
     if x["slot_from"] < x["slot_to"]:
         mark_market(root, instrument, changed, kind != DEPTH_ROW or row["flags"] & LAST != 0)
@@ -249,9 +264,10 @@ def take_row(root, fused, row, number):  # type: ignore[no-untyped-def]
     elif kind != EMPTY_ROW and apply_status(root, fused, row) == 1:
         stop = CONTROL
     wake = row["flags"] & LAST != 0 if root["implied_wakes"] == 1 else kind == WAKE_ROW
-    if wake and root["due_count"] > 0:
+    if (wake and root["due_count"] > 0) or root["past_ts"] != 0:
         root["deciding"] = 1
         root["due_slot"] = 0
+        root["due_after"] = 1 if wake else 0
     if root["out_count"] > 0 and settles(root):
         stop |= VENUE
     if root["now"] >= root["next_sample"]:
@@ -278,7 +294,7 @@ def run(root, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
     """
     root["calls"] += 1
     while True:
-        if root["deciding"] == 1:
+        while root["deciding"] == 1:
             reason = decide_due(root, fused)
             if reason != GO_ON:
                 return reason

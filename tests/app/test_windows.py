@@ -48,12 +48,13 @@ def artifacts(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("windows") / "artifacts"
     shutil.copytree(ROOT / "artifacts", root, ignore=shutil.ignore_patterns("kernels"))
     spec = tick_spec()
-    assert register(root, "Window", STEPS, spec, placement="inline").sequence_length == STEPS
-    register(root, "Slow", STEPS, spec, placement="thread")
-    register(root, "Single", 0, spec, placement="inline")
+    first = register(root, "Window", STEPS, spec, placement="inline", turned=True)
+    assert first.sequence_length == STEPS
+    register(root, "Slow", STEPS, spec, placement="thread", turned=True)
+    register(root, "Single", 0, spec, placement="inline", turned=True)
     for model_id in ("Window", "Slow", "Single"):
         registry.promote(root, model_id, "1", why="for the tests", by="tests")
-    register(root, "Window", 9, spec, placement="inline", turned=True)
+    register(root, "Window", 9, spec, placement="inline")
     return root
 
 

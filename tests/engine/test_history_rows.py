@@ -21,7 +21,12 @@ LONGER = ("2m", "5m")  # kinds of bars beside the minutes
 @pytest.fixture(scope="module")
 def kernel() -> KernelModule:
     longer = [("returns_1", {"bar": bar}) for bar in LONGER]
-    return load_kernel([FeatureSpec((*((name, {}) for name in FEATURES), *longer))])
+    return load_kernel(
+        [
+            FeatureSpec(features=tuple((name, {}) for name in FEATURES)),
+            FeatureSpec((("returns_1", {}), *longer)),
+        ]
+    )
 
 
 class Run:
@@ -40,7 +45,7 @@ class Run:
         self.kernel = kernel
         self.state = KernelState([instrument], 1, kernel.features, self.rules)
         kernel.start(self.state.address)
-        self.x = np.zeros((1, len(FEATURES) + len(LONGER)), np.float32)
+        self.x = np.zeros((1, 3), np.float32)  # so many features has either spec
         y = np.array([[0.0, 1.0, 0.0]], np.float32)
         values = {"cadence": int(Cadence.BAR), "sell_at": 0, "hold_at": 1, "buy_at": 2}
         self.state.set_slot(0, values, self.x, y)
@@ -265,3 +270,29 @@ def test_a_longer_bar_with_a_hole_in_it_closes_unseen(kernel: KernelModule) -> N
         holds = [b for b in whole[bar] if b[0] <= OPEN + 5 * MINUTE < b[0] + length]
         assert len(holds) == 1
         assert torn[bar] == [b for b in whole[bar] if b not in holds]
+
+
+def test_the_window_of_a_sequence_model_is_filled_by_the_bars_of_the_past(
+    kernel: KernelModule,
+) -> None:
+    """Six rows: of four past minutes, and of the two that closed since; as if it had seen all."""
+    found = []
+    for start in (OPEN, STARTS):
+        run = Run(kernel, rows_a_call=3)
+        run.state.slots["spec"] = 1
+        width = run.x.shape[1]
+        ring, whole = np.zeros((12, width), np.float32), np.zeros((1, 6, width), np.float32)
+        run.state.set_window(0, ring, 0, whole)
+        if start == OPEN:
+            run.add(Kind.CONNECT, OPEN)
+        else:
+            with_history(run)
+        live(run, start)
+        run.go()
+        at = int(run.state.slots["window_at"][0])
+        window = ring[at + 1 : at + 7]
+        assert window[-1].tobytes() == run.x.tobytes()
+        found.append(window[:, :2].copy())  # returns on minutes and on bars of two
+    assert np.isfinite(found[0][:, 0]).all()
+    assert len(np.unique(found[0][:, 0])) == 6
+    assert found[0].tobytes() == found[1].tobytes()
