@@ -150,6 +150,8 @@ class Session:
         if job.subscribe is not None:
             job.subscribe(parts.desk.bus)
         self._words = parts.state.words
+        self._threads = self.inference.threads
+        self._now_ns = clock.now_ns
         self.reloads = Reloads(
             parts,
             self.tape,
@@ -163,8 +165,9 @@ class Session:
 
     def wake(self) -> None:
         """Append a WAKE row stamped now, and let the pipeline go over all that has come."""
-        self.inference.write()
-        self.tape.wake(self.clock.now_ns())
+        if self._threads:
+            self.inference.write()
+        self.tape.wake(self._now_ns())
         self.drain()
 
     def drain(self) -> None:

@@ -86,7 +86,7 @@ class LiveTape:
         self._reserved = min(RESERVED_ROWS, segment_rows // 4)
         self._step = min(BLOCK_ROWS, segment_rows)  # rows between two looks of the helper
         self._on_exhausted = on_exhausted
-        self._publish, self._push = entry_points()
+        self._publish, self._push, self._push_wake = entry_points()
         self._hashes = BlockHashes()
         self._hash_lock = threading.Lock()
         self._list_lock = threading.Lock()
@@ -181,7 +181,7 @@ class LiveTape:
         if at == self._capacity:
             self.push(_WAKE_HEAD, 0, ts_recv)  # into the next segment
             return True
-        self._push(self.address, at, self.first_row, 0, ts_recv, _WAKE_HEAD, 0, 0, 0, 0, 0)
+        self._push_wake(self.address, at, self.first_row, ts_recv)
         self.at = at = at + 1
         if at >= self.mark:
             self.passed_mark()
