@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.errors import UsageError
 from engine.instruments import Instrument
-from engine.kernel.layout import BarMode
+from engine.kernel.bars_layout import BarMode
 from engine.kernel.state import KernelState
 from engine.rows import LAST, NS_PER_S, ROW, ROW_BYTES, Kind, bar_flags
 from features.feature_bars import bars_of

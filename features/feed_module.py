@@ -20,7 +20,17 @@ KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
 EMBEDDED = ("engine.kernel.series", "engine.kernel.apply", "features.feed")
 PARTS = tuple(
     f"engine.kernel.{name}"
-    for name in ("bars", "book", "kept_bar", "layout", "memory", "places", "state", "touch")
+    for name in (
+        "bars",
+        "bars_layout",
+        "book",
+        "kept_bar",
+        "layout",
+        "memory",
+        "places",
+        "state",
+        "touch",
+    )
 ) + ("engine.rows", "engine.market", "engine.limits")
 
 REQUEST = np.dtype(

@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit
 
 from engine.kernel.bars import add_print, begin_bar, forget_bars
+from engine.kernel.bars_layout import BarMode
 from engine.kernel.book import (
     NO_TICK,
     clear_book,
@@ -13,7 +14,7 @@ from engine.kernel.book import (
     set_bid,
     size_at,
 )
-from engine.kernel.layout import BarMode, TouchFrom
+from engine.kernel.layout import TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
 from engine.kernel.series import WITH_SERIES, forget_series, take_bar_row, take_print

@@ -8,8 +8,8 @@ from numba import carray, njit
 
 from engine.audit_layout import AUDIT
 from engine.kernel.asked_layout import ASKED, MODEL
+from engine.kernel.bars_layout import BARS
 from engine.kernel.layout import (
-    BARS,
     BATCH,
     COLLECT,
     MATCHING,

@@ -9,8 +9,8 @@ from engine.audit_layout import AUDIT
 from engine.bar_kinds import Bar, BarKind
 from engine.instruments import Instrument
 from engine.kernel.asked_layout import ASKED, MODEL
+from engine.kernel.bars_layout import BARS, BarMode
 from engine.kernel.layout import (
-    BARS,
     BATCH,
     COLLECT,
     MATCHING,
@@ -22,7 +22,6 @@ from engine.kernel.layout import (
     ROOT,
     SLOT,
     TRIGGER,
-    BarMode,
     TouchFrom,
 )
 from engine.limits import (
