@@ -153,7 +153,8 @@ class OrtModel:
         assert ring.flags.c_contiguous
         if self._normalise is not None:
             return [functools.partial(self._run_window, ring, at) for at in range(n)]
-        ort, calls = runtime(), []
+        ort = runtime()
+        calls: list[Callable[[], Any]] = []
         for at in range(n):
             value = ort.OrtValue.ortvalue_from_numpy(ring[at + 1 : at + 1 + n][np.newaxis])
             binding = self.session.io_binding()
