@@ -1,6 +1,7 @@
 """Sequence models in runs: each decision reads the last rows, one piece of memory, none copied."""
 
 import gc
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+import lab
 from app.replay import Replay, replay
 from app.serving import Serving, load_version
 from app.sources import open_tape
@@ -17,6 +19,7 @@ from config.load import load_settings
 from config.settings import ModelSettings, StrategySettings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
+from engine.errors import DataError
 from engine.events import HoldReason
 from engine.kernel.layout import WORD, Reason
 from engine.row_arrays import join_rows
@@ -28,7 +31,7 @@ from ml.refusal import ModelRefused
 from ml.registry import View
 from tests.app.live_session import Session
 from tests.app.replay_cli import ROOT, SAMPLE
-from tests.ml.sequence_models import model_of, register
+from tests.ml.sequence_models import model_of, register, weights
 
 ROWS, GAP_AT, STEPS, NS = 24_000, 12_000, 16, 1_000_000_000
 SHORT = HoldReason.WINDOW_SHORT
@@ -284,6 +287,23 @@ def test_a_window_that_is_not_the_graphs_is_refused(tmp_path, steps, said):
         import_onnx(tmp_path / "artifacts", model_of(steps, len(spec)), foreign)
     assert "served is" in str(error.value) or "<= 256" in str(error.value)
     assert not (tmp_path / "artifacts" / "registry.json").exists()
+
+
+def test_a_version_is_asked_for_windows_by_hand(artifacts, tmp_path, capsys):
+    rows = np.random.default_rng(2).normal(size=(STEPS + 3, len(tick_spec()))).tolist()
+    file = tmp_path / "rows.json"
+    file.write_text(str(rows))
+    words = ["models", "predict", "Window:1", "--artifacts", str(artifacts), "--row", str(file)]
+    assert lab.main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["rows"]
+    answers = np.array([list(one["answers"].values()) for one in found])
+    scores = np.array(rows) @ weights(len(tick_spec()))[:, ::-1]
+    means = np.stack([scores[k : k + STEPS].mean(axis=0) for k in range(4)])
+    expected = np.exp(means) / np.exp(means).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    file.write_text(str(rows[:3]))
+    with pytest.raises(DataError, match=f"3 rows; the model reads windows of {STEPS}"):
+        lab.main(words)
 
 
 @pytest.mark.slow
