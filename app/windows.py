@@ -21,7 +21,12 @@ class SlotWindow:
         y: float32[1, C], where answers are wanted.
         shape: (n, F).
         threaded: the session has arrays of its own, which only whole windows are copied into.
+
+    Attributes:
+        run: evaluates the newest window into y; of a model on a thread, the one that was asked of.
     """
+
+    run: Callable[[], Any]
 
     def __init__(
         self, ort: Any, native: Any, y: np.ndarray, shape: tuple[int, ...], threaded: bool
@@ -33,6 +38,7 @@ class SlotWindow:
         self._ort, self._y = ort, y
         self._calls: Sequence[Callable[[], Any]] = ()
         self._words, self._at = memoryview(np.zeros(1, np.int64)), 0
+        self.run = self._run_whole
         if not threaded:
             self._calls = ort.windows(self.ring)
             self.arguments = 0 if native is None else native.windows(self.ring)
@@ -61,8 +67,7 @@ class SlotWindow:
     def _run_newest(self) -> None:
         self._calls[self._words[self._at]]()
 
-    def run(self) -> None:
-        """Evaluate the newest window into y; of a model on a thread, the one that was asked of."""
+    def _run_whole(self) -> None:
         self._ort.x[:] = self.whole
         self._ort.run()
         self._y[:] = self._ort.y

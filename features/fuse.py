@@ -83,25 +83,32 @@ def fused_source(specs: Sequence[FeatureSpec], *, cache: bool = False) -> str:
         out += _steps(fields, event, "")
     out += series_source(jit, bars, {(bar, e): _steps(fields, e, bar) for bar in bars for e in BAR})
     for k, row in enumerate(rows):
-        out += ["", "", jit, f"def read_{k}(fs, m, out):"]
-        out += [f'    """Write the {len(row)} features of spec {k}; 1 when all are finite."""']
-        out += ["    warm = 1"]
-        shown = ""
-        for column, entry in sorted(enumerate(row), key=lambda one: _bar_at(one[1], bars)):
-            if entry.bar != shown:
-                out += show_lines(shown, entry.bar)
-                shown = entry.bar
-            record = f"fs['{_record(names[_key(entry)], entry)}']"
-            value = f"{_alias(entry.feature.value)}({record}, m)"
-            out += [f"    warm &= put(out, {column}, {value})  # {entry.name}"]
-        out += show_lines(shown, "") if shown else []
-        out += ["    return warm"]
+        out += ["", "", jit, *_read_lines(k, row, names, bars)]
     out += ["", "", jit, "def read(spec, fs, m, out):"]
     out += ['    """Write the features of the spec with this index; 0 for an unknown index."""']
     for k in range(len(rows)):
         out += [f"    if spec == {k}:", f"        return read_{k}(fs, m, out)"]
     out += ["    return 0", ""]
     return "\n".join(out)
+
+
+def _read_lines(
+    k: int, row: Sequence[Resolved], names: Mapping[tuple[str, str], str], bars: Sequence[str]
+) -> list[str]:
+    """Write `read_<k>`: columns on base bars first, then those on each other bar while it shows."""
+    out = [f"def read_{k}(fs, m, out):"]
+    out += [f'    """Write the {len(row)} features of spec {k}; 1 when all are finite."""']
+    out += ["    warm = 1"]
+    shown = ""
+    for column, entry in sorted(enumerate(row), key=lambda one: _bar_at(one[1], bars)):
+        if entry.bar != shown:
+            out += show_lines(shown, entry.bar)
+            shown = entry.bar
+        record = f"fs['{_record(names[_key(entry)], entry)}']"
+        value = f"{_alias(entry.feature.value)}({record}, m)"
+        out += [f"    warm &= put(out, {column}, {value})  # {entry.name}"]
+    out += show_lines(shown, "") if shown else []
+    return [*out, "    return warm"]
 
 
 def _steps(fields: Mapping[str, Resolved], event: str, bar: str) -> list[str]:
