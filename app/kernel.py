@@ -11,13 +11,16 @@ import numpy as np
 from app.compiled import entry, load_module, module_name, parts_sha256
 from app.desk_module import RARE, desk_source, load_desk
 from engine.kernel.layout import ROOT
+from features.feature_bars import bars_of
 from features.fuse import INNER, fused_source, inner_source, part_modules, spare_callbacks
+from features.fuse_bars import without_series
 from features.registry import resolve
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path("artifacts/kernels")
 _EMBEDDED = tuple(
-    f"engine.kernel.{name}" for name in ("memory book touch bars records apply decide run".split())
+    f"engine.kernel.{name}"
+    for name in ("memory book touch bars series records apply decide run".split())
 )
 # numba makes machine code of every function it compiles, with all that is inlined in it: parts with
 # one caller are merged into it before that, or the innermost ones would be compiled five times.
@@ -96,8 +99,10 @@ class KernelModule(msgspec.Struct, frozen=True):
     name: str
 
 
-def kernel_source(specs: Sequence[FeatureSpec]) -> str:
+def kernel_source(specs: Sequence[FeatureSpec], bars: Sequence[str] = ()) -> str:
     """Write the source of the module for these specs: fused features, then the entry points.
+
+    `bars` names those beside the base bars that only cadences want; the specs name theirs.
 
     The text holds a hash of everything it is compiled from, because numba's on-disk cache notices
     neither edited parts nor changed layouts in other files.
@@ -105,6 +110,7 @@ def kernel_source(specs: Sequence[FeatureSpec]) -> str:
     head = f"\nKERNEL_PARTS = {parts_sha256()!r}\n"
     fused = fused_source(specs, inner=True)
     embedded = "\n".join(inner_source(name, _EMBEDDED) for name in _EMBEDDED)
+    embedded = without_series(embedded, bars_of(specs, bars))
     for name in _ONE_CALLER:
         plain, merged = (
             f"@njit(forceinline=True, {INNER})\ndef {name}(",
@@ -127,9 +133,13 @@ def _check_names(fused: str, embedded: str) -> None:
 
 
 def load_kernel(
-    specs: Sequence[FeatureSpec], folder: Path | None = None, *, source: str = ""
+    specs: Sequence[FeatureSpec],
+    folder: Path | None = None,
+    bars: Sequence[str] = (),
+    *,
+    source: str = "",
 ) -> KernelModule:
-    """Compile, or load from the on-disk cache, the kernel for these specs.
+    """Compile, or load from the on-disk cache, the kernel for these specs; see kernel_source.
 
     The first time takes seconds (compile time grows with the features), later ones a fraction.
 
@@ -140,7 +150,7 @@ def load_kernel(
     """
     folder = KERNEL_FOLDER if folder is None else folder
     spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
-    module = load_module("advance", source or kernel_source(specs), folder)
+    module = load_module("advance", source or kernel_source(specs, bars), folder)
     entries, rare = load_desk(folder)
     reset = entry(module, "reset_features")
 

@@ -39,6 +39,7 @@ from engine.journal_layout import Kind, Latch, Name
 from engine.limits import MAX_MODELS
 from engine.money import MINOR_PER_UNIT, minor
 from engine.orders import Approved
+from engine.rows import NS_PER_S
 from engine.run_files import LIVE, LiveRun, Summary, write_json
 from venues.ccxt_client import ClientSettings, Secret, import_ccxt, open_client
 from venues.order_desk import OrderDesk, StreamSettings

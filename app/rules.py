@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from config.settings import Settings
+from engine.bar_kinds import several
 from engine.errors import ConfigError
 from engine.events import HoldReason
 from engine.instruments import Instrument, split_symbol
@@ -14,8 +15,10 @@ NS_PER_S = 1_000_000_000
 SAMPLE_NS = 60 * NS_PER_S
 
 
-def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
-    """Translate the settings the kernel itself needs."""
+def kernel_rules(
+    settings: Settings, implied_wakes: bool, bars: tuple[str, ...] = ()
+) -> KernelRules:
+    """Translate the settings the kernel itself needs; `bars` are those beside the base bars."""
     engine = settings.engine
     return KernelRules(
         implied_wakes=implied_wakes,
@@ -32,6 +35,7 @@ def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
         pairs=tuple(engine.pairs.items()),
         calendars=calendars(settings),
         exits_wait=engine.exits_wait,
+        series=several(bars),
     )
 
 

@@ -5,18 +5,22 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from app.serving import OUTPUT_KINDS, Serving, parse_cadence
+from app.cadence import bar_of_cadence, parse_cadence
+from app.serving import OUTPUT_KINDS, Serving
+from app.windows import SlotWindow
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
+from engine.bar_kinds import BarKind, parse_bar, time_bar_name
 from engine.books import NOBODY
 from engine.errors import ConfigError, UsageError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
-from engine.ports import Strategy
+from engine.ports import Predictor, Strategy
 from engine.rows import NS_PER_S
+from features.feature_bars import bars_of
 from features.registry import absent_features, own_features
-from features.spec import FeatureSpec
+from features.spec import FeatureSpec, entry_of
 
 NS_PER_MS = 1_000_000
 
@@ -49,6 +53,7 @@ class SlotPlan:
         has: what the data, and the run for own state, hold for its features.
         own: of a slot whose model may read own state; see OwnPlan.
         told: other slots read what this one said last.
+        window: of a sequence model, the ring that its session reads.
     """
 
     def __init__(self, serving: Serving | None, instrument: int, spec: int, cadence: str) -> None:
@@ -62,11 +67,17 @@ class SlotPlan:
         self.has: tuple[str, ...] = ()
         self.own: OwnPlan | None = None
         self.told = False
+        self.window: SlotWindow | None = None
 
     @property
     def model(self) -> int:
         """Owner of what is decided here."""
         return NOBODY if self.serving is None else self.serving.index
+
+    def run(self) -> None:
+        """Evaluate an input that was asked of a model on a thread."""
+        asked: Predictor = self.window or self.serving or Still()
+        asked.run()
 
 
 def quote_currency(instruments: Sequence[Instrument]) -> str:
@@ -140,7 +151,7 @@ def plan_slots(
         where = f"strategies.{lines.name}.symbols"
         mine = chosen(lines.symbols, instruments, where)
         if hasattr(strategy, "FEATURES"):
-            spec = FeatureSpec(features=tuple((name, {}) for name in strategy.FEATURES))
+            spec = FeatureSpec(features=tuple(entry_of(name) for name in strategy.FEATURES))
             if own := own_features(spec):
                 raise ConfigError(f"strategies.{lines.name}: {own[0]} is own state, for models")
             for at in mine:
@@ -154,7 +165,8 @@ def plan_slots(
     for plan in plans:
         plan.has += data_of(settings, instruments, plan.instrument)
         if plan.spec >= 0:
-            plan.absent = absent_features(specs[plan.spec], plan.has)
+            interval_ns = instruments[plan.instrument].bar_interval_ns
+            plan.absent = absent_features(specs[plan.spec], plan.has, interval_ns)
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
             plan.threshold = max(plan.threshold, least)
@@ -201,15 +213,32 @@ def _listen(
             plan.strategies.append(strategy)
 
 
-def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int) -> None:
+def bars_beside(
+    settings: Settings, plans: Sequence[SlotPlan], specs: Sequence[FeatureSpec]
+) -> tuple[str, ...]:
+    """List the bars that features or cadences want beside the base bars.
+
+    Raises:
+        ConfigError: there are too many, or a cadence names none.
+    """
+    base = time_bar_name(settings.engine.bar_interval_s)
+    named = [bar_of_cadence(plan.cadence) for plan in plans]
+    return bars_of(specs, [bar for bar in named if bar and bar != base])
+
+
+def set_slots(
+    state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int, bars: Sequence[str] = ()
+) -> None:
     """Write the plans into the kernel's state; a model's slots share its input and output.
 
+    Args:
+        bars: beside the base bars, as the kernel counts them.
     Raises:
         ConfigError: a cadence that cannot be.
     """
     inputs: dict[tuple[int, int], np.ndarray] = {}
     for at, plan in enumerate(plans):
-        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S)
+        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S, bars)
         values = {
             "model": NO_INDEX if plan.serving is None else plan.serving.index,
             "instrument": plan.instrument,
@@ -230,6 +259,29 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             x, y = plan.serving.x, plan.serving.y
             values |= model_values(plan.serving)
         state.set_slot(at, values, x, y)
+    for plan, at, place in places_of(plans):
+        plan.window = plan.serving.window(place) if plan.serving is not None else None
+        if plan.window is not None:
+            plan.window.bind(state, at)
+
+
+def window_bars(plan: SlotPlan, bar_interval_ns: int) -> int:
+    """Return how many base bars of the past fill a slot's window, once its features are warm."""
+    steps = 0 if plan.serving is None else plan.serving.sequence_length
+    name = bar_of_cadence(plan.cadence)
+    if steps < 2 or not name or (bar := parse_bar(name)).kind != BarKind.TIME:
+        return 0
+    return (steps - 1) * max(1, bar.size // bar_interval_ns)
+
+
+def places_of(plans: Sequence[SlotPlan]) -> list[tuple[SlotPlan, int, int]]:
+    """Return each plan with its slot, and its number among the slots of its model."""
+    seen: dict[int, int] = {}
+    found = []
+    for at, plan in enumerate(plans):
+        found.append((plan, at, seen.get(plan.model, 0)))
+        seen[plan.model] = found[-1][2] + 1
+    return found
 
 
 def columns_of(serving: Serving) -> tuple[str, ...]:

@@ -180,27 +180,42 @@ def check_fit(candidate: Serving, specs: Sequence[FeatureSpec]) -> None:
 
 
 def bind(
-    plan: SlotPlan, at: int, states: Sequence[KernelState], specs: Sequence[FeatureSpec]
+    plan: SlotPlan,
+    at: int,
+    number: int,
+    states: Sequence[KernelState],
+    world: tuple[Sequence[FeatureSpec], Sequence[Instrument]],
 ) -> None:
     """Bind a slot to the version that its model's place holds now.
 
     Args:
         plan: of the slot.
-        at: the slot.
+        at: the slot.  number: among those of its model.
         states: the one that trades, and the one that runs ahead where there is one.
-        specs: the kernel's.
+        world: the kernel's specs, and the instruments.
     """
+    specs, instruments = world
     serving = plan.serving
     assert serving is not None
     spec = serving.spec
     place = -1 if spec is None else list(specs).index(spec)
     values = model_values(serving)
-    if place != plan.spec:
+    was = plan.spec
+    if place != was:
         values["was_valid"] = 0
     plan.spec = place
-    plan.absent = {} if spec is None else absent_features(spec, plan.has)
+    one = instruments[plan.instrument]
+    plan.absent = {} if spec is None else absent_features(spec, plan.has, one.bar_interval_ns)
     values |= {"spec": max(0, place), "absent": int(bool(plan.absent))}
     values |= dict.fromkeys(("said_sell", "said_hold", "said_buy"), 0)  # it has said nothing yet
+    window, before, same = serving.window(number), plan.window, place == was
     for state in states:
+        if window is None:
+            values |= {"window": 0, "window_run": 0}
         own = {"own": own_record(state, at, plan)}
         state.rebind_slot(at, values | own, serving.x, serving.y)
+        if window is not None and before is not None and same:
+            window.take_over(before, state, at)
+        elif window is not None:
+            window.bind(state, at)
+    plan.window = window

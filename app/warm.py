@@ -28,9 +28,9 @@ def warm(settings: Settings, named: Sequence[str], say: Callable[[str], None]) -
     stand_in = Instrument(venue="", symbol="", base="", quote=quote, tick="1", lot="1")
     with contextlib.suppress(TickgateError):  # what is wrong will be said when it is built
         parts = plan(settings, [stand_in], named)
-        source = kernel_source(parts.specs)
+        source = kernel_source(parts.specs, parts.bars)
         if not is_compiled(source):
             say("compiling the kernel for these features; this happens once and takes a while")
-        load_kernel(parts.specs, source=source)
+        load_kernel(parts.specs, bars=parts.bars, source=source)
     FastParser()
     importlib.import_module("websockets.asyncio.client")

@@ -14,7 +14,16 @@ from app.kernel import KernelModule, load_kernel
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
-from app.slots import SlotPlan, Still, plan_slots, quote_currency, row_by_row, set_slots
+from app.slots import (
+    SlotPlan,
+    Still,
+    bars_beside,
+    places_of,
+    plan_slots,
+    quote_currency,
+    row_by_row,
+    set_slots,
+)
 from app.swap import Swaps, bind
 from config.settings import Settings, StrategySettings
 from engine.audit import AuditWriter
@@ -45,7 +54,7 @@ from venues.paper import PaperVenue
 
 NOW, ROW = WORD["now"], WORD["row"]
 NewVenue = Callable[[Callable[[], int]], Venue]  # made with kernel time
-
+WINDOWS_ALONE = "it reads a window: decisions are evaluated one by one, none in batches ahead"
 ORDERS_IN_KERNEL = True  # orders of one owner in jitted calls; a test compares with both
 
 
@@ -59,6 +68,7 @@ class Parts:
     strategies: list[tuple[StrategySettings, Strategy]]
     plans: list[SlotPlan]
     specs: list[FeatureSpec]
+    bars: tuple[str, ...]  # beside the base bars
     kernel: KernelModule
     state: KernelState
     gate: Gate
@@ -115,6 +125,7 @@ def plan(
         settings, parts.instruments, parts.models, parts.strategies
     )
     parts.row_by_row = row_by_row(parts.models)
+    parts.bars = bars_beside(settings, parts.plans, parts.specs)
     return parts
 
 
@@ -138,7 +149,7 @@ def build(
         answers_on_tape: their answers are rows of the tape; else they come after the time that the
             registry says.
     """
-    parts.kernel = load_kernel(parts.specs)
+    parts.kernel = load_kernel(parts.specs, bars=parts.bars)
     parts.audit = audit
     parts.window = (0, 0, 0)
     state = parts.state = _new_state(parts, implied_wakes)
@@ -169,6 +180,8 @@ def build(
 def _predictor(plan: SlotPlan) -> Predictor:
     """Return what evaluates a slot's input into its output, in the hot path."""
     serving = plan.serving
+    if plan.window is not None:
+        return plan.window
     return Still() if serving is None else serving.native or serving.ort or Still()
 
 
@@ -190,8 +203,8 @@ def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelA
     return ModelAnswers(
         state.words,
         [partial(call, state.address) for call in names],
-        [plan.serving or Still() for plan in parts.plans],
-        state.slot_input,
+        parts.plans,
+        lambda at: state.slot_input(at) if (w := parts.plans[at].window) is None else w.whole,
         failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
         advise=advise,
         asker=asker,
@@ -238,10 +251,10 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         parts.recorder.event(7, "swap_passed", f"control line {reference}", (reference, index))
         return
     states = [parts.state] if parts.ahead is None else [parts.state, parts.ahead.ahead]
-    for at, slot in enumerate(parts.plans):
+    for slot, at, number in places_of(parts.plans):
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
-            bind(slot, at, states, parts.specs)
+            bind(slot, at, number, states, (parts.specs, parts.instruments))
             features = _readonly(parts.state, at)
             parts.pipeline.replace(at, _predictor(slot), features)
     allow(parts.gate, index, serving.may_trade)
@@ -263,11 +276,11 @@ def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelSta
         parts.instruments,
         len(parts.plans),
         parts.kernel.features,
-        kernel_rules(settings, implied_wakes),
+        kernel_rules(settings, implied_wakes, parts.bars),
         collect,
     )
     state.root["needs_levels"] = parts.kernel.needs_levels
-    set_slots(state, parts.plans, settings.engine.bar_interval_s)
+    set_slots(state, parts.plans, settings.engine.bar_interval_s, parts.bars)
     parts.kernel.start(state.address)
     return state
 
@@ -360,7 +373,10 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     working = [one for one in serving if one.ort is not None]
     working += parts.swaps.coming
     batched = any(not one.threaded for one in working)
-    if rows <= 1 or not batched or not all(one.batches for one in working):
+    windows = [one for one in working if one.sequence_length]
+    for one in windows:
+        one.note = one.note or WINDOWS_ALONE
+    if rows <= 1 or not batched or windows or not all(one.batches() for one in working):
         return None
     if parts.row_by_row:
         return None

@@ -22,8 +22,10 @@ Fee = Annotated[float, Meta(ge=-100, le=1000)]
 Cadence = Annotated[
     str,
     Meta(
-        pattern=r"^(quote|trade|bar:[0-9]+[smhd]|every:[0-9]+(ms|s)|every_n:[0-9]+)$",
-        description="quote, trade, bar:1m, every:250ms or every_n:50 (the numbers are free)",
+        pattern=r"^(quote|trade|bar:[0-9]+[smhd]|bar:(ticks|volume|dollar):[0-9.]+"
+        r"|every:[0-9]+(ms|s)|every_n:[0-9]+)$",
+        description="quote, trade, bar:1m, bar:ticks:500, bar:volume:25, bar:dollar:250000, "
+        "every:250ms or every_n:50 (the numbers are free)",
     ),
 ]
 Name = Annotated[
@@ -61,7 +63,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class EngineSettings(Strict, frozen=True, kw_only=True):
     """How the kernel keeps time and bars."""
 
-    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # length of the time bars
+    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # of the base bars; see docs/bars.md
     bar_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250  # a bar closes so long after its end
     block_rows: Annotated[int, Meta(ge=1, le=65_536)] = 65_536  # rows a kernel call handles at most
     max_data_age_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 15_000  # older touch: models HOLD

@@ -38,6 +38,7 @@ class HoldReason(IntEnum):
     SESSION_CLOSED = 19  # outside the regular hours of the instrument's exchange
     SESSION_UNKNOWN = 20  # beyond the table of sessions: `make sessions` writes a longer one
     VENUE_HALTED = 21  # the venue does not trade the instrument now
+    WINDOW_SHORT = 22  # too few valid rows in a row for the model's window; `aux` says how many
 
 
 class AnswerStatus(IntEnum):

@@ -10,6 +10,14 @@ import numpy as np
 BOOK_SLOTS = 1 << 16  # levels kept a side, by price tick modulo this; a power of two
 TOP_LEVELS = 10  # levels gathered for features that read the book's depth
 
+CLOSED_BAR = np.dtype(
+    [  # the fields of MARKET that say of the last closed bar, see there
+        *((name, "f8") for name in ("bar_open", "bar_high", "bar_low", "bar_close")),
+        *((name, "f8") for name in ("bar_volume", "bar_buy_volume", "bar_sell_volume")),
+        *((name, "i8") for name in ("bar_ts", "bar_interval_ns", "bar_count", "bar_filled")),
+    ],
+    align=True,
+)
 MARKET = np.dtype(
     [
         # time and rules

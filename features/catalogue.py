@@ -34,7 +34,10 @@ A model names its features, in the order of its input columns, in a JSON file:
 ```
 
 Numbers in braces below stand in the name (`rsi_{span}`: `rsi_14`), other parameters under `params`.
-Unknown names, parameters and values are refused, with the nearest known name. `config/features/`
+Unknown names, parameters and values are refused, with the nearest known name. Every feature whose
+inputs name `bars` takes `bar` besides: `{"name": "rsi_14", "params": {"bar": "5m"}}` is computed on
+bars of five minutes, and its column is called `rsi_14@5m`; without it, on the run's base bars
+([bars.md](bars.md)). `config/features/`
 holds the specs of the demonstration models and the sets below. The schema of the file:
 
 ```json

@@ -14,7 +14,7 @@ import linecache
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +24,9 @@ import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from engine.market import MARKET
+from engine.market import CLOSED_BAR, MARKET
+from features.feature_bars import bars_of
+from features.fuse_bars import BAR, first_lines, kept_fields, series_source, show_lines
 from features.registry import EVENTS, Resolved, reads_levels, reads_peer, resolve
 from features.spec import FeatureSpec
 from features.step import STATELESS
@@ -45,8 +47,10 @@ def fused_source(specs: Sequence[FeatureSpec], *, inner: bool = False) -> str:
     """Write the module that advances and reads every feature of these specs.
 
     The module has `FEATURES` (dtype of one record), `SPECS` (feature counts), `READS_LEVELS`,
-    `READS_PEER`, `READS_BARS`, `PARTS` (hash of the parts), and njit functions `init(fs)`,
-    `on_quote(fs, m)`, `on_trade(fs, m)`, `on_bar(fs, m)`, `on_peer_bar(fs, m)`, `on_depth(fs, m)`,
+    `READS_PEER`, `READS_BARS`, `BARS` (names of the bars beside the base bars), `PARTS` (hash of
+    the parts), and njit functions `init(fs)`, `on_quote(fs, m)`, `on_trade(fs, m)`,
+    `on_bar(fs, m)`, `on_peer_bar(fs, m)`, `on_depth(fs, m)`, `on_series(k, seen, fs, m)` and
+    `on_series_peer(k, fs, m)` (the same for BARS[k], which `m` shows then; `seen` 0 only keeps it),
     `read_<k>(fs, m, out)` and `read(spec, fs, m, out)`: `fs` is a FEATURES record, `m` a MARKET
     record, `out` float32[n] or longer; a read returns 1 when every value written is finite, else 0
     (NaN: not warm or absent; infinite: too large for float32). Features of own state are NaN where
@@ -64,6 +68,7 @@ def fused_source(specs: Sequence[FeatureSpec], *, inner: bool = False) -> str:
     fields = _fields(rows)
     names = {_key(entry): name for name, entry in fields.items()}
     jit = f"@njit(error_model='numpy', {INNER if inner else 'no_cfunc_wrapper=True'})"
+    bars = bars_of(specs)
     out = [_HEAD, *_imports([entry for row in rows for entry in row]), ""]
     if any(entry.is_own for row in rows for entry in row):
         out.insert(1, "from features.own_record import NAN, own_of")
@@ -71,35 +76,59 @@ def fused_source(specs: Sequence[FeatureSpec], *, inner: bool = False) -> str:
     out += [f"READS_LEVELS = {reads_levels(specs)}"]
     out += [f"READS_PEER = {reads_peer(specs)}"]
     out += [f"READS_BARS = {any('on_bar' in e.feature.steps for row in rows for e in row)}"]
+    out += [f"BARS = {bars!r}"]
     out += [f"SPECS = {tuple(len(spec) for spec in specs)!r}", ""]
-    out += _layout(fields)
+    out += _layout(fields, bars)
     out += ["", "", jit, "def init(fs):", '    """Set every state record to its start."""']
     out += [_init_line(name, entry) for name, entry in fields.items() if _stateful(entry)]
-    out += ["    fs['stateless']['unused'] = 0"]
+    out += ["    fs['stateless']['unused'] = 0", *first_lines(bars)]
     for event in EVENTS:
         out += ["", "", jit, f"def {event}(fs, m):"]
         out += [f'    """Advance every feature that listens to {event}."""']
-        for name, entry in fields.items():
-            if event in entry.feature.steps:
-                step = _alias(entry.feature.steps[event])
-                out += [f"    {step}(fs['{_record(name, entry)}'], m)"]
+        out += _steps(fields, event, "")
+    out += series_source(jit, bars, {(bar, e): _steps(fields, e, bar) for bar in bars for e in BAR})
     for k, row in enumerate(rows):
-        out += ["", "", jit, f"def read_{k}(fs, m, out):"]
-        out += [f'    """Write the {len(row)} features of spec {k}; 1 when all are finite."""']
-        out += ["    warm = 1"]
-        for column, entry in enumerate(row):
-            record = f"fs['{_record(names[_key(entry)], entry)}']"
-            value = f"{_alias(entry.feature.value)}({record}, m)"
-            if entry.is_own:  # outside of a run there is no such state: NaN
-                value = f"{value[:-1]}, own_of(m)) if m['own'] != 0 else NAN"
-            out += [f"    warm &= put(out, {column}, {value})  # {entry.name}"]
-        out += ["    return warm"]
+        out += ["", "", jit, *_read_lines(k, row, names, bars)]
     out += ["", "", jit, "def read(spec, fs, m, out):"]
     out += ['    """Write the features of the spec with this index; 0 for an unknown index."""']
     for k in range(len(rows)):
         out += [f"    if spec == {k}:", f"        return read_{k}(fs, m, out)"]
     out += ["    return 0", ""]
     return "\n".join(out)
+
+
+def _read_lines(
+    k: int, row: Sequence[Resolved], names: Mapping[tuple[str, str], str], bars: Sequence[str]
+) -> list[str]:
+    """Write `read_<k>`: columns on base bars first, then those on each other bar while it shows."""
+    out = [f"def read_{k}(fs, m, out):"]
+    out += [f'    """Write the {len(row)} features of spec {k}; 1 when all are finite."""']
+    out += ["    warm = 1"]
+    shown = ""
+    for column, entry in sorted(enumerate(row), key=lambda one: _bar_at(one[1], bars)):
+        if entry.bar != shown:
+            out += show_lines(shown, entry.bar)
+            shown = entry.bar
+        record = f"fs['{_record(names[_key(entry)], entry)}']"
+        value = f"{_alias(entry.feature.value)}({record}, m)"
+        if entry.is_own:  # outside of a run there is no such state: NaN
+            value = f"{value[:-1]}, own_of(m)) if m['own'] != 0 else NAN"
+        out += [f"    warm &= put(out, {column}, {value})  # {entry.name}"]
+    out += show_lines(shown, "") if shown else []
+    return [*out, "    return warm"]
+
+
+def _steps(fields: Mapping[str, Resolved], event: str, bar: str) -> list[str]:
+    """Write the calls of the features on a bar ("": the base bar, and all that reads none)."""
+    return [
+        f"    {_alias(entry.feature.steps[event])}(fs['{_record(name, entry)}'], m)"
+        for name, entry in fields.items()
+        if event in entry.feature.steps and (entry.bar if event in BAR else "") == bar
+    ]
+
+
+def _bar_at(entry: Resolved, bars: Sequence[str]) -> int:
+    return 0 if not entry.bar else 1 + bars.index(entry.bar)
 
 
 def parts_sha256(specs: Sequence[FeatureSpec]) -> str:
@@ -166,6 +195,7 @@ def part_modules(entries: Sequence[Resolved]) -> tuple[str, ...]:
     Imports are followed inside this folder and inside the folder of a feature registered elsewhere.
     """
     pending = {entry.feature.module for entry in entries} | {"features.step"}
+    pending |= {"engine.kernel.kept_bar"} if any(entry.bar for entry in entries) else set()
     seen: set[str] = set()
     while pending:
         name = pending.pop()
@@ -231,7 +261,7 @@ def _key(entry: Resolved) -> tuple[str, str]:
     if not _stateful(entry):
         return entry.name, repr(sorted(entry.params.items()))
     steps = sorted((event, _alias(kernel)) for event, kernel in entry.feature.steps.items())
-    values = list(entry.params.values())
+    values = [*entry.params.values(), *([entry.bar] if entry.bar else [])]
     return _alias(entry.feature.init), repr((steps, dtype_source(entry.state), values))
 
 
@@ -283,12 +313,13 @@ def _imports(entries: Sequence[Resolved]) -> list[str]:
     ]
 
 
-def _layout(fields: dict[str, Resolved]) -> list[str]:
+def _layout(fields: dict[str, Resolved], bars: Sequence[str]) -> list[str]:
     lines = ["FEATURES = np.dtype(", "    ["]
     lines += [f"        ('stateless', {dtype_source(STATELESS)}),"]
     for name, entry in fields.items():
         if _stateful(entry):
             lines += [f"        ({name!r}, {dtype_source(entry.state)}),"]
+    lines += [f"        ({kept!r}, {dtype_source(CLOSED_BAR)})," for kept in kept_fields(bars)]
     return [*lines, "    ],", "    align=True,", ")"]
 
 

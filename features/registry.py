@@ -17,7 +17,8 @@ import numpy as np
 
 import features
 from engine.errors import ConfigError
-from features.spec import FeatureSpec, Params, Value, check_unique
+from features.feature_bars import BARS_OF, bar_of, inputs_on, too_fine
+from features.spec import BAR, FeatureSpec, Params, Value, check_unique, column_name
 from features.step import STATELESS
 
 INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels", "peer_bars")
@@ -42,6 +43,9 @@ _NOT_FEATURES = frozenset(
         "catalogue",
         "examples",
         "own_record",
+        "feature_bars",
+        "fuse_bars",
+        "windows",
     }
 )
 
@@ -119,9 +123,10 @@ class Feature:
 class Resolved:
     """One concrete feature of a spec: parameters complete, words replaced by their numbers."""
 
-    name: str
+    name: str  # of the column
     feature: Feature
     params: Mapping[str, int | float]  # in the order of init's arguments
+    bar: str = ""  # name of the bar it is computed on; empty: the run's base bar
 
     @property
     def state(self) -> np.dtype[Any]:
@@ -132,7 +137,7 @@ class Resolved:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Inputs it cannot do without, of INPUTS."""
-        return self.feature.inputs(self.params)
+        return inputs_on(self.bar, self.feature.inputs(self.params))
 
     @property
     def is_own(self) -> bool:
@@ -142,7 +147,8 @@ class Resolved:
     @property
     def warmup(self) -> Warmup:
         """What it must have seen before its value is finite."""
-        return self.feature.warmup(self.params)
+        n, of = self.feature.warmup(self.params)
+        return Warmup(n, BARS_OF + self.bar if self.bar and of == "bars" else of)
 
 
 _CATALOGUE: dict[str, Feature] = {}
@@ -281,6 +287,8 @@ def resolve_one(name: str, params: Params | None = None) -> Resolved:
     """
     entry, numbers = lookup(name)
     given = dict(params or {})
+    column = column_name(name, given)
+    named = given.pop(BAR, "")
     free = [key for key in entry.defaults if key not in entry.numbers]
     for key in given:
         if key in entry.numbers:
@@ -293,7 +301,8 @@ def resolve_one(name: str, params: Params | None = None) -> Resolved:
     wrong = entry.check(values)
     if wrong:
         raise ConfigError(f"feature {name!r}: {wrong}")
-    return Resolved(name=name, feature=entry, params=values)
+    bar = bar_of(name, named, entry.inputs(values))
+    return Resolved(name=column, feature=entry, params=values, bar=bar)
 
 
 def _checked(entry: Feature, name: str, key: str, value: Value) -> int | float:
@@ -330,7 +339,9 @@ def required_inputs(spec: FeatureSpec) -> frozenset[str]:
     return frozenset("depth" if name == "levels" else name for name in found)
 
 
-def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def absent_features(
+    spec: FeatureSpec, has: Iterable[str], row_interval_ns: int = 0
+) -> dict[str, tuple[str, ...]]:
     """Name the features whose inputs the data lacks, and the inputs.
 
     Depth implies quotes with sizes; bars can be built from trades or from quotes. Bars that the
@@ -340,6 +351,7 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
         spec: the model's spec.
         has: what the data holds, as in `Instrument.has`, peer_bars where the instrument is paired
             with another one whose bars are there, and OWN_INPUTS as far as a run gives them.
+        row_interval_ns: of the bars that the data holds, 0 where it holds none.
     Returns:
         Feature name -> missing inputs, in the order of the spec; empty when all are there.
     """
@@ -354,6 +366,8 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
         missing = tuple(name for name in entry.inputs if name not in there)
         if "bars" in given and "bars" in entry.inputs and "trade_sides" in entry.inputs:
             missing = (*(name for name in missing if name != "trade_sides"), "trade_sides")
+        if "bars" in given and "bars" in entry.inputs and too_fine(entry.bar, row_interval_ns):
+            missing = (*missing, BARS_OF + entry.bar)
         if missing:
             absent[entry.name] = missing
     return absent
@@ -376,7 +390,7 @@ def own_features(spec: FeatureSpec) -> tuple[str, ...]:
 
 
 def warmup_of(spec: FeatureSpec) -> dict[str, int]:
-    """Return the longest warm-up of a spec by kind: bars, quotes, trades, depth, seconds."""
+    """Return the longest warm-up of a spec by kind: bars, bars of 5m, quotes, trades, seconds."""
     longest: dict[str, int] = {}
     for entry in resolve(spec):
         n, of = entry.warmup

@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit
 
 from engine.kernel.bars import add_print, begin_bar, forget_bars
+from engine.kernel.bars_layout import BarMode
 from engine.kernel.book import (
     NO_TICK,
     clear_book,
@@ -13,9 +14,10 @@ from engine.kernel.book import (
     set_bid,
     size_at,
 )
-from engine.kernel.layout import BarMode, TouchFrom
+from engine.kernel.layout import TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
+from engine.kernel.series import WITH_SERIES, forget_series, take_bar_row, take_print
 from engine.kernel.touch import market_print, set_touch
 from engine.rows import GROWING, HISTORY, LAST, OFF_MARKET, SNAPSHOT_START
 
@@ -46,7 +48,11 @@ def after_touch(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     m = market_at(root, instrument)
     b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_MIDS:
-        add_print(root, b, event_time(row, m["ts"]), (m["mid"], 1.0, 0.0))
+        at = event_time(row, m["ts"])
+        root["late_trades"] += add_print(root, b, at, (m["mid"], 1.0, 0.0))
+    if WITH_SERIES:
+        seen = (event_time(row, m["ts"]), row["flags"], (m["mid"], 1.0, 0.0))
+        take_print(root, fused, instrument, BARS_FROM_MIDS, seen)
     if root["follows"] == 0:
         fused.on_quote(fused.features_at(root, instrument), m)
 
@@ -80,9 +86,13 @@ def apply_trade(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     x["updates"] += 1
     b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_TRADES:
-        add_print(root, b, event_time(row, m["ts"]), (price, size, side))
+        at = event_time(row, m["ts"])
+        root["late_trades"] += add_print(root, b, at, (price, size, side))
     if root["follows"] == 0:
         fused.on_trade(fused.features_at(root, instrument), m)
+    if WITH_SERIES:
+        seen = (event_time(row, m["ts"]), row["flags"], (price, size, side))
+        take_print(root, fused, instrument, BARS_FROM_TRADES, seen)
     if x["touch_from"] != TOUCH_FROM_TRADES:
         return TRADE
     half = price * x["half_spread"]
@@ -180,6 +190,8 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
         root["dropped_insane"] += 1
         return 0
     if row["flags"] & HISTORY != 0 and past_bar(root, b, row) == 1:
+        if WITH_SERIES:
+            take_bar_row(root, fused, instrument, row)
         return 0
     m["bar_open"] = open_
     m["bar_high"] = high
@@ -194,6 +206,8 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     m["bar_count"] += 1
     matching_at(root, instrument)["updates"] += 1
     show_bar(root, fused, instrument)
+    if WITH_SERIES:
+        take_bar_row(root, fused, instrument, row)
     return BAR
 
 
@@ -201,7 +215,7 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
 def past_bar(root, b, row):  # type: ignore[no-untyped-def]
     """Fit a HISTORY bar to the bars made here; return 1 when it only opens the one in progress."""
     if b["mode"] != BARS_FROM_ROWS:
-        end = row["ts_event"] + root["bar_interval_ns"]
+        end = row["ts_event"] + b["interval_ns"]
         if row["flags"] & GROWING != 0:
             begin_bar(root, b, row["ts_event"])
         elif b["end"] <= end:
@@ -227,6 +241,8 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
     forget_bars(bars_at(root, instrument))
     bars_at(root, instrument)["last_close"] = np.nan
     bars_at(root, instrument)["whole_from"] = root["now"]
+    if WITH_SERIES:
+        forget_series(root, instrument)
     fused.init(fused.features_at(root, instrument))
     for at in range(x["slot_from"], x["slot_to"]):
         slot_at(root, at)["was_valid"] = 0

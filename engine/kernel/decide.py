@@ -20,6 +20,7 @@ from engine.kernel.places import (
 from engine.kernel.records import push_decision
 from engine.kernel.sessions import shut_for, shut_out
 from engine.kernel.touch import touch_ticks
+from engine.kernel.window import missing_rows, take_window_row
 
 SELL, HOLD, BUY = int(Action.SELL), int(Action.HOLD), int(Action.BUY)
 NONE = int(HoldReason.NONE)
@@ -32,6 +33,7 @@ STALE_DATA = int(HoldReason.STALE_DATA)
 MARKET_CROSSED = int(HoldReason.MARKET_CROSSED)
 MODEL_NAN = int(HoldReason.MODEL_NAN)
 GAP = int(HoldReason.GAP)
+WINDOW_SHORT = int(HoldReason.WINDOW_SHORT)
 HALTED, VENUE_HALTED = int(HoldReason.HALTED), int(HoldReason.VENUE_HALTED)
 BY_N = int(Cadence.EVERY_N)
 BINARY = int(OutputKind.BINARY)
@@ -39,6 +41,8 @@ INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
 GO_ON = 0
+PAST = int(HoldReason.GAP)  # any reason will do: a row of the past decides nothing
+MOST_SAID = 255  # missing rows that a record can say
 READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
@@ -112,11 +116,17 @@ def obstacle(root, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def keeps_window(slot):  # type: ignore[no-untyped-def]
+    """Tell whether the row is read although the model is not asked: a window has one of each."""
+    return slot["window"] > 0 and slot["status"] == NONE and slot["absent"] == 0
+
+
+@njit(forceinline=True)
 def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     """Write the slot's feature row to its model's input; return a HoldReason if it is not whole."""
     instrument = slot["instrument"]
     m = market_at(root, instrument)
-    m["now"] = root["now"]
+    m["now"] = root["now"] if root["past_ts"] == 0 else root["past_ts"]
     if root["needs_levels"] != 0:
         gather_levels(matching_at(root, instrument), m)
     if slot["own"] != 0:
@@ -126,9 +136,11 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)
     if root["ahead"] == 0 or root["ahead_all"] == EVERY:  # rows for training need none
         slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    if slot["window"] > 0:
+        take_window_row(slot, m, whole)
     if whole == 1:
         slot["was_valid"] = 1
-        return NONE
+        return NONE if missing_rows(slot) <= 0 else WINDOW_SHORT
     return FEATURE_NAN if slot["was_valid"] == 1 else NOT_WARM
 
 
@@ -188,6 +200,9 @@ def hold(root, slot, reason):  # type: ignore[no-untyped-def]
     """Record a decision that no model was asked for."""
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
     push_decision(root, slot, HOLD, reason)
+    if reason == WINDOW_SHORT:
+        record = audit_at(root, root["audit_count"] - 1)
+        record["aux"] = reason | min(missing_rows(slot), MOST_SAID) << 8
     return 0
 
 
@@ -261,12 +276,16 @@ def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
 def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     """Go one step with a due slot: hold, take what was evaluated ahead, or ask for its model."""
     root["instrument"] = slot["instrument"]
-    reason = obstacle(root, slot)
+    past = root["past_ts"] != 0
+    reason = PAST if past else obstacle(root, slot)
     if root["follows"] == 1:
         return take_evaluated(root, slot, reason)
     blocked = reason != NONE
-    if not blocked:
-        reason = read_row(root, fused, slot)
+    if not blocked or keeps_window(slot):
+        found = read_row(root, fused, slot)
+        reason = reason if blocked else found
+    if past:
+        return GO_ON
     if root["ahead"] == 1:
         which = root["ahead_all"]
         if reason == NONE or which == EVERY or (which == READ and not blocked):
@@ -293,9 +312,13 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
 @njit(forceinline=True)
 def decide_due(root, fused):  # type: ignore[no-untyped-def]
     """Look at every due slot, in order; return the reason for which Python must act, or 0."""
+    past = root["past_ts"] != 0
     while root["due_slot"] < root["n_slots"]:
         at = root["due_slot"]
         slot = slot_at(root, at)
+        if past and slot["past"] == 0:
+            root["due_slot"] += 1
+            continue
         if root["waiting"] == 1:
             root["waiting"] = 0
             root["slot"] = at
@@ -305,16 +328,21 @@ def decide_due(root, fused):  # type: ignore[no-untyped-def]
             if wanted == 1:
                 return SIGNAL
             continue
-        if slot["due"] == 1 or slot["answered"] > 0:
-            if root["audit_count"] >= root["audit_high"]:
-                return FLUSH
-            if slot["answered"] > 0:  # Python settles it, and this slot is looked at again
+        if past or slot["due"] == 1 or slot["answered"] > 0:
+            if not past:
+                if root["audit_count"] >= root["audit_high"]:
+                    return FLUSH
+                if slot["answered"] > 0:  # Python settles it, and this slot is looked at again
+                    root["slot"] = at
+                    return ANSWER
+                if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
+                    return ASK_BATCH
                 root["slot"] = at
-                return ANSWER
-            if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
-                return ASK_BATCH
-            root["slot"] = at
             reason = evaluate(root, fused, slot)
+            if past:
+                slot["past"] = 0
+                root["due_slot"] += 1
+                continue
             if reason == ASK_BATCH:
                 return ASK_BATCH
             slot["due"] = 0
@@ -327,5 +355,7 @@ def decide_due(root, fused):  # type: ignore[no-untyped-def]
                 return reason
             continue
         root["due_slot"] += 1
-    root["deciding"] = 0
+    root["deciding"] = 1 if past and root["due_after"] == 1 and root["due_count"] > 0 else 0
+    root["due_slot"] = 0
+    root["past_ts"] = 0
     return GO_ON

@@ -79,6 +79,8 @@ ROOT = np.dtype(
         # progress of a stop
         ("deciding", "i8"),  # 1 while due slots remain to be looked at
         ("due_slot", "i8"),
+        ("past_ts", "i8"),  # not 0: windows take a row of the past, nothing is decided
+        ("due_after", "i8"),  # 1: a wake comes with that row
         ("waiting", "i8"),  # 1: the model of due_slot runs, its output is awaited
         ("due_count", "i8"),
         ("decision_row", "i8"),
@@ -100,6 +102,8 @@ ROOT = np.dtype(
         ("first_ts", "i8"),
         # sizes and addresses of the arrays
         ("n_instruments", "i8"),
+        ("n_series", "i8"),  # further bars of each instrument, beside the base bars
+        ("closed_series", "i8"),  # bits: which of these closed, of the instrument just moved
         ("paired", "i8"),  # 1 when an instrument is paired with another
         ("n_slots", "i8"),
         ("n_models", "i8"),
@@ -128,37 +132,6 @@ ROOT = np.dtype(
     ],
     align=True,
 )
-
-BARS = np.dtype(
-    [  # two bars grow at once: trades of the next may come before the grace of this one ends
-        ("mode", "i8"),  # BarMode
-        ("end", "i8"),  # end of the current bar, 0 before the first print
-        ("open", "f8", (2,)),
-        ("high", "f8", (2,)),
-        ("low", "f8", (2,)),
-        ("close", "f8", (2,)),
-        ("volume", "f8", (2,)),
-        ("buy", "f8", (2,)),
-        ("sell", "f8", (2,)),
-        ("prints", "i8", (2,)),
-        ("last_close", "f8"),
-        ("flat", "i8"),  # empty bars in a row
-        ("in_gap", "i8"),
-        ("row_interval_ns", "i8"),  # of BAR rows on the tape
-        ("whole_from", "i8"),  # prints before the last gap's end were not seen
-    ],
-    align=True,
-)
-
-
-class BarMode(IntEnum):
-    """Where an instrument's bars come from."""
-
-    NONE = 0
-    TRADES = 1
-    MIDS = 2  # no trades in the data: mids, and quote counts as volume
-    ROWS = 3  # BAR rows
-
 
 MATCHING = np.dtype(
     [
@@ -221,6 +194,7 @@ class Cadence(IntEnum):
     EVERY_NS = 3
     EVERY_N = 4
     PACKET = 5  # at the end of each packet (used for training rows and benchmarks)
+    SERIES = 6  # a bar beside the base bars; `cadence_n` says which
 
 
 class Collected(IntEnum):
@@ -270,6 +244,15 @@ SLOT = np.dtype(
         ("batch_to", "i8"),
         ("counts", "i8", (3,)),  # by action
         ("holds", "i8", (32,)),  # by HoldReason
+        # a sequence model: it reads the last `window` rows, from a ring in which each stands twice
+        ("window", "i8"),  # rows, 0 for models of single rows
+        ("ring", "i8"),  # address of float32[2 * window, n_features]
+        ("window_at", "i8"),  # place of the newest row; the window ends with its second copy
+        ("window_run", "i8"),  # valid rows up to the newest, at most `window`
+        ("window_gaps", "i8"),  # gap_count of the instrument at the newest row
+        ("window_arguments", "i8"),  # address of int64[window, 8]: `run_arguments` by place
+        ("past", "i8"),  # 1: its window takes the row that HISTORY brings
+        ("window_x", "i8"),  # address of float32[window, n_features]: a model on a thread reads it
         # a model on a thread
         ("threaded", "i8"),
         ("service_ns", "i8"),  # how long it takes where the tape does not say

@@ -8,8 +8,8 @@ from numba import carray, njit
 
 from engine.audit_layout import AUDIT
 from engine.kernel.asked_layout import ASKED, MODEL
+from engine.kernel.bars_layout import BARS
 from engine.kernel.layout import (
-    BARS,
     BATCH,
     COLLECT,
     MATCHING,
@@ -152,6 +152,13 @@ def bars_at(root, at):  # type: ignore[no-untyped-def]
 def session_at(root, at):  # type: ignore[no-untyped-def]
     """Return an instrument's SESSION, in a run with calendars."""
     return carray(pointer(root["sessions"]), (MANY,), SESSION)[at]
+
+
+@njit(forceinline=True)
+def series_at(root, instrument, at):  # type: ignore[no-untyped-def]
+    """Return one of an instrument's further BARS, which stand behind the base bars of all."""
+    place = root["n_instruments"] + instrument * root["n_series"] + at
+    return carray(pointer(root["bars"]), (MANY,), BARS)[place]
 
 
 @njit(forceinline=True)

@@ -15,6 +15,7 @@ from app.command_line import run
 from app.matrix import read_matrix
 from engine.errors import DataError
 from ml import registry
+from tests.ml.sequence_models import model_of
 from tests.ml.test_importing import binary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,6 +124,24 @@ def test_a_model_whose_columns_agree_becomes_a_candidate(adopt, world, capsys):
     answer = json.loads(capsys.readouterr().out)["rows"][0]
     assert answer["action"] in ("SELL", "HOLD", "BUY")
     assert sum(answer["answers"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_of_windows_becomes_a_candidate(adopt, world, monkeypatch, tmp_path):
+    """Its golden windows are rows of the matrix that follow each other."""
+    folder = tmp_path / "Windows"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model_of(8, len(COLUMNS)))
+    about = json.loads((world.model / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps({**about, "model_id": "Windows"}))
+    (folder / "model.meta.json").write_text(json.dumps({"sequence_length": 8}))
+    monkeypatch.setattr(world, "model", folder)
+    code, found, root = adopt(features(world.bars))
+    assert (code, found["ok"]) == (0, True)
+    loaded = registry.load_any(root, registry.View(root).find("Windows", "7"))
+    assert loaded.row_shape == (8, len(COLUMNS))
+    assert loaded.golden.x.shape[1:] == loaded.row_shape
+    assert (loaded.golden.x[:, 1:, 2] != loaded.golden.x[:, :-1, 2]).any()
+    assert [finding.ok for finding in registry.verify(root)] == [True]
 
 
 def test_times_of_the_close_are_understood(adopt, world):
