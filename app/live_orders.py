@@ -25,7 +25,7 @@ from app.log import logger
 from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
-from app.rules import NS_PER_MS, NS_PER_S
+from app.rules import NS_PER_MS
 from app.serving import Serving
 from app.warm import warm
 from app.wire import plan

@@ -15,6 +15,7 @@ from app.slots import SlotPlan, model_values, own_record
 from engine.audit_layout import ModelStatus
 from engine.control_log import CONTROL_LOG, Swap
 from engine.errors import DataError, UsageError
+from engine.instruments import Instrument
 from engine.kernel.state import KernelState
 from engine.served import ServedVersion
 from features.registry import absent_features
