@@ -358,7 +358,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
         parts.recorder,
         Calls(
             partial(kernel.gate_expose, address),
-            partial(kernel.send, address),
+            kernel.send,
             partial(kernel.settle_at, address),
             partial(kernel.end_at, address),
             partial(kernel.ask_cancel, address),

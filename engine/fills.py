@@ -50,7 +50,8 @@ class Calls(NamedTuple):
 
     Attributes:
         expose: writes a model's exposure: (model, cause kind, order id, instrument).
-        send: takes an intent as twelve numbers, returns a place in the ledger or -1.
+        send: takes the state's address and an intent as twelve numbers, returns a place in the
+            ledger or -1; it is not bound, on the way of every order.
         settle: carries out one answer of the venue, by its place in `out`.
         end: ends an order of the ledger: (place, Out kind, reason).
         ask_cancel: notes that the order at a place is being cancelled.
@@ -96,6 +97,7 @@ class FillDesk:
         self.counts = Counts(portfolio.desk)
         self.calls = calls
         self._send = calls.send
+        self._address = state.address
         self._desk = portfolio.desk[0]
         self._fast = bool(self._desk["fast"])
         self._outside = int(self._desk["paper_latency_ns"]) < 0
@@ -116,6 +118,7 @@ class FillDesk:
             if stop or profit:
                 self._desk["legs_standing"] = self.protection.standing
             at = self._send(
+                self._address,
                 place.instrument,
                 owners[0][0] if owners else NOBODY,
                 place.side,
