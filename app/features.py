@@ -9,10 +9,12 @@ from engine.errors import UsageError
 from features.identity import kernel_identity
 from features.registry import (
     GROUPS,
+    OWN_INPUTS,
     Feature,
     absent_features,
     catalogue,
     lookup,
+    own_features,
     reads_peer,
     required_inputs,
     resolve_one,
@@ -80,6 +82,8 @@ def main_check(args: argparse.Namespace) -> int:
     spec = read_spec(args.spec)
     warm = ", ".join(f"{n} {of}" for of, n in sorted(warmup_of(spec).items()))
     inputs = sorted(required_inputs(spec)) + (["peer_bars"] if reads_peer([spec]) else [])
+    own = own_features(spec)
+    inputs += [f"own state of a run ({', '.join(own)})"] if own else []
     sys.stdout.write(
         f"features: {len(spec)}\ninputs: {', '.join(inputs)}\n"
         f"warm after: {warm}\nspec sha256: {spec.sha256}\n"
@@ -91,7 +95,7 @@ def main_check(args: argparse.Namespace) -> int:
     unknown = sorted(set(has) - set(INPUTS))
     if unknown:
         raise UsageError(f"--has: unknown {unknown[0]!r}; known: {', '.join(INPUTS)}")
-    absent = absent_features(spec, has)
+    absent = absent_features(spec, [*has, *OWN_INPUTS])
     for name, missing in absent.items():
         sys.stdout.write(f"absent: {name} needs {', '.join(missing)}\n")
     return 1 if absent else 0

@@ -7,14 +7,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.collect import collect_rows
+from app.wire import plan
+from config.load import check_settings
+from config.problem import ConfigProblem
 from config.settings import ModelSettings, Settings, StrategySettings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
+from engine.errors import ConfigError, UsageError
 from engine.events import HoldReason
 from engine.run_files import NAMES
 from engine.tape import Tape
+from strategies.ema_cross import EmaCross
 from tests.app.own_reference import Reference, row_hash
-from tests.app.own_world import MORE, NAMED, Run, make_artifacts, sample_tape, sizing
+from tests.app.own_world import MORE, NAMED, SIZER, Run, make_artifacts, sample_tape, sizing
 from tests.app.reload_world import World, repeated
 
 CLOSE = {"rtol": 2e-6, "atol": 1e-8}
@@ -150,6 +156,25 @@ def test_without_a_named_model_its_signal_is_absent_and_said_so(tape, settings, 
     summary = Run(tape, one, monkeypatch).summary
     assert summary.signals.hold_reasons["FEATURE_ABSENT"] > 400
     assert any("signal_confidence needs own_signal" in note for note in summary.notes)
+
+
+def test_what_cannot_be_told_is_refused_by_name(tape, settings):
+    with pytest.raises(UsageError, match="'signal_confidence' is own state of a run"):
+        collect_rows(tape, SIZER, "bar:1m", settings)
+    for wrong, words in (("advisor", "did you mean adviser"), ("sizer", "its own signal")):
+        tree = msgspec.to_builtins(settings)
+        tree["models"][1]["signal_from"] = wrong
+        with pytest.raises(ConfigProblem, match=words):
+            check_settings(tree, "here")
+
+
+def test_rules_read_their_view_and_no_own_state(tape, settings, monkeypatch):
+    monkeypatch.setattr(EmaCross, "FEATURES", ("position_pct",))
+    rule = msgspec.structs.replace(
+        settings, models=(), strategies=(StrategySettings(name="ema_cross"),)
+    )
+    with pytest.raises(ConfigError, match="position_pct is own state, for models"):
+        plan(rule, tape.instruments, ())
 
 
 def test_a_session_and_its_replay_are_told_the_same(root, trading, cache, tmp_path):

@@ -138,7 +138,7 @@ def members(feature: Feature) -> list[tuple[str, dict[str, Any]]]:
 def own_features() -> list[Feature]:
     """List the features of the market in this folder.
 
-    Those of the engine's own state live on a run and not on events: test_own_state.py has them.
+    Those of the engine's own state live on a run and not on events: test_own_features.py has them.
     """
     return [entry for entry in folder_features() if entry.words.group != "own state"]
 
