@@ -160,3 +160,20 @@ def test_a_state_that_has_decided_elsewhere_ends_the_run(tape, tmp_path, monkeyp
     monkeypatch.setattr(app.replay, "build", shifted)
     with pytest.raises(AssertionError, match="elsewhere"):
         run(tape, tmp_path, batch=64)
+
+
+def test_a_model_whose_batches_differ_is_asked_one_by_one(tape, tmp_path, monkeypatch):
+    """One that gives other bits in batches takes them from the whole run."""
+    made = []
+    build = app.replay.build
+
+    def noted(parts, *rest, **named):
+        made.append(build(parts, *rest, **named))
+        return made[-1]
+
+    monkeypatch.setattr(app.replay, "build", noted)
+    monkeypatch.setattr("app.serving.Serving.batches", lambda self: self.index != 1)
+    alone = run(tape, tmp_path / "a", batch=1024)
+    assert made[0].ahead is None
+    monkeypatch.undo()
+    assert run(tape, tmp_path / "b", batch=1024).decision_digest == alone.decision_digest
