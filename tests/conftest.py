@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let long files begin first, so that processes which test side by side end together."""
     begins = {f"{name}.py": at for at, name in enumerate(LONGEST)}
     tests = Path(__file__).parent
-    items.sort(key=lambda item: begins.get(str(item.path.relative_to(tests)), len(begins)))
+    items.sort(key=lambda item: begins.get(os.path.relpath(item.path, tests), len(begins)))
 
 
 def pytest_collection_finish() -> None:
