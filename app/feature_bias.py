@@ -127,25 +127,24 @@ def differences(
     count = min(before, len(whole.ts), len(other.ts))
     a, b = whole.x[:count], other.x[:count]
     differ = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+    fewer = len(other.ts) < before <= len(whole.ts)
     found = []
     for column, name in enumerate(whole.names):
         at = np.flatnonzero(differ[:, column])
-        if len(at):
-            k = int(at[0])
-            values = {"whole": float(a[k, column]), "other": float(b[k, column])}
-            found.append(
-                Difference(
-                    feature=name, check=check, row=k, ts=int(whole.ts[k]), cut=cut, **values
-                )
+        if not len(at) and not fewer:
+            continue
+        k = int(at[0]) if len(at) else len(other.ts)
+        found.append(
+            Difference(
+                feature=name,
+                check=check,
+                row=k,
+                ts=int(whole.ts[k]),
+                whole=float(whole.x[k, column]),
+                other=float(b[k, column]) if len(at) else None,
+                cut=cut,
             )
-        elif len(other.ts) < before <= len(whole.ts):
-            k = len(other.ts)
-            values = {"whole": float(whole.x[k, column]), "other": None}
-            found.append(
-                Difference(
-                    feature=name, check=check, row=k, ts=int(whole.ts[k]), cut=cut, **values
-                )
-            )
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The checks that every feature set must pass on somebody's data; `lab.py features check` runs them.
+"""The checks that every feature set must pass; `lab.py features check` runs them on any data.
 
 Each check computes the same values in another way or from other rows, and names the feature, the
 row and both values where they differ. Nothing is allowed for but the last places of float32 against
@@ -136,7 +136,9 @@ def _parity(
     heads = [*range(1, min(SINGLE, count)), *(head for head in groups if head >= SINGLE)]
     parts = trained(stretch, kernels.spec, kernels.trading, heads)
     a = Table(whole.ts, whole.row, whole.x, names)
-    found = differences(a, Table(parts.ts, parts.row, parts.x, names), len(a.ts), "in other groups")
+    b = Table(parts.ts, parts.row, parts.x, names)
+    longer, shorter = (a, b) if len(a.ts) >= len(b.ts) else (b, a)
+    found = differences(longer, shorter, len(longer.ts), "in other groups")
     at = _places(whole, seen, stretch.bars)
     there = at >= 0
     a = Table(whole.ts[there], whole.row[there], whole.x[there], names)
@@ -179,6 +181,9 @@ def _warm_up(seen: Seen, spec: FeatureSpec, entry: Resolved) -> list[Difference]
         before = m[begin - 1] if begin else np.zeros(1, MARKET)[0]
         early, late = _warm_bounds(m[begin:end], before, entry)
         part = np.isfinite(values[begin:end])
+        asked = m["stale"][begin:end] == 0  # no model is, between a gap and the next good quote
+        early &= asked
+        late &= asked
         late &= (m["levels"][begin:end] > 0) if "levels" in entry.inputs else True
         for wrong, text in ((part & early, "is not warm yet"), (~part & late, "is warm by now")):
             if wrong.any():
@@ -186,17 +191,19 @@ def _warm_up(seen: Seen, spec: FeatureSpec, entry: Resolved) -> list[Difference]
                 value = float(values[k])
                 found.append(
                     Difference(
-                        feature=entry.name, check=f"where it {text}", row=k, ts=int(seen.ts[k]),
-                        whole=value, other=None,
-                    )  # fmt: skip
+                        feature=entry.name,
+                        check=f"where it {text}",
+                        row=k,
+                        ts=int(seen.ts[k]),
+                        whole=value,
+                        other=None,
+                    )
                 )
                 break
     return found
 
 
-def _warm_bounds(
-    m: np.ndarray, before: np.void, entry: Resolved
-) -> tuple[np.ndarray, np.ndarray]:
+def _warm_bounds(m: np.ndarray, before: np.void, entry: Resolved) -> tuple[np.ndarray, np.ndarray]:
     """Return where a feature must be silent and where it must speak, bool[n] each."""
     n, of = entry.warmup
     counts = {"bars": "bar_count", "quotes": "quote_count", "trades": "trade_count"}
@@ -234,9 +241,13 @@ def _mask(seen: Seen, spec: FeatureSpec) -> list[Difference]:
     column = int(np.argmin(finite[k]))
     return [
         Difference(
-            feature=spec.names[column], check="while the mask says otherwise", row=k,
-            ts=int(seen.ts[k]), whole=float(seen.x[k, column]), other=None,
-        )  # fmt: skip
+            feature=spec.names[column],
+            check="while the mask says otherwise",
+            row=k,
+            ts=int(seen.ts[k]),
+            whole=float(seen.x[k, column]),
+            other=None,
+        )
     ]
 
 
@@ -254,9 +265,13 @@ def _allocation(kernels: Kernels, stretch: Stretch) -> list[Difference]:
     names = kernels.spec.names
     return [
         Difference(
-            feature=", ".join(names)[:60], check="allocations are allowed", row=0, ts=0,
-            whole=taken, other=0.0,
-        )  # fmt: skip
+            feature=", ".join(names)[:60],
+            check="allocations are allowed",
+            row=0,
+            ts=0,
+            whole=taken,
+            other=0.0,
+        )
     ]
 
 
@@ -276,10 +291,13 @@ def _references(
                 at = int(result.at[k])
                 found.append(
                     Difference(
-                        feature=entry.name, check="by its independent version", row=at,
-                        ts=int(seen.ts[at]), whole=float(result.ours[k]),
+                        feature=entry.name,
+                        check="by its independent version",
+                        row=at,
+                        ts=int(seen.ts[at]),
+                        whole=float(result.ours[k]),
                         other=float(result.theirs[k]),
-                    )  # fmt: skip
+                    )
                 )
                 break
 

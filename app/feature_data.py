@@ -1,4 +1,4 @@
-"""The rows that feature checks run on: stretches of one instrument out of whatever data is named."""
+"""The rows that feature checks run on: stretches of one instrument of the data that is named."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ from engine.tape import Tape
 from features.registry import reads_peer
 from features.spec import FeatureSpec
 
-TICK_ROWS = 60_000  # rows of an instrument that sets on ticks are checked on
-BAR_ROWS = 1_000_000  # and sets on bars
+TICK_ROWS = 60_000  # rows of an instrument that a set is checked on
+BAR_ROWS = 1_000_000  # of ticks of which bars are made
 
 
 def open_named(
@@ -51,9 +51,10 @@ def stretches_of(
         DataError: the pair is not on the tape.
     """
     bars = wants_bars(spec)
-    most = rows or (BAR_ROWS if bars else TICK_ROWS)
     settings = load_settings(None)
     for own, peer in _chosen(tape.instruments, spec, pair):
+        made = bars and "bars" not in tape.instruments[own].has
+        most = rows or (BAR_ROWS if made else TICK_ROWS)
         found = _rows_of(tape, own, peer, most)
         if len(found):
             names = [tape.instruments[at] for at in (own, peer) if at >= 0]

@@ -124,7 +124,7 @@ def _trading_state(stretch: Stretch, spec: FeatureSpec, kernel: KernelModule) ->
     )
     state = KernelState(stretch.instruments, 1, kernel.features, rules, CHUNK)
     cadence = Cadence.BAR if stretch.bars else Cadence.PACKET
-    slot = {"model": 0, "instrument": 0, "cadence": int(cadence)}
+    slot: dict[str, int | float] = {"model": 0, "instrument": 0, "cadence": int(cadence)}
     state.set_slot(0, slot, np.zeros((1, len(spec)), np.float32), np.zeros((1, 3), np.float32))
     root = state.root[0]
     root["needs_levels"] = kernel.needs_levels
@@ -213,7 +213,8 @@ def with_reconnects(rows: np.ndarray, places: Iterable[int]) -> np.ndarray:
         lost["kind"] = Kind.DISCONNECT, Kind.CONNECT
         lost["flags"] = LAST
         lost["ts_recv"] = lost["ts_event"] = max(
-            int(rows["ts_recv"][:place].max(initial=0)), int(rows["ts_event"][:place].max(initial=1))
+            int(rows["ts_recv"][:place].max(initial=0)),
+            int(rows["ts_event"][:place].max(initial=1)),
         )
         parts += [take_rows(rows, slice(begin, place)), lost]
         begin = place

@@ -49,6 +49,8 @@ def compare(seen: Seen, column: int, entry: Resolved) -> Compared:
     results = [_one(seen.market, part, entry) for part in parts]
     at = np.concatenate([np.zeros(0, np.int64), *(at for at, _ in results)])
     theirs = np.concatenate([np.zeros(0), *(x for _, x in results)])
+    asked = seen.market["stale"][at] == 0  # no model is, between a gap and the next good quote
+    at, theirs = at[asked], theirs[asked]
     ours = seen.x[at, column]
     return Compared(at, ours, theirs, differing(ours, theirs))
 
@@ -144,6 +146,7 @@ def tick_columns(m: np.ndarray, before: np.void) -> Mapping[str, np.ndarray]:
         "ts": m["ts"],
         "quote": changed(m, before, "quote_count"),
         "trade": changed(m, before, "trade_count"),
+        "price": m["trade_price"],
         "size": m["trade_size"],
         "side": m["trade_side"],
         **touch,

@@ -36,7 +36,7 @@ MARKET = np.dtype(
         ("trade_size", "f8"),
         ("trade_side", "f8"),  # +1.0 buyer was the aggressor, -1.0 seller, 0.0 unknown
         ("trade_ts", "i8"),
-        ("trade_count", "i8"),
+        ("trade_count", "i8"),  # market trades since the last gap
         # the bar that has just closed (on_bar), volumes in base units
         ("bar_open", "f8"),
         ("bar_high", "f8"),
@@ -51,7 +51,7 @@ MARKET = np.dtype(
         ("bar_filled", "i8"),  # 1 when nothing traded in the bar (flat at the last close)
         # level-two book, filled where depth exists: best first; the gathered levels are fresh only
         # while `value` functions run (`on_depth` may read the touch and the book arrays)
-        ("depth_count", "i8"),  # depth packets applied
+        ("depth_count", "i8"),  # packets of depth since the book is whole; 0 while torn
         ("levels", "i8"),  # levels gathered below on the thinner side
         ("bid_prices", "f8", (TOP_LEVELS,)),
         ("bid_sizes", "f8", (TOP_LEVELS,)),

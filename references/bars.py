@@ -165,8 +165,13 @@ def stochastic(b: Bars, span: int) -> np.ndarray:
     return 100.0 * divided(b["close"] - low, high - low, 0.5)
 
 
+def deviation(w: np.ndarray, axis: int) -> np.ndarray:
+    """Return the deviation of windows, each less its first value: of a flat one exactly 0."""
+    return np.std(w - w[:, :1], axis=axis)
+
+
 def band_half(b: Bars, p: dict) -> np.ndarray:
-    return p["width"] * rolling(b["close"], p["span"], np.std)
+    return p["width"] * rolling(b["close"], p["span"], deviation)
 
 
 def change(b: Bars, span: int) -> np.ndarray:
@@ -200,7 +205,7 @@ def week(b: Bars) -> np.ndarray:
 
 def score(b: Bars, p: dict) -> np.ndarray:
     v, n = b["volume"], p["span"]
-    return divided(v - rolling(v, n, np.mean), rolling(v, n, np.std), 0.0)
+    return divided(v - rolling(v, n, np.mean), rolling(v, n, deviation), 0.0)
 
 
 TAU = 2.0 * np.pi

@@ -2,7 +2,7 @@
 
 `Columns` are the events of one stretch without a gap, in their order: ts (ns), quote and trade
 (bool, what the event was), bid, ask, bid_size, ask_size and mid (the touch in force behind it),
-size and side (of trades).
+price, size and side (of trades).
 """
 
 from collections.abc import Callable

@@ -108,13 +108,13 @@ def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
             set_ask(x, m, row["i2"], row["f1"])
     if row["flags"] & LAST == 0:
         return 0
-    m["depth_count"] += 1
+    m["depth_count"] += x["book_ready"]
     x["updates"] += 1
     changed = DEPTH
     if x["touch_from"] == TOUCH_FROM_DEPTH and touch_from_book(root, instrument) == 1:
         after_touch(root, fused, instrument, row)
         changed |= TOUCH
-    if root["follows"] == 0:
+    if root["follows"] == 0 and m["depth_count"] > 0:
         if root["needs_levels"] >= STEPS_READ_LEVELS:
             gather_levels(x, m)
         fused.on_depth(fused.features_at(root, instrument), m)
@@ -208,6 +208,7 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
     m = market_at(root, instrument)
     x = matching_at(root, instrument)
     x["book_ready"] = 0
+    m["depth_count"] = 0  # what the book says counts again from its next snapshot on
     if book_only == 1 and x["touch_from"] != TOUCH_FROM_DEPTH:
         return
     m["gap_count"] += 1
@@ -215,6 +216,7 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
     x["trusted"] = 0
     if book_only == 1:
         return
+    m["trade_count"] = 0
     forget_bars(bars_at(root, instrument))
     bars_at(root, instrument)["last_close"] = np.nan
     bars_at(root, instrument)["whole_from"] = root["now"]

@@ -34,7 +34,7 @@ def columns(events: np.ndarray) -> Columns:
     for slot, name in zip("abcd", ("bid", "ask", "bid_size", "ask_size")):
         found[name] = held(events[slot], quote)
     found["mid"] = (found["bid"] + found["ask"]) / 2.0
-    found["size"], found["side"] = events["b"], events["c"]
+    found["price"], found["size"], found["side"] = (events[slot] for slot in "abc")
     return found
 
 
