@@ -2,18 +2,21 @@
 
 Three measures of each feature: the population stability index over tenths of A (PSI), the largest
 distance of the two distribution functions (Kolmogorov and Smirnov, KS), and the shift of the mean
-in standard deviations of A. A fixed limit (PSI 0.1 or 0.2 is often read) says nothing of a series
-that remembers: an autoregression at 0.99 passes 0.1 in nine of ten windows of 1,000 rows without
-any drift. The limits here are those that a series of the same length and memory would pass by
-chance, from simulation:
+of the normal scores of A and B together, in standard deviations: one outlier moves no mean. A fixed
+limit (PSI 0.1 or 0.2 is often read) says nothing of a series that remembers: an autoregression at
+0.99 passes 0.1 in nine of ten windows of 1,000 rows without any drift. The limits here are those
+that a series of the same length and memory would pass by chance, from simulation:
 
-- memory: the integrated autocorrelation time of the values' normal scores, summed up to a window of
-  five times itself (Sokal, Monte Carlo Methods in Statistical Mechanics, 1997), the larger of A and
-  B, from which the first coefficient of an autoregression follows (n_effective = n / time;
-  Bretherton et al., The Effective Number of Spatial Degrees of Freedom, 1999);
+- memory: the integrated autocorrelation time of the values' normal scores, from n_effective = n /
+  time (Bretherton et al., The Effective Number of Spatial Degrees of Freedom, 1999). The largest of
+  four: in A and in B, its sum up to a window of five times itself (Sokal, Monte Carlo Methods in
+  Statistical Mechanics, 1997), and that of an autoregression with the first autocorrelation r,
+  which a short series understates by (1 + 3 r) / n (Kendall, Note on Bias in the Estimation of
+  Autocorrelation, 1954), and one standard error, sqrt((1 - r^2) / n), above it;
 - limit: pairs of such series of the two lengths, the measure taken on each (parametric bootstrap:
   Efron and Tibshirani, An Introduction to the Bootstrap, 1993). PSI and KS do not change under a
-  growing function, so that normal scores may stand for any feature;
+  growing function, and the shift is one of scores, so that Gaussian series may stand for any
+  feature;
 - the level is divided by the number of features and measures (Bonferroni).
 
 PSI: Siddiqi, Credit Risk Scorecards (2006).
@@ -38,6 +41,7 @@ LEAST = 30  # rows with a value, in A and in B
 DRAWS = 1_000
 POINTS = 600  # a simulated series has at most about so many, see `chance`
 MOST = 10  # the longer of A and B counts as at most so many times the other
+GRID = 1.1  # memory is rounded up to powers of it
 MEASURES = ("psi", "ks", "shift")
 
 
@@ -46,7 +50,7 @@ class Drift(NamedTuple):
 
     Attributes:
         feature: its name.
-        psi, ks, shift: the measures; shift in standard deviations of A, with its sign.
+        psi, ks, shift: the measures; shift with its sign.
         limits: what chance passes at the level, of the three.
         memory: integrated autocorrelation time, rows.
         drifts: names of the measures beyond their limits.
@@ -127,7 +131,7 @@ def compare(name: str, x: np.ndarray, y: np.ndarray, share: float, seed: int) ->
         seed: of the simulation.
     """
     psi, ks, shift = (float(value[0]) for value in measure(x[None, :], y[None, :]))
-    memory = max(autocorrelation_time(scores(x)), autocorrelation_time(scores(y)))
+    memory = max(memory_of(scores(x)), memory_of(scores(y)))
     limits = chance(len(x), len(y), memory, share, seed)
     beyond = (psi > limits[0], ks > limits[1], abs(shift) > limits[2])
     found = tuple(word for word, is_beyond in zip(MEASURES, beyond, strict=True) if is_beyond)
@@ -135,13 +139,13 @@ def compare(name: str, x: np.ndarray, y: np.ndarray, share: float, seed: int) ->
 
 
 def measure(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return PSI, KS and the shift of the mean of each row of x and y, float64[k, n], [k, m].
+    """Return PSI, KS and the shift of the scores of each row of x and y, float64[k, n], [k, m].
 
     >>> x = np.arange(100.0)[None, :]
     >>> [round(float(v[0]), 3) for v in measure(x, x)]
     [0.0, 0.0, 0.0]
     >>> [round(float(v[0]), 3) for v in measure(x, x + 50.0)]
-    [4.16, 0.5, 1.723]
+    [2.319, 0.5, 1.269]
     """
     k, n, m = len(x), x.shape[1], y.shape[1]
     edges = np.quantile(x, np.arange(1, BINS) / BINS, axis=1, method="inverted_cdf")
@@ -166,30 +170,43 @@ def measure(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     ordered = np.take_along_axis(joint, order, axis=1)
     last = np.concatenate([ordered[:, 1:] != ordered[:, :-1], np.ones((k, 1), bool)], axis=1)
     ks = np.where(last, np.abs(np.cumsum(steps, axis=1)), 0.0).max(axis=1)
-    spread = x.std(axis=1)
-    shift = (y.mean(axis=1) - x.mean(axis=1)) / np.where(spread > 0.0, spread, 1.0)
+    ends = np.where(last, np.arange(1, n + m + 1), n + m + 1)
+    upper = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]  # last place of each run of ties
+    lower = np.concatenate(
+        [np.zeros((k, 1)), np.where(last, np.arange(1, n + m + 1), 0)[:, :-1]], 1
+    )
+    lower = np.maximum.accumulate(lower, axis=1)
+    ranked = norm.ppf((lower + upper) / 2.0 / (n + m))
+    is_x = order < n
+    shift = (
+        np.where(is_x, 0.0, ranked).sum(axis=1) / m - np.where(is_x, ranked, 0.0).sum(axis=1) / n
+    )
     return psi, ks, shift
 
 
 def scores(x: np.ndarray) -> np.ndarray:
     """Return the normal scores of values: their ranks, as a Gaussian has them."""
     _, places, counts = np.unique(x, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - (counts + 1) / 2.0 + 0.5
+    middle = np.cumsum(counts) - counts / 2.0
     return norm.ppf(middle / len(x))[places]
 
 
-def autocorrelation_time(z: np.ndarray) -> float:
-    """Return 1 + 2 x the sum of autocorrelations up to a window of five times itself, in rows."""
+def memory_of(z: np.ndarray) -> float:
+    """Return the integrated autocorrelation time of scores in rows; see the head of this file."""
+    n = len(z)
     z = z - z.mean()
-    size = 1 << (2 * len(z) - 1).bit_length()
-    spectrum = np.abs(np.fft.rfft(z, size)) ** 2
-    covariance = np.fft.irfft(spectrum, size)[: len(z)]
+    size = 1 << (2 * n - 1).bit_length()
+    covariance = np.fft.irfft(np.abs(np.fft.rfft(z, size)) ** 2, size)[:n]
     if covariance[0] <= 0.0:
         return 1.0
-    times = 2.0 * np.cumsum(covariance / covariance[0]) - 1.0
-    ended = np.flatnonzero(np.arange(len(times)) >= 5.0 * times)
-    time = times[ended[0]] if len(ended) else times.max()
-    return float(np.clip(time, 1.0, len(z) / 2.0))
+    correlation = covariance / covariance[0]
+    times = 2.0 * np.cumsum(correlation) - 1.0
+    ended = np.flatnonzero(np.arange(n) >= 5.0 * times)
+    summed = times[ended[0]] if len(ended) else times.max()
+    first = correlation[1] * n / (n - 1.0)
+    error = np.sqrt(max(1.0 - first**2, 0.0) / n)
+    first = min(first + (1.0 + 3.0 * first) / n + error, 1.0 - 2.0 / n)
+    return float(np.clip(max(summed, (1.0 + first) / (1.0 - first)), 1.0, n / 2.0))
 
 
 def chance(n: int, m: int, memory: float, share: float, seed: int) -> tuple[float, float, float]:
@@ -203,6 +220,7 @@ def chance(n: int, m: int, memory: float, share: float, seed: int) -> tuple[floa
         memory: integrated autocorrelation time of both.
     """
     n, m = min(n, MOST * m), min(m, MOST * n)
+    memory = GRID ** np.ceil(np.log(memory) / np.log(GRID))  # few simulations serve many features
     step = max(1, int(memory / 4.0))
     step = min(step, max(1, max(n, m) // POINTS))
     shorter = max(1.0, max(n, m) / step / POINTS)

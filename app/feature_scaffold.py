@@ -81,7 +81,8 @@ KINDS = {
     "bars": {
         "what": "close", "event": "on_bar", "field": "bar_close", "good": "usable_prices",
         "tested": "m", "warm": "bars", "warmup": 'bars(int(p["span"]))', "needs": "bars",
-        "table": "ON_BARS", "columns": "b: Bars", "imports": "from references.bars import Bars, ema",
+        "table": "ON_BARS", "columns": "b: Bars",
+        "imports": "from references.bars import Bars, ema",
         "body": '    return b["close"] / ema(b["close"], p["span"]) - 1.0',
     },
     "quotes": {

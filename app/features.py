@@ -42,6 +42,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     listed.set_defaults(run=main_list)
     shown = commands.add_parser("show", help="formula, parameters and source of a feature")
     shown.add_argument("name", nargs="+", metavar="NAME", help="for example rsi_14")
+    shown.add_argument("--plot", action="store_true", help="draw it on data/sample")
+    shown.add_argument("--png", type=Path, metavar="FILE", help="draw it into a file")
     shown.set_defaults(run=main_show)
     checked = commands.add_parser(
         "check",
@@ -87,7 +89,20 @@ def main_show(args: argparse.Namespace) -> int:
             f"warm after: {found.warmup.n} {found.warmup.of}\nunit: {words.unit}\n"
             f"range: {words.range}\nsource: {words.source}\nfile: {_file(entry)}\n\n"
         )
+        if args.plot or args.png is not None:
+            _plot(name, args.png)
     return 0
+
+
+def _plot(name: str, png: Path | None) -> None:
+    from app.feature_plot import lines_of, sample_values, save
+
+    ts, values, instrument = sample_values(name)
+    if png is not None:
+        save(png, name, ts, values, instrument)
+        return
+    sys.stdout.write(f"{name} on {instrument} of data/sample, {len(values):,} values\n")
+    sys.stdout.write("\n".join(lines_of(values)) + "\n\n")
 
 
 def main_check(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.serving import Serving
 from app.slots import absence_notes
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
@@ -102,9 +103,21 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             min_confidence=serving.settings.min_confidence,
             placement=serving.placement,
             trades=serving.may_trade,
+            **_lineage(serving),
         )
         for serving in parts.models
     )
+
+
+def _lineage(serving: Serving) -> dict[str, str]:
+    """Return the hashes of what a model reads; its code was held against them at load."""
+    if serving.loaded is None:
+        return {}
+    entry = serving.loaded.entry
+    return {
+        "feature_spec_sha256": entry.feature_spec_sha256,
+        "kernel_identity": entry.kernel_identity,
+    }
 
 
 class Timing(msgspec.Struct):

@@ -115,6 +115,8 @@ class ModelName(_File):
     min_confidence: float = 0.0
     placement: str = "inline"  # or thread
     trades: bool | None = None  # whether its signals may cause orders, at the start
+    feature_spec_sha256: str = ""  # of what it reads, as in its metadata; empty without a file
+    kernel_identity: str = ""  # of the code that computes it
 
 
 class RunName(_File):
