@@ -24,6 +24,7 @@ from features.spec import FeatureSpec
 CHECKS = ("parity", "reconnect", "truncation", "warm-up", "mask", "allocation", "reference")
 RECONNECTS = 3
 CUTS = 4
+UNITS_NS = {"seconds": 1_000_000_000, "milliseconds": 1_000_000}
 SINGLE = 2_000  # rows that are handed over one by one
 
 
@@ -215,7 +216,9 @@ def _warm_bounds(m: np.ndarray, before: np.void, entry: Resolved) -> tuple[np.nd
             events &= m["peer_bar_ts"] == m["bar_ts"]
         seen = np.cumsum(events)
         return seen < n, seen >= n
-    length = n * (1_000_000_000 if of == "seconds" else 1_000_000)
+    if of not in UNITS_NS:  # what the market record does not count is left to the reference
+        return np.zeros(len(m), bool), np.zeros(len(m), bool)
+    length = n * UNITS_NS[of]
     quotes, trades = (
         np.cumsum(changed(m, before, name)) > 0 for name in ("quote_count", "trade_count")
     )

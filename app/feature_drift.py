@@ -37,9 +37,10 @@ from engine.errors import DataError, UsageError
 from store.feature_store import SnapshotRows
 
 BINS = 10
+FLOOR = 1_000  # an empty tenth counts as half of one row in so many, or in all where fewer
 LEAST = 30  # rows with a value, in A and in B
 DRAWS = 1_000
-POINTS = 600  # a simulated series has at most about so many, see `chance`
+POINTS = 1_500  # a simulated series has at most about so many, see `chance`
 MOST = 10  # the longer of A and B counts as at most so many times the other
 GRID = 1.1  # memory is rounded up to powers of it
 MEASURES = ("psi", "ks", "shift")
@@ -162,7 +163,9 @@ def measure(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
         )
         for part in (x, y)
     ]
-    p, q = (np.maximum(part, 0.5 / size) for part, size in zip(counts, (n, m), strict=True))
+    p, q = (
+        np.maximum(part, 0.5 / min(size, FLOOR)) for part, size in zip(counts, (n, m), strict=True)
+    )
     psi = ((q - p) * np.log(q / p)).sum(axis=0)
     joint = np.concatenate([x, y], axis=1)
     order = np.argsort(joint, axis=1, kind="stable")

@@ -23,7 +23,7 @@ from engine.market import MARKET
 from engine.row_arrays import join_rows, take_rows
 from engine.rows import LAST, NS_PER_S, ROW, ROW_BYTES, Kind
 from features.feed_module import entry_point, feed_state
-from features.registry import resolve
+from features.registry import INPUTS, resolve
 from features.spec import FeatureSpec
 
 CHUNK = 4096
@@ -78,8 +78,9 @@ class Seen(NamedTuple):
 
 
 def wants_bars(spec: FeatureSpec) -> bool:
-    """Return True for a spec that lives on bars alone."""
-    return all({"bars", "peer_bars"} & set(entry.inputs) for entry in resolve(spec))
+    """Return True for a spec that reads bars alone of the market."""
+    read = [set(entry.inputs) & set(INPUTS) for entry in resolve(spec)]
+    return all({"bars", "peer_bars"} & inputs for inputs in read if inputs)
 
 
 def trained(

@@ -21,7 +21,7 @@ The mean has alpha = 2 / (span + 1) and is seeded with the mean of the first `sp
 the mean is zero.
 """
 
-from features.registry import {warm}, feature
+from features.registry import {warm}
 from features.smoothing import EMA, ema_init, ema_step
 from features.step import Record, relative, step, {good}
 
@@ -80,14 +80,14 @@ def {name}({columns}, p: dict) -> np.ndarray:
 KINDS = {
     "bars": {
         "what": "close", "event": "on_bar", "field": "bar_close", "good": "usable_prices",
-        "tested": "m", "warm": "bars", "warmup": 'bars(int(p["span"]))', "needs": "bars",
+        "tested": "m", "warm": "bars, feature", "warmup": 'bars(int(p["span"]))', "needs": "bars",
         "table": "ON_BARS", "columns": "b: Bars",
         "imports": "from references.bars import Bars, ema",
         "body": '    return b["close"] / ema(b["close"], p["span"]) - 1.0',
     },
     "quotes": {
         "what": "mid", "event": "on_quote", "field": "mid", "good": "usable",
-        "tested": 'm["mid"]', "warm": "quotes", "warmup": 'quotes(int(p["span"]))',
+        "tested": 'm["mid"]', "warm": "feature, quotes", "warmup": 'quotes(int(p["span"]))',
         "needs": "quotes", "table": "ON_TICKS", "columns": "c: Columns",
         "imports": "from references.bars import ema\n"
         "from references.ticks import Columns, on_quotes",
@@ -95,7 +95,7 @@ KINDS = {
     },
     "trades": {
         "what": "trade's price", "event": "on_trade", "field": "trade_price", "good": "usable",
-        "tested": 'm["trade_price"]', "warm": "Warmup",
+        "tested": 'm["trade_price"]', "warm": "Warmup, feature",
         "warmup": 'Warmup(int(p["span"]), "trades")', "needs": "trades", "table": "ON_TICKS",
         "columns": "c: Columns",
         "imports": "from references.bars import ema\n"

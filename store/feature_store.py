@@ -271,7 +271,7 @@ def read_manifest(path: Path) -> Manifest:
             text = (pq.read_schema(path).metadata or {}).get(KEY, b"")
     except (OSError, pa.ArrowException):
         text = b""
-    if not text:
+    if b"kernel_identity" not in text:
         raise DataError(f"{path}: no snapshot of features (lab.py features build makes one)")
     try:
         found = msgspec.json.decode(text, type=Manifest)

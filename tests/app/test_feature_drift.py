@@ -42,7 +42,7 @@ def test_memory_is_measured(coefficient: float) -> None:
     assert np.mean(found) == pytest.approx(true, rel=0.2)
 
 
-FEATURES = 10
+FEATURES = 6
 
 
 def snapshot(seed: int, n: int, coefficient: float, moved: float = 0.0) -> SnapshotRows:
@@ -56,15 +56,15 @@ def snapshot(seed: int, n: int, coefficient: float, moved: float = 0.0) -> Snaps
 NAMES = tuple(f"f{k}" for k in range(FEATURES))
 
 
-@pytest.mark.parametrize(("n", "coefficient"), [(1_000, 0.99), (100, 0.0), (3_000, 0.9)])
+@pytest.mark.parametrize(("n", "coefficient"), [(1_000, 0.99), (100, 0.0)])
 def test_without_drift_few_cry_out_where_a_fixed_limit_would(n: int, coefficient: float) -> None:
-    alarms, fixed, rounds = 0, 0, 16
+    alarms, fixed, rounds = 0, 0, 12
     for seed in range(rounds):
         a, b = (snapshot(2 * seed + k, n, coefficient) for k in range(2))
         found = drifts(NAMES, a, b, 0.05, 1)
         alarms += any(one.drifts for one in found)
         fixed += sum(one.psi > 0.1 for one in found)
-    assert alarms <= 3  # of 16 comparisons of ten features; 0.05 is the level
+    assert alarms <= 2  # of 12 comparisons of six features; 0.05 is the level
     if coefficient == 0.99:
         assert fixed > 0.7 * rounds * FEATURES
     if n == 100:

@@ -156,6 +156,16 @@ def test_a_book_without_one_side_has_no_cost_and_no_slope() -> None:
     assert (found[50:60, world.column["book_imbalance_5"]] == 1.0).all()
 
 
+def test_a_torn_book_says_nothing() -> None:
+    world = worlds()[0]
+    world.fresh(depth_events(np.random.default_rng(7), 200))
+    names = [members(f)[0][0] for f in ON_TICKS if f.name in ON_LEVELS]
+    at = [world.column[name] for name in names]
+    assert np.isfinite(world.row()[0][at]).all()
+    world.market["depth_count"] = 0
+    assert np.isnan(world.row()[0][at]).all()
+
+
 def test_every_feature_on_ticks_has_a_reference() -> None:
     on_levels = {f.name for f in ON_TICKS if "levels" in f.inputs(f.defaults)}
     assert {f.name for f in ON_TICKS} == {*REFERENCES, *on_levels}

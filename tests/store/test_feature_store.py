@@ -142,7 +142,7 @@ def test_what_is_no_snapshot_is_refused(tmp_path: Path) -> None:
             read_manifest(path)
     damaged = tmp_path / "damaged"
     damaged.mkdir()
-    (damaged / "manifest.json").write_text('{"format": 1, "colour": "red"}')
+    (damaged / "manifest.json").write_text('{"kernel_identity": "red"}')
     with pytest.raises(DataError, match="damaged manifest"):
         read_manifest(damaged)
 
