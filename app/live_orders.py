@@ -12,6 +12,7 @@ import signal
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from app.inference import cores_of
 from app.live import TELL_WITHIN_S, Session
@@ -34,6 +35,7 @@ from engine.clock import SystemClock
 from engine.errors import RunError
 from engine.events import Command, RejectReason
 from engine.journal_layout import Kind, Latch, Name
+from engine.limits import MAX_MODELS
 from engine.money import MINOR_PER_UNIT, minor
 from engine.orders import Approved
 from engine.run_files import LIVE, LiveRun, Summary, write_json
@@ -116,7 +118,7 @@ async def _session(job: LiveJob, keys: Keys, notifier: Notifier) -> Summary:
             account,
             market.instruments,
             stream=StreamSettings(url=job.urls.orders, keys=keys),
-            model_number=models.number,
+            models=models.numbers,
         )
         stack.push_async_callback(desk.close)
         await desk.start(secrets.randbelow(36**2))
@@ -180,21 +182,20 @@ class ModelNames:
 
     Args:
         account: whose journal.
+
+    Attributes:
+        numbers: int64[MAX_MODELS], by owner, as they serve now.
     """
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._numbers: list[int] = []
+        self.numbers = np.zeros(MAX_MODELS, np.int64)
 
     def serves(self, serving: Serving) -> None:
-        """Journal the version that serves from here on; models come in order at first."""
+        """Journal the version that serves from here on."""
         words = [serving.settings.model_id, serving.version, serving.sha256]
         number = self._account.name(Name.MODEL, msgspec.json.encode(words).decode())
-        self._numbers[serving.index : serving.index + 1] = [number]
-
-    def number(self, owner: int) -> int:
-        """Return the number of an owner's model as it serves now, 0 for nobody."""
-        return self._numbers[owner] if owner >= 0 else 0
+        self.numbers[serving.index] = number
 
 
 class LiveOrders(Venue):
@@ -290,15 +291,16 @@ class LiveOrders(Venue):
         waiting = self._outbox.take()
         if not waiting:
             return
-        now, orders, inbox = self._clock.now_ns(), self._desk.orders, self._inbox
+        now, orders = self._clock.now_ns(), self._desk.orders
+        oldest, looks = now - self._max_age_ns, self._closing or self._inbox.reduce_only
         for ts, approved, cancelled in waiting:
             if approved is None:
                 assert cancelled is not None
                 orders.cancel(cancelled)
-            elif self._closing or inbox.reduce_only or now - ts > self._max_age_ns:
+            elif looks or ts < oldest:
                 self._send_or_refuse(approved, now - ts)
             else:
-                orders.submit(approved)
+                orders.submit(approved, now)
 
     def _send_or_refuse(self, approved: Approved, age_ns: int) -> None:
         """Give the desk an order unless something stands against it; say so on the tape."""

@@ -363,7 +363,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
             int(paper.cancel_latency_ms * NS_PER_MS),
         )
     else:
-        venue = new_venue(lambda: words[NOW])
+        venue = new_venue(partial(words.__getitem__, NOW))
     protection = Protection(
         partial(kernel.protect, address),
         partial(kernel.unprotect, address),

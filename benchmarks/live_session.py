@@ -151,7 +151,7 @@ class LiveLine:
         )
         self.commit = GroupCommit(self.account.journal)
         models = ModelNames(self.account)
-        self.orders = CcxtOrders(queries, self.commit, traded, models.number)
+        self.orders = CcxtOrders(queries, self.commit, traded, models.numbers)
         desk: Any = SimpleNamespace(account=self.account, orders=self.orders, close=self._close)
         job = LiveJob(settings=settings, urls=Urls("", "", ""), report=False)
         parts = plan(settings, instruments, ())

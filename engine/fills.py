@@ -110,9 +110,10 @@ class FillDesk:
 
         `strategy` is the index of the strategy that wants it: its book gets the fills too.
         """
-        owners = place.owners
-        if self._fast and len(owners) <= 1 and place.purpose < STOP_LOSS:
-            if place.stop_loss_tick or place.take_profit_tick:
+        owners, purpose = place.owners, place.purpose
+        if self._fast and len(owners) <= 1 and purpose < STOP_LOSS:
+            stop, profit = place.stop_loss_tick, place.take_profit_tick
+            if stop or profit:
                 self._desk["legs_standing"] = self.protection.standing
             at = self._send(
                 place.instrument,
@@ -122,10 +123,10 @@ class FillDesk:
                 place.price_tick,
                 place.signal_ts,
                 place.order_type,
-                place.purpose,
+                purpose,
                 place.signal_id,
-                place.stop_loss_tick,
-                place.take_profit_tick,
+                stop,
+                profit,
                 strategy,
             )
             if self._outside and at >= 0:

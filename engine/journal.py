@@ -8,12 +8,13 @@ engine/journal_sync.py waits until it survives a power loss (`synced`). See jour
 import hashlib
 import os
 import threading
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.account_lock import AccountLock
 from engine.errors import DataError, JournalError
-from engine.journal_intent import BYTES_HEADER, entry_point
+from engine.journal_intent import HASHED_AT_ONCE, Word
 from engine.journal_layout import (
     AT_ONCE,
     CHAIN_RECORDS,
@@ -39,12 +40,24 @@ from engine.journal_segment import (
 POLICIES = ("written", "synced")
 SEGMENT_RECORDS = 1 << 16  # 8 MiB a file
 RESERVED_RECORDS = 4096  # of the last segment: for answers, fills and cancels when the disk is full
-HASHED_AT_ONCE = (
-    8  # divides 64; below 2 KiB hashlib keeps the interpreter's lock: no thread slips in
-)
 TOUCHED_RECORDS = 1024  # whose pages are touched ahead: a first store waits for the file system
 _CHAIN = int(Kind.CHAIN)
 Visit = Callable[[Record], None]
+
+
+class _Shared:
+    """An attribute of a journal that machine code reads and writes too."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, word: Word) -> None:
+        self._at = int(word)
+
+    def __get__(self, journal: "Journal", _: type) -> int:
+        return journal.words[self._at]
+
+    def __set__(self, journal: "Journal", value: int) -> None:
+        journal.words[self._at] = value
 
 
 class Journal:
@@ -61,6 +74,11 @@ class Journal:
         JournalError: no space.
     """
 
+    head = _Shared(Word.HEAD)
+    synced = _Shared(Word.SYNCED)
+    _at = _Shared(Word.AT)
+    _check = _Shared(Word.CHECK)
+
     def __init__(
         self,
         folder: Path,
@@ -73,7 +91,8 @@ class Journal:
         self.folder = folder
         self.policy = policy
         self.failed = ""  # why nothing more can be promised; no order may leave
-        self.synced = 0  # records known to be on the disk
+        self.words = memoryview(array("q", bytes(8 * len(Word))))  # for engine/journal_intent.py
+        self.words[Word.PROMISES_DISK] = policy == "synced"
         self.cut = 0  # bytes of a torn tail that the opening removed
         self._files = folder / "journal"
         self._segment_records = segment_records
@@ -83,13 +102,8 @@ class Journal:
         self._hash = hashlib.sha256(self._chain)
         self._hashed = 0  # records that the chain's open hash has seen
         self._record = bytearray(RECORD_BYTES)
-        self._write_intent = entry_point()
-        self._at_once = policy == "written"
-        self.head = 0  # records stored; the number of the next one
         self._closed = False
         self.before_rotation: Callable[[], None] = lambda: None
-        self._at = 0  # records in the open segment
-        self._check = 0  # of the last record
         self._ts = 0  # of the last record that Python packed
         self._lock = AccountLock(folder)
         self._ahead: MappedSegment | None = None
@@ -97,8 +111,7 @@ class Journal:
         try:
             self._files.mkdir(mode=0o700, exist_ok=True)
             (self._files / AHEAD).unlink(missing_ok=True)
-            self._segment = self._open(visit)
-            self._sure = self._segment.capacity - self._reserved  # before it there is room
+            self._go_on_in(self._open(visit))
         except BaseException:
             self._lock.release()
             raise
@@ -175,42 +188,18 @@ class Journal:
         self.head += 1
         return self.head - 1
 
-    def append_intent(self, line: bytes, ts: int, tag: int, refs: int) -> None:
-        """Store an order of the ledger before its first byte goes out.
+    def make_ready(self, ts: int) -> None:
+        """Do what is due before the next intent: room, segment, link.
 
-        Args:
-            line: its LEDGER record.
-            ts: wall clock, ns UTC.
-            tag: the run's, its eight bytes as an int64.
-            refs: the instrument's NAME record | the model's << 32.
         Raises:
             JournalError: it cannot be kept: the order must not leave.
         """
-        at, head = self._at, self.head
-        if at >= self._sure or head % HASHED_AT_ONCE == 0 or self.failed:
-            at, head = self._make_ready(ts)
-        self._at = at = at + 1
-        self.head = head + 1
-        self._check = self._write_intent(
-            self._segment.address + at * RECORD_BYTES,
-            id(line) + BYTES_HEADER,
-            head,
-            -1 if self._at_once else self.synced,
-            ts,
-            tag,
-            refs,
-            self._check,
-        )
-
-    def _make_ready(self, ts: int) -> tuple[int, int]:
-        """Do what is due before the next record: room, segment, link; return (place, number)."""
         self.check_room()
         if self.head % CHAIN_RECORDS == 0 and self.head:
             self._append_chain(ts)
         if self._at == self._segment.capacity:
             self._rotate()
         self._hash_all()  # a few at a time: the next link finds little left to do
-        return self._at, self.head
 
     def settle(self) -> None:
         """Do now what the next intent would have to wait for: pages, hashes, the link that is due.
@@ -271,6 +260,7 @@ class Journal:
     def fail(self, why: str) -> None:
         """Take no more intents. What is appended still survives the process, if it can."""
         self.failed = self.failed or why
+        self.words[Word.SURE] = 0
 
     def sync(self) -> None:
         """Force everything to the disk, here and now.
@@ -370,8 +360,13 @@ class Journal:
         path = segment_path(self._files, number)
         self._name(ahead, path)
         self._segment.close()
-        self._segment, self._ahead, self._at = ahead, None, 0
-        self._sure = ahead.capacity - self._reserved
+        self._ahead, self._at = None, 0
+        self._go_on_in(ahead)
+
+    def _go_on_in(self, segment: MappedSegment) -> None:
+        self._segment = segment
+        self.words[Word.SEGMENT] = segment.address
+        self.words[Word.SURE] = 0 if self.failed else segment.capacity - self._reserved
 
     def _new_segment(self, path: Path, capacity: int) -> MappedSegment:
         """Allocate a segment and put it in its place."""

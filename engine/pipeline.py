@@ -27,17 +27,14 @@ INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
 SAMPLED = 63
 
 
-def _reader(names: str) -> struct.Struct:
-    """Return what reads these words of the root record in one call, as they stand in it."""
-    parts, end = ["="], 0
-    for name in names.split():
-        kind, offset = ROOT.fields[name][:2]  # type: ignore[index]
-        parts.append(f"{offset - end}x{'d' if kind == np.float64 else 'q'}")
-        end = offset + 8
-    return struct.Struct("".join(parts))
-
-
-_ADVICE = _reader("row slot signal_id action hold_reason signal_ts p_sell p_hold p_buy")
+# The signal's fields in one call: they stand in the root record as in Signal.
+_ADVICE = struct.Struct("=7q3d")
+_ADVICE_AT = 8 * WORD["signal_id"]
+_TOLD = "signal_id signal_ts signal_row signal_instrument signal_model action hold_reason"
+_FIELDS = (*_TOLD.split(), "p_sell", "p_hold", "p_buy")
+for _at, _name in enumerate(_FIELDS):
+    assert ROOT.fields[_name][1] == _ADVICE_AT + 8 * _at  # type: ignore[index]
+assert len(_FIELDS) == len(Signal.__struct_fields__)
 
 
 class SlotPort:
@@ -100,10 +97,11 @@ class Pipeline:
         self._advance = advance
         self._untimed = 0 if state.slots["run"].any() else SAMPLED
         self._runs = [slot.predictor.run for slot in slots]
-        self._advice = partial(_ADVICE.unpack_from, memoryview(state.root.view(np.uint8)))
+        root = memoryview(state.root.view(np.uint8))
+        self._advice = partial(_ADVICE.unpack_from, root, _ADVICE_AT)
         for port in self.slots:
             port.view = self._new_view(port)
-        self._ports = tuple((p.instrument, p.model, p.key, p.view, p.strategies) for p in slots)
+        self._ports = tuple((p.key, p.view, p.strategies) for p in slots)
         self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (int(Reason.VENUE), desk.on_venue),
             (int(Reason.CONTROL), hooks[Reason.CONTROL]),
@@ -124,11 +122,12 @@ class Pipeline:
             stop_at: number of the row after the last one this call may apply.
         """
         advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
-        head = min(head, stop_at)
+        if stop_at < head:
+            head = stop_at
         if self._heard is not self._filled.handlers:
             self._heard = self._filled.handlers
             self.desk.hear()
-        stages, untimed, on_signal = self.stages, self._untimed, self.on_signal
+        untimed, on_signal = self._untimed, self.on_signal
         calls = 0
         while True:
             calls += 1
@@ -140,7 +139,7 @@ class Pipeline:
                     except Exception as error:  # a model's failure costs its own signal only
                         self.on_model_failure(error)
                 else:
-                    self._timed_inference(stages)
+                    self._timed_inference(self.stages)
                 continue
             if reasons == SIGNAL:
                 on_signal()
@@ -170,12 +169,12 @@ class Pipeline:
 
     def on_signal(self) -> None:
         """Show advice to the strategies that listen, and send what they want through the gate."""
-        row, slot, number, action, reason, asked, sell, hold, buy = self._advice()
-        instrument, model, key, view, strategies = self._ports[slot]
-        signal = Signal(number, asked, row, instrument, model, action, reason, sell, hold, buy)
+        signal = Signal(*self._advice())
+        key, view, strategies = self._ports[self.words[SLOT]]
         self.signals[key] = view.signal = signal
         if self.advice.handlers:
             self.advice.publish(signal)
+        number = signal.signal_id
         if number & SAMPLED and number > SAMPLED:
             for strategy in strategies:
                 for intent in strategy.decide(view):

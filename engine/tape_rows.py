@@ -13,12 +13,13 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 
 from engine.kernel.memory import pointer
-from engine.rows import ROW_BYTES
+from engine.rows import LAST, ROW_BYTES, Kind
 from engine.tape_info import HEADER, HEADER_BYTES
 
 assert HEADER.fields is not None
 HEAD_BEFORE_ROWS = HEADER_BYTES - HEADER.fields["head"][1]  # bytes from `head` to the first row
 _ROW_BYTES = ROW_BYTES
+_WAKE_HEAD = int(Kind.WAKE) << 16 | LAST << 32
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
 _MIX = np.uint64(0xBF58_476D_1CE4_E5B9)
 _ALL_BUT_CHECK = np.uint64(0x0000_FFFF_FFFF_FFFF)
@@ -83,10 +84,16 @@ def push_row(rows, at, first_row, ts_event, ts_recv, head, i0, i1, i2, i3, i4): 
     store_release(rows - HEAD_BEFORE_ROWS, at + 1)
 
 
-def entry_points() -> tuple[Any, Any]:
-    """Return (publish_rows, push_row) as bare functions of integers: 90 ns a call."""
+@njit("void(int64, int64, int64, int64)", cache=True)
+def push_wake(rows, at, first_row, ts_recv):  # type: ignore[no-untyped-def]
+    """Write and publish one WAKE row."""
+    push_row(rows, at, first_row, 0, ts_recv, _WAKE_HEAD, 0, 0, 0, 0, 0)
+
+
+def entry_points() -> tuple[Any, Any, Any]:
+    """Return (publish_rows, push_row, push_wake) as bare functions of integers: 90 ns a call."""
     found = []
-    for function in (publish_rows, push_row):
+    for function in (publish_rows, push_row, push_wake):
         (compiled,) = function.overloads.values()
         found.append(compiled.entry_point)
-    return found[0], found[1]
+    return found[0], found[1], found[2]

@@ -57,7 +57,8 @@ class Gate:
         self.reduce_to_fit = reduce_to_fit
         self.words = memoryview(record.view(np.uint8)).cast("B").cast("q")
         self.reals = memoryview(record.view(np.uint8)).cast("B").cast("d")
-        self._lines = memoryview(portfolio.ledger.view(np.uint8)).cast("B")
+        lines = memoryview(portfolio.ledger.view(np.uint8)).cast("B")
+        self._lines = [lines[at : at + LINE] for at in range(0, len(lines), LINE)]
         self._request = np.zeros(1, REQUEST)
         self._q = memoryview(self._request.view(np.uint8)).cast("B").cast("q")
         self._request_address = int(self._request.ctypes.data)
@@ -240,7 +241,7 @@ class Gate:
 
     def passed(self, at: int) -> Approved:
         """Return the proof of an order that passed in the kernel: only such have a place there."""
-        return Approved(None, (0, 0), _GATE_KEY, self._lines[at * LINE : (at + 1) * LINE].tobytes())
+        return Approved(None, (0, 0), _GATE_KEY, self._lines[at].tobytes())
 
     def _promise(
         self, order: Order, parts: tuple[int, ...], opens: tuple[int, ...], reserves: list[int]

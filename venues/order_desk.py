@@ -1,15 +1,17 @@
 """One account at one venue, at work: opens, reconciles, sends, follows, resolves, closes."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 
 import msgspec
+import numpy as np
 
 from engine.account import Account
 from engine.account_marks import market_of
 from engine.errors import JournalError, UsageError, VenueError
 from engine.instruments import Instrument
 from engine.journal_sync import GroupCommit
+from engine.limits import MAX_MODELS
 from engine.reconcile import Step
 from engine.venue_events import Measure, Trouble
 from engine.wire_order import count_of
@@ -48,6 +50,7 @@ class OrderDesk:
         stream: the order stream, None to poll.
         budget: requests that may leave.
         poll_s: rest between polls; 0.0: a second, ten beside a stream.
+        models: by owner, the journal's numbers of the models as they serve now; None for none.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class OrderDesk:
         stream: StreamSettings | None = None,
         budget: RateBudget | None = None,
         poll_s: float = 0.0,
-        model_number: Callable[[int], int] = lambda owner: 0,
+        models: np.ndarray | None = None,
     ) -> None:
         clock = asyncio.get_running_loop().time
         self.client = client
@@ -70,7 +73,7 @@ class OrderDesk:
         self.brake = Brake(budget or RateBudget(), account.tell, clock)
         self.commit = GroupCommit(account.journal)
         self.queries = OrderQueries(client, account, {}, self.brake, clock)
-        self._model_number = model_number
+        self._models = np.zeros(MAX_MODELS, np.int64) if models is None else models
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = clock
         self.orders: CcxtOrders
@@ -88,7 +91,7 @@ class OrderDesk:
         self.account.start_run(chance)
         traded = [self._traded(instrument) for instrument in self._instruments]
         self.queries.traded = {one.market.instrument.symbol: one for one in traded}
-        self.orders = CcxtOrders(self.queries, self.commit, traded, self._model_number)
+        self.orders = CcxtOrders(self.queries, self.commit, traded, self._models)
         try:
             steps = await reconcile(self.queries)
         except VenueError as error:

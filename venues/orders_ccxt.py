@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
+import numpy as np
+
 from engine.account_intents import Intents
 from engine.account_state import AccountOrder
-from engine.books import NOBODY
 from engine.client_ids import client_id
 from engine.errors import JournalError
 from engine.events import OrderType, RejectReason
-from engine.journal_intent import line_head
+from engine.journal_intent import BYTES_HEADER
 from engine.journal_layout import Doubt
 from engine.journal_layout import Kind as Record
 from engine.journal_sync import GroupCommit
@@ -38,7 +39,7 @@ class CcxtOrders:
         queries: the account and the exchange.
         commit: waits until the journal keeps its promise.
         instruments: by the tape's index.
-        model_number: the journal's number of an owner's model as it serves now, 0 for none.
+        models: int64[n], by owner, the journal's numbers of the models as they serve now.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class CcxtOrders:
         queries: OrderQueries,
         commit: GroupCommit,
         instruments: Sequence[Traded],
-        model_number: Callable[[int], int] = lambda owner: 0,
+        models: np.ndarray,
     ) -> None:
         self._queries = queries
         self._account = queries.account
@@ -54,9 +55,10 @@ class CcxtOrders:
         self._brake = queries.brake
         self._commit = commit
         self._instruments = tuple(instruments)
-        self._model_number = model_number
-        self._intents = Intents(self._account)
-        self._references = tuple(one.market.ref for one in self._instruments)
+        self._models = models
+        refs = [one.market.ref for one in self._instruments]
+        self._intents = Intents(self._account, refs, models)
+        self._write = self._intents.write
         self._soon = asyncio.get_running_loop().call_soon
         self._handed: list[Approved] = []  # journalled, and not begun to be sent
         self._sends: dict[str, asyncio.Task[None]] = {}
@@ -69,20 +71,19 @@ class CcxtOrders:
         """Orders that were handed over and have no answer yet."""
         return len(self._handed) + len(self._sends)
 
-    def submit(self, approved: Approved) -> None:
-        """Journal an approved order now; it is sent, once, in the loop's next turn."""
+    def submit(self, approved: Approved, now_ns: int = 0) -> None:
+        """Journal an approved order now; it is sent, once, in the loop's next turn.
+
+        `now_ns` is the wall clock, 0 to ask it.
+        """
         assert type(approved) is Approved, "a venue takes only what the risk gate approved"
         line = approved.line
-        try:
-            if line:
-                number, _, _, _, instrument, owner = line_head(line)
-                model = self._model_number(owner) << 32
-                self._intents.store(line, number, self._references[instrument] | model)
-            else:
+        if not line or not self._write(id(line) + BYTES_HEADER, now_ns or self._account.now(), 0):
+            try:
                 self._journal(approved)
-        except JournalError as error:
-            self._no_journal(str(error), self._wire(approved))
-            return
+            except JournalError as error:
+                self._no_journal(str(error), self._wire(approved))
+                return
         if not self._handed:
             self._soon(self._begin_all)
         self._handed.append(approved)
@@ -94,15 +95,22 @@ class CcxtOrders:
         return wire_order(approved, self._account.tag, symbol)
 
     def _journal(self, approved: Approved) -> None:
-        """Journal an order that Python keeps: of several owners, or a protective exit."""
+        """Journal an order that Python keeps (of several owners, or a protective exit).
+
+        Or one of the ledger before which the journal has something to do.
+        """
+        if approved.line:
+            self._intents.store(approved.line, self._account.now())
+            return
         order = approved.order
+        one = len(order.owners) == 1 and order.owners[0][0] >= 0
         words = (
             order.purpose,
             order.price_tick,
             approved.collar_low,
             approved.collar_high,
             order.intent_id,
-            self._model_number(order.owners[0][0] if len(order.owners) == 1 else NOBODY),
+            int(self._models[order.owners[0][0]]) if one else 0,
         )
         self._account.intent(
             self._wire(approved), self._instruments[order.instrument].market, words

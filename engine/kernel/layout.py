@@ -36,19 +36,26 @@ _WORDS = (
     "out_count",
     "out_done",  # events of `out` that are settled already
     "audit_count",
-    "signal_id",  # of the current or last signal
-    "action",
-    "hold_reason",
     "touch_bid_tick",  # of `instrument` at a stop
     "touch_ask_tick",
     "calls",
-    "signal_ts",  # when the model behind the current or last signal was asked
+    # the current or last signal, as the fields of engine/events.py's Signal stand
+    "signal_id",
+    "signal_ts",  # when the model behind it was asked
+    "signal_row",
+    "signal_instrument",
+    "signal_model",
+    "action",
+    "hold_reason",
 )
 WORD = {name: k for k, name in enumerate(_WORDS)}
 
 ROOT = np.dtype(
     [(name, "i8") for name in _WORDS]
     + [
+        ("p_sell", "f8"),
+        ("p_hold", "f8"),
+        ("p_buy", "f8"),
         # how this tape is read
         ("implied_wakes", "i8"),
         ("bar_interval_ns", "i8"),
@@ -57,19 +64,12 @@ ROOT = np.dtype(
         ("max_jump", "f8"),
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
-        (
-            "answers_on_tape",
-            "i8",
-        ),  # 1: SIGNAL rows answer for models on threads; 0: the kernel does
+        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads; 0: the kernel
         ("max_answer_age_ns", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
         ("ahead_all", "i8"),  # Collected: which decisions are collected
         ("follows", "i8"),  # 1: another state runs ahead; features are its work, outputs in rings
         ("halted", "i8"),
-        # the current signal
-        ("p_sell", "f8"),
-        ("p_hold", "f8"),
-        ("p_buy", "f8"),
         # progress of a stop
         ("deciding", "i8"),  # 1 while due slots remain to be looked at
         ("due_slot", "i8"),

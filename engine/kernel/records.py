@@ -17,6 +17,9 @@ def push_decision(root, slot, action, reason):  # type: ignore[no-untyped-def]
     root["action"] = action
     root["hold_reason"] = reason
     root["signal_ts"] = root["now"]
+    root["signal_row"] = root["row"]
+    root["signal_instrument"] = slot["instrument"]
+    root["signal_model"] = slot["model"]
     slot["counts"][action] += 1
     slot["holds"][reason] += 1
     record = next_audit(root)

@@ -48,8 +48,9 @@ def keep_by_python(world: World, number: int, order: dict[str, int], model: int)
 
 
 def keep_by_machine(world: World, number: int, order: dict[str, int], model: int) -> None:
-    refs = world.market.ref | model << 32
-    Intents(world.account).store(line_of(number, order), number, refs)
+    models = np.full(8, model, np.int64)
+    intents = Intents(world.account, [world.market.ref], models)
+    intents.store(line_of(number, order), world.account.now())
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
