@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from app.feature_bias import MULTIPLES, SETTLED, Compute, look_ahead, recursion
-from app.feature_functions import load_function, of_function
+from app.feature_functions import load_function, of_function, of_model
 from engine.errors import UsageError
 from engine.rows import Kind
 from features.batch import bar_rows
@@ -120,6 +120,19 @@ def test_a_start_that_belongs_to_the_formula_is_a_note() -> None:
 
 def test_too_few_rows_say_nothing() -> None:
     assert recursion(bars(honest), market()[:200], places=3, draw=np.random.default_rng(1)) == []
+
+
+@pytest.mark.parametrize("peeks", [False, True])
+def test_a_models_answers_are_examined_too(peeks: bool) -> None:
+    def ask(x: np.ndarray) -> np.ndarray:
+        centre = x.mean(axis=0) if peeks else 0.0  # of all rows that it is asked at once
+        up = 1.0 / (1.0 + np.exp(-(x - centre).sum(axis=1)))
+        return np.stack([1.0 - up, up], axis=1).astype(np.float32)
+
+    compute = of_model(bars(honest), ask, ("sell", "buy"))
+    assert compute(market()).names[-2:] == ("signal sell", "signal buy")
+    found = look_ahead(compute, market(), cuts=5, draw=np.random.default_rng(1))
+    assert [one.feature for one in found] == (["signal sell", "signal buy"] if peeks else [])
 
 
 def test_functions_are_found_by_file_and_name(tmp_path) -> None:  # type: ignore[no-untyped-def]
