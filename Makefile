@@ -9,7 +9,7 @@ ARGS ?=
 PYTHON ?=
 RUN := .venv/bin/python
 TWO := -n 2 --dist loadfile --no-loadscope-reorder  # files stay whole, in tests/conftest.py's order
-ROOMS := config engine features strategies risk venues store ml app
+ROOMS := config engine features references strategies risk venues store ml app
 
 # $(call install,GROUP): find an interpreter, let it bring .venv up to date.
 define install

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from app.rules import beyond_table
+from app.serving import Serving
 from app.slots import absence_notes, columns_of
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
@@ -104,9 +105,21 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             placement=serving.placement,
             trades=serving.may_trade,
             features=columns_of(serving),
+            **_lineage(serving),
         )
         for serving in parts.models
     )
+
+
+def _lineage(serving: Serving) -> dict[str, str]:
+    """Return the hashes of what a model reads; its code was held against them at load."""
+    if serving.loaded is None:
+        return {}
+    entry = serving.loaded.entry
+    return {
+        "feature_spec_sha256": entry.feature_spec_sha256,
+        "kernel_identity": entry.kernel_identity,
+    }
 
 
 class Timing(msgspec.Struct):

@@ -44,7 +44,7 @@ MARKET = np.dtype(
         ("trade_size", "f8"),
         ("trade_side", "f8"),  # +1.0 buyer was the aggressor, -1.0 seller, 0.0 unknown
         ("trade_ts", "i8"),
-        ("trade_count", "i8"),
+        ("trade_count", "i8"),  # market trades since the last gap
         # the bar that has just closed (on_bar), volumes in base units
         ("bar_open", "f8"),
         ("bar_high", "f8"),

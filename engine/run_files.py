@@ -116,6 +116,8 @@ class ModelName(_File):
     placement: str = "inline"  # or thread
     trades: bool | None = None  # whether its signals may cause orders, at the start
     features: tuple[str, ...] = ()  # its columns at the start, where own state is among them
+    feature_spec_sha256: str = ""  # of what it reads, as in its metadata; empty without a file
+    kernel_identity: str = ""  # of the code that computes it
 
 
 class RunName(_File):

@@ -157,12 +157,12 @@ warm = calculator.fill_feature_vector(buffer)  # float32[28]
 
 ## Add a feature
 
-Copy `features/returns.py`, change the formula and the docstring, run
-`pytest tests/features/test_every_feature.py`: warm-up, NaN, truncation, reset, odd inputs and
-allocation are checked unasked; add an independent version to `tests/features/bar_reference.py`,
-`test_tick_features.py` or `book_reference.py`, and write this page again. A feature of own state
-(`inputs=OWN_STATE`, copy `features/position_pct.py`) gets its second version, from the audit alone,
-in `tests/app/own_reference.py`.
+`lab.py features new NAME` writes `features/NAME.py` and its independent version
+`references/NAME.py`; change the formula in both, name the feature in a set, and run `lab.py
+features check` ([feature_lab.md](feature_lab.md)) and `make test ARGS=tests/features`: warm-up,
+NaN, truncation, reset, odd inputs and allocation are checked unasked. Then write this page again.
+A feature of own state (`inputs=OWN_STATE`, copy `features/position_pct.py`) gets its second
+version, from the audit alone, in `tests/app/own_reference.py`.
 """
 
 

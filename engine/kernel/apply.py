@@ -238,6 +238,7 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
     x["trusted"] = 0
     if book_only == 1:
         return
+    m["trade_count"] = 0
     forget_bars(bars_at(root, instrument))
     bars_at(root, instrument)["last_close"] = np.nan
     bars_at(root, instrument)["whole_from"] = root["now"]
