@@ -14,8 +14,8 @@ from app.collect import FeatureRows, collect_rows
 from app.feature_data import open_named
 from app.feature_paths import wants_bars
 from app.feature_sets import check_paths, say, symbols_of
+from app.rules import kernel_rules
 from app.train import progress_bar, read_spec
-from app.wire import kernel_rules
 from config.load import load_settings
 from config.settings import Settings
 from engine.errors import DataError, UsageError

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from app.kernel import KernelModule
-from app.wire import kernel_rules
+from app.rules import kernel_rules
 from config.settings import Settings
 from engine.instruments import Instrument
 from engine.kernel.layout import COLLECT, NEVER, Cadence, Collected, Reason
