@@ -101,7 +101,7 @@ def expected(
     name: str, tape: Tape, spec: FeatureSpec, settings: Settings, cadence: str
 ) -> Manifest:
     """Return the manifest of a snapshot before its rows are known."""
-    rules = kernel_rules(settings, tape.info.wakes == "implied")
+    rules = kernel_rules(settings, tape.info.wakes == "implied", bars_of([spec]))
     return Manifest(
         name=name,
         spec=msgspec.Raw(spec.canonical_json()),

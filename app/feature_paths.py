@@ -22,6 +22,7 @@ from engine.kernel.state import KernelState
 from engine.market import MARKET
 from engine.row_arrays import join_rows, take_rows
 from engine.rows import LAST, NS_PER_S, ROW, ROW_BYTES, Kind
+from features.feature_bars import bars_of
 from features.feed_module import entry_point, feed_state
 from features.registry import INPUTS, resolve
 from features.spec import FeatureSpec
@@ -117,7 +118,7 @@ def trained(
 
 def _trading_state(stretch: Stretch, spec: FeatureSpec, kernel: KernelModule) -> KernelState:
     rules = msgspec.structs.replace(
-        kernel_rules(stretch.settings, implied_wakes=True),
+        kernel_rules(stretch.settings, True, bars_of([spec])),
         bar_interval_ns=stretch.interval_s * NS_PER_S,
         max_data_age_ns=NEVER // 4,  # all rows are compared, those of quiet hours too
         sample_ns=NEVER // 4,

@@ -190,20 +190,18 @@ def feature(
             `on_x(s, m)`, called when MARKET `m` is up to date with the event. Allocates nothing.
         defaults: every parameter with its default. Its type is the parameter's type; a word among
             `choices` reaches the kernels as its index there.
-        bounds, check: lowest and highest value of numbers; what is wrong with all together, or "".
-        warmup, inputs: see Warmup, INPUTS and OWN_INPUTS; may depend on the parameters.
+        bounds, check: lowest and highest of numbers; what is wrong with all together, or "".
+        warmup, inputs: see Warmup, INPUTS, OWN_INPUTS; may depend on the parameters.
         unit, range, source, group: words for the catalogue; group is one of GROUPS.
     Raises:
-        ValueError: a part is missing or the name is taken (at import, so tests see it).
+        ValueError: a part is missing or the name is taken, at import.
     """
-    steps = dict(zip(EVENTS, (on_quote, on_trade, on_bar, on_peer_bar, on_depth), strict=True))
+    kernels = (on_quote, on_trade, on_bar, on_peer_bar, on_depth)
     numbers = tuple(re.findall(r"\{(\w+)\}", name))
     entry = Feature(
-        name=name,
-        state=STATELESS if state is None else state,
+        name=name, value=value, state=STATELESS if state is None else state,
         init=value if init is None else init,
-        value=value,
-        steps={event: kernel for event, kernel in steps.items() if kernel is not None},
+        steps={event: kernel for event, kernel in zip(EVENTS, kernels) if kernel is not None},
         defaults=dict(defaults or {}),
         choices=dict(choices or {}),
         bounds={**dict.fromkeys(numbers, (1, MAX_NAME_NUMBER)), **(bounds or {})},
@@ -213,7 +211,7 @@ def feature(
         words=FeatureWords(unit, range, source, _doc(value), group),
         module=value.__module__,
         numbers=numbers,
-    )
+    )  # fmt: skip
     _check_entry(entry, (state is None) == (init is None))
     _CATALOGUE[name] = entry
 

@@ -88,7 +88,7 @@ class FeedWorld:
         """Count the orders so far."""
         return self.view().risk.orders
 
-    def holding(self, reason: HoldReason) -> set[str]:
+    def _holding(self, reason: HoldReason) -> set[str]:
         """Return the instruments whose last decision was a HOLD for this reason."""
         word = short_reason(reason.name)
         return {s for line in self.view().waiting if line.reason == word for s in line.symbols}
@@ -112,7 +112,7 @@ class FeedWorld:
     async def held(self, reason: HoldReason, *symbols: str) -> None:
         """Wait until exactly these instruments HOLD for a reason."""
         wanted = set(symbols or (BTC, ETH))
-        await self.until(lambda: self.holding(reason) == wanted)
+        await self.until(lambda: self._holding(reason) == wanted)
 
     async def quiet(self, *symbols: str) -> None:
         """Wait until so many wakes have passed that decisions of these instruments were due.
