@@ -21,6 +21,7 @@ from config.settings import Settings
 from engine.errors import DataError, UsageError
 from engine.rows import NS_PER_S, Kind
 from engine.tape import Tape
+from features.feature_bars import bars_of
 from features.identity import kernel_identity
 from features.spec import FeatureSpec, parse_spec
 from ml.publish import features_commit

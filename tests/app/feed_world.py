@@ -144,7 +144,7 @@ class FeedWorld:
     def reasons(self, symbol: str) -> np.ndarray:
         """Count the decisions on an instrument by HoldReason; at NONE are those that may act."""
         parts = self.session.parts
-        mine = [plan.instrument == self._index(symbol) for plan in parts.plans]
+        mine = [plan.instrument == index_of(self, symbol) for plan in parts.plans]
         counts: np.ndarray = parts.state.slots["holds"][: len(mine)][mine].sum(axis=0)
         return counts
 
@@ -157,24 +157,28 @@ class FeedWorld:
         self.session.stop.set()
         return await asyncio.shield(self.running)
 
-    def entries(self, symbol: str) -> list[int]:
-        """Return the open orders of an instrument that would open a position."""
-        at, orders = self._index(symbol), self.session.parts.desk.open_orders
-        return [n for n, one in orders.items() if one.instrument == at and one.opening_lot > 0]
-
-    def traded(self, symbol: str, price: float) -> bool:
-        """Tell whether a trade at exactly this price stands on the tape (of one segment)."""
-        tape = self.session.tape
-        rows = np.frombuffer(bytes(tape.memory[: tape.at * ROW_BYTES]), ROW)
-        mine = rows[(rows["kind"] == Kind.TRADE) & (rows["instrument"] == self._index(symbol))]
-        return bool((mine["f0"] == price).any())
-
-    def _index(self, symbol: str) -> int:
-        return [one.symbol for one in self.session.parts.instruments].index(symbol)
-
     def price(self, symbol: str) -> float:
         """Return the last trade's price that the kernel knows."""
-        return float(self.session.parts.state.markets["trade_price"][self._index(symbol)])
+        return float(self.session.parts.state.markets["trade_price"][index_of(self, symbol)])
+
+
+def index_of(world: FeedWorld, symbol: str) -> int:
+    """Return an instrument's place on the tape."""
+    return [one.symbol for one in world.session.parts.instruments].index(symbol)
+
+
+def entries(world: FeedWorld, symbol: str) -> list[int]:
+    """Return the open orders of an instrument that would open a position."""
+    at, orders = index_of(world, symbol), world.session.parts.desk.open_orders
+    return [n for n, one in orders.items() if one.instrument == at and one.opening_lot > 0]
+
+
+def traded(world: FeedWorld, symbol: str, price: float) -> bool:
+    """Tell whether a trade at exactly this price stands on the tape (of one segment)."""
+    tape = world.session.tape
+    rows = np.frombuffer(bytes(tape.memory[: tape.at * ROW_BYTES]), ROW)
+    mine = rows[(rows["kind"] == Kind.TRADE) & (rows["instrument"] == index_of(world, symbol))]
+    return bool((mine["f0"] == price).any())
 
 
 def age_ns(world: FeedWorld) -> int:

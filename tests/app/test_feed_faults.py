@@ -18,7 +18,16 @@ from engine.audit_layout import AUDIT, Record
 from engine.events import HoldReason
 from engine.feed_health import EndReason, FeedState
 from engine.run_files import AUDIT_RECORDS
-from tests.app.feed_world import BTC, ETH, MAX_DATA_AGE_MS, FeedWorld, age_ns, feed_world
+from tests.app.feed_world import (
+    BTC,
+    ETH,
+    MAX_DATA_AGE_MS,
+    FeedWorld,
+    age_ns,
+    entries,
+    feed_world,
+    traded,
+)
 from tests.app.live_world import replayed, summary_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -165,7 +174,7 @@ async def test_fault_F15_of_doubled_keys_the_last_one_counts(world: FeedWorld) -
     doubled = refused.replace('"p":"-1"', f'"p":"1.00","p":"{price}"')
     doubled = doubled.replace(f'"t":{number}', f'"t":{number + 5}')  # beyond what came meanwhile
     world.ask("/send", stream="btcusdt@trade", payload=doubled)
-    await world.until(lambda: world.traded(BTC, float(price)))
+    await world.until(lambda: traded(world, BTC, float(price)))
 
 
 async def test_fault_F13_a_jump_holds_until_quotes_confirm_it(world: FeedWorld) -> None:
@@ -263,14 +272,14 @@ async def test_fault_F24_a_halted_symbol_holds_alone_and_its_entries_are_cancell
     connects = world.health.connects
     update = world.ask("/symbol", symbol=BTC, status="HALT")["update_id"]
     await world.until(lambda: world.health.instruments[0].halted)
-    await world.until(lambda: not world.entries(BTC))
+    await world.until(lambda: not entries(world, BTC))
     orders, others = world.orders(), world.decided(ETH)
     for step in range(1, 6):  # a quote that still comes is not decided on
         world.ask("/send", stream="btcusdt@bookTicker", changes={"u": update + step})
     await world.held(HoldReason.VENUE_HALTED, BTC)
     await world.until(lambda: world.decided(ETH) > others + 3)
     assert world.orders() > orders
-    assert world.entries(BTC) == []
+    assert entries(world, BTC) == []
     world.ask("/symbol", symbol=BTC, status="TRADING")
     await world.until(lambda: not world.health.instruments[0].halted)
     assert world.health.connects == connects
