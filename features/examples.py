@@ -82,6 +82,7 @@ def bar_step(m: Record, k: int) -> tuple[str, ...]:
     m["bar_buy_volume"] = m["bar_volume"] * (0.5 + 0.4 * math.sin(float(k)))
     m["bar_sell_volume"] = m["bar_volume"] - m["bar_buy_volume"]
     m["bar_count"] += 1
+    m["bid"], m["ask"], m["mid"] = closed - 0.01, closed + 0.01, closed
     m["peer_bar_ts"], m["peer_bar_interval_ns"] = m["bar_ts"], MINUTE_NS
     m["peer_bar_close"] = 50.0 + 0.4 * math.sin(k / 5.0 - 0.3) + 0.1 * math.sin(2.3 * k)
     return ("on_bar", "on_peer_bar")

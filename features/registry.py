@@ -22,7 +22,8 @@ from features.spec import BAR, FeatureSpec, Params, Value, check_unique, column_
 from features.step import STATELESS
 
 INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels", "peer_bars")
-OWN_INPUTS = ("own_state", "own_signal", "own_classifier")  # of a run, no data set has them
+# Of a run, no data set has them. With own_state, `value(s, m, o)`: o as in engine/own_state.py.
+OWN_INPUTS = ("own_state", "own_signal", "own_classifier")
 EVENTS = ("on_quote", "on_trade", "on_bar", "on_peer_bar", "on_depth")
 OTHER = "other"
 GROUPS = (
@@ -181,8 +182,7 @@ def feature(
 
     Args:
         name: `rsi_{span}`; braces hold whole numbers >= 1 that stand in a member's name.
-        value: `value(s, m) -> float64`, called when a row is wanted. NaN until warm, pure. With
-            "own_state" among the inputs `value(s, m, o)`, `o` an OWN record (engine/own_state.py).
+        value: `value(s, m) -> float64`, called when a row is wanted. NaN until warm, pure.
         init: `init(s, <params in the order of defaults>)`; sets every field that is read before it
             is written, whatever the record held before. None for features without state.
         state: aligned dtype, or a function of the parameters that returns one.
