@@ -44,7 +44,9 @@ class Report:
         rows: feature rows that were compared; warm: those that were whole.
         absent: features whose inputs the data lacks; not compared with independent versions.
         unread: features that never became warm here.
-        compared, referenced: features held against an independent version, and those that have one.
+        compared: features held against an independent version; without: those that have none.
+        silent: those whose independent version cannot say which of two values rounding takes, and
+            the row from which on.
         findings: check -> differences; a check that did not run has no entry.
     """
 
@@ -55,6 +57,7 @@ class Report:
     unread: tuple[str, ...] = ()
     compared: int = 0
     without: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     findings: dict[str, list[Difference]] = field(default_factory=dict)
 
     @property
@@ -288,6 +291,8 @@ def _references(
     for entry in known:
         for seen in parts:
             result = compare(seen, spec.names.index(entry.name), entry)
+            if result.silent >= 0 and seen is parts[0]:
+                report.silent += (f"{entry.name} from row {result.silent}",)
             wrong = np.flatnonzero(result.differs)
             if len(wrong):
                 k = int(wrong[0])
