@@ -13,7 +13,7 @@ import numpy as np
 
 from app.feature_bias import Difference, Table, differences, look_ahead
 from app.feature_paths import Rows, Seen, Stretch, online, trained, wants_bars, with_reconnects
-from app.feature_references import changed, compare, has_reference
+from app.feature_references import Compared, changed, compare, has_reference
 from app.kernel import KernelModule, load_kernel
 from engine.market import MARKET
 from engine.rows import LAST, Kind
@@ -44,7 +44,9 @@ class Report:
         rows: feature rows that were compared; warm: those that were whole.
         absent: features whose inputs the data lacks; not compared with independent versions.
         unread: features that never became warm here.
-        compared, referenced: features held against an independent version, and those that have one.
+        compared: features that had values beside an independent version; without: that have none.
+        silent: those whose independent version cannot say which of two values rounding takes, and
+            the row from which on.
         findings: check -> differences; a check that did not run has no entry.
     """
 
@@ -55,6 +57,7 @@ class Report:
     unread: tuple[str, ...] = ()
     compared: int = 0
     without: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     findings: dict[str, list[Difference]] = field(default_factory=dict)
 
     @property
@@ -283,26 +286,29 @@ def _references(
 ) -> None:
     found = report.findings["reference"] = []
     known = [entry for entry in entries if has_reference(entry)]
-    report.compared = len(known)
     report.without = tuple(entry.name for entry in entries if entry not in known)
     for entry in known:
-        for seen in parts:
-            result = compare(seen, spec.names.index(entry.name), entry)
+        results = [compare(seen, spec.names.index(entry.name), entry) for seen in parts]
+        report.compared += any(np.isfinite(result.theirs).any() for result in results)
+        if results[0].silent >= 0:
+            report.silent += (f"{entry.name} from row {results[0].silent}",)
+        for seen, result in zip(parts, results, strict=True):
             wrong = np.flatnonzero(result.differs)
             if len(wrong):
-                k = int(wrong[0])
-                at = int(result.at[k])
-                found.append(
-                    Difference(
-                        feature=entry.name,
-                        check="by its independent version",
-                        row=at,
-                        ts=int(seen.ts[at]),
-                        whole=float(result.ours[k]),
-                        other=float(result.theirs[k]),
-                    )
-                )
+                found.append(_by_reference(seen, result, entry.name, int(wrong[0])))
                 break
+
+
+def _by_reference(seen: Seen, result: Compared, name: str, k: int) -> Difference:
+    at = int(result.at[k])
+    return Difference(
+        feature=name,
+        check="by its independent version",
+        row=at,
+        ts=int(seen.ts[at]),
+        whole=float(result.ours[k]),
+        other=float(result.theirs[k]),
+    )
 
 
 __all__ = ["CHECKS", "Kernels", "Report", "check", "compute_table", "load", "wants_bars"]

@@ -26,12 +26,14 @@ class Compared(NamedTuple):
         at: places in `seen`, int64[n].
         ours, theirs: float32[n] of the kernel, float64[n] of the independent version.
         differs: bool[n].
+        silent: place from which on the independent version cannot say, -1 where it always can.
     """
 
     at: np.ndarray
     ours: np.ndarray
     theirs: np.ndarray
     differs: np.ndarray
+    silent: int
 
 
 def has_reference(entry: Resolved) -> bool:
@@ -52,11 +54,13 @@ def compare(seen: Seen, column: int, entry: Resolved) -> Compared:
     asked = seen.market["stale"][at] == 0  # no model is, between a gap and the next good quote
     at, theirs = at[asked], theirs[asked]
     ours = seen.x[at, column]
-    return Compared(at, ours, theirs, differing(ours, theirs))
+    silent = np.flatnonzero(np.isinf(theirs))
+    first = int(at[silent[0]]) if len(silent) else -1
+    return Compared(at, ours, theirs, differing(ours, theirs), first)
 
 
 def differing(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Tell where float32 values are not those of float64.
+    """Tell where float32 values are not those of float64; infinite ones say nothing.
 
     >>> differing(np.float32([1.0, np.nan, 0.3]), np.array([1.0, 2.0, 0.3000001])).tolist()
     [False, True, False]
@@ -66,7 +70,7 @@ def differing(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         room = ULPS * np.spacing(np.abs(theirs).astype(np.float32)).astype(float) + SMALL * largest
         near = np.abs(ours.astype(float) - theirs) <= room
-    return ~(near | (np.isnan(ours) & np.isnan(theirs)))
+    return ~(near | (np.isnan(ours) & np.isnan(theirs)) | np.isinf(theirs))
 
 
 def _stretches(market: np.ndarray) -> Iterator[np.ndarray]:
@@ -83,7 +87,9 @@ def _one(market: np.ndarray, part: np.ndarray, entry: Resolved) -> tuple[np.ndar
     m = market[part]
     before = market[part[0] - 1] if part[0] else np.zeros(1, MARKET)[0]
     if name in on_bars():
-        return _on_bars(m, before, part, (on_bars()[name], params, "peer_bars" in entry.inputs))
+        least = entry.warmup.n if entry.warmup.of == "bars" else 0
+        version = (on_bars()[name], params, "peer_bars" in entry.inputs, least)
+        return _on_bars(m, before, part, version)
     if name in on_ticks():
         return part, on_ticks()[name](tick_columns(m, before), params)
     moved = changed(m, before, "depth_count")
@@ -110,14 +116,14 @@ def _on_bars(
     m: np.ndarray,
     before: np.void,
     part: np.ndarray,
-    version: tuple[Callable[[Any, dict[str, Any]], Any], dict[str, Any], bool],
+    version: tuple[Callable[[Any, dict[str, Any]], Any], dict[str, Any], bool, int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    formula, params, paired = version
+    formula, params, paired, least = version
     closed = np.flatnonzero(changed(m, before, "bar_count"))
     if paired:
         closed = closed[m["peer_bar_ts"][closed] == m["bar_ts"][closed]]
-    if len(closed) < 2:
-        return part[:0], np.zeros(0)
+    if len(closed) < max(least, 2):  # too short a stretch for any value
+        return part[closed], np.full(len(closed), np.nan)
     with np.errstate(all="ignore"):
         return part[closed], np.asarray(formula(bar_columns(m[closed]), params), float)
 

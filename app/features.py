@@ -37,7 +37,7 @@ Without: what a spec needs, and its two hashes.
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Register `features` and its commands; `main` carries them out."""
     features = subparsers.add_parser(
-        "features", help="list the features, their formulas and sources"
+        "features", help="list, write and prove features; snapshots of them, and drift"
     )
     commands = features.add_subparsers(dest="features_command", required=True, metavar="COMMAND")
     listed = commands.add_parser("list", help="one line for each feature")

@@ -22,7 +22,8 @@ from references.bars import (
 
 
 def centred(w: np.ndarray) -> np.ndarray:
-    """Return windows less their means."""
+    """Return windows less their means; flat ones are exactly 0."""
+    w = w - w[:, :1]
     return w - w.mean(axis=1, keepdims=True)
 
 
