@@ -1,11 +1,9 @@
 """What all tests share: fixed random draws, one thread, no display, no network but this machine."""
 
 import gc
-import os
 import signal
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -34,9 +32,8 @@ settings.load_profile("house")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let long files begin first, so that processes which test side by side end together."""
-    begins = {f"{name}.py": at for at, name in enumerate(LONGEST)}
-    tests = Path(__file__).parent
-    items.sort(key=lambda item: begins.get(os.path.relpath(item.path, tests), len(begins)))
+    begins = {f"tests/{name}.py": at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: begins.get(item.nodeid.partition("::")[0], len(begins)))
 
 
 def pytest_collection_finish() -> None:

@@ -9,7 +9,7 @@ from tests.kills import Kills, counts, enough
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_fault_P01_kill_9_in_mid_session_loses_doubles_and_forgets_nothing(
     tmp_path: Path, rounds: int
 ) -> None:
