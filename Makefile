@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
 RUN := .venv/bin/python
-TWO := -n 2 --dist loadfile --no-loadscope-reorder  # files stay whole, in tests/conftest.py's order
+TWO := -n 3 --dist loadfile --no-loadscope-reorder  # more than cores: many wait; files stay whole, in tests/conftest.py's order
 ROOMS := config engine features references strategies risk venues store ml app
 
 # $(call install,GROUP): find an interpreter, let it bring .venv up to date.

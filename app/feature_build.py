@@ -18,6 +18,7 @@ from app.rules import kernel_rules
 from app.train import progress_bar, read_spec
 from config.load import load_settings
 from config.settings import Settings
+from engine.bar_kinds import time_bar_name
 from engine.errors import DataError, UsageError
 from engine.rows import NS_PER_S, Kind
 from engine.tape import Tape
@@ -94,7 +95,8 @@ def read_at(tape: Tape, spec: FeatureSpec, cadence: str = "") -> tuple[Settings,
         engine = msgspec.structs.replace(settings.engine, bar_interval_s=int(own))
         settings = msgspec.structs.replace(settings, engine=engine)
     if not cadence:
-        cadence = f"bar:{settings.engine.bar_interval_s}s" if wants_bars(spec) else ON_TICKS
+        base = time_bar_name(settings.engine.bar_interval_s)
+        cadence = f"bar:{base}" if wants_bars(spec) else ON_TICKS
     return settings, cadence
 
 

@@ -152,8 +152,6 @@ class Session:
         self._words = parts.state.words
         self._threads = self.inference.threads
         self._now_ns = clock.now_ns
-        self._pipeline_drain = parts.pipeline.drain
-        self._send = self.venue.send
         self.reloads = Reloads(
             parts,
             self.tape,
@@ -177,9 +175,9 @@ class Session:
             return
         head, address = first + tape.at, tape.address  # all of it lies in the open segment
         self.parts.window = (address, first, head)
-        self._pipeline_drain(address, first, head, head)
+        self.parts.pipeline.drain(address, first, head, head)
         tape.cursor = self._words[CURSOR]
-        self._send()
+        self.venue.send()
 
     def drain(self) -> None:
         """Let the pipeline go over all that has come; decisions wait for a WAKE row."""
@@ -188,7 +186,7 @@ class Session:
             parts.window = window
             parts.pipeline.drain(window[0], window[1], window[2], window[2])
         tape.cursor = words[CURSOR]
-        self._send()
+        self.venue.send()
 
     async def run(self) -> Summary:
         """Run until something ends the session; leave the summary."""

@@ -1,6 +1,7 @@
 """What all tests share: fixed random draws, one thread, no display, no network but this machine."""
 
 import gc
+import os
 import signal
 import socket
 from collections.abc import Iterator
