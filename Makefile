@@ -8,7 +8,9 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
 RUN := .venv/bin/python
-TWO := -n 3 --dist loadfile --no-loadscope-reorder  # more than cores: many wait; files stay whole, in tests/conftest.py's order
+# Processes that test, more than cores, for many tests wait; files stay whole, in the order of
+# tests/conftest.py.
+TESTERS := -n 3 --dist loadfile --no-loadscope-reorder
 ROOMS := config engine features references strategies risk venues store ml app
 
 # $(call install,GROUP): find an interpreter, let it bring .venv up to date.
@@ -38,11 +40,11 @@ replay:  ## trade through data/sample (or ARGS="--replay PATH ...")
 
 test:  ## the tests, without the heavy ones
 	$(call install,test)
-	@$(RUN) -m pytest -q $(TWO) -m "not slow" $(ARGS)
+	@$(RUN) -m pytest -q $(TESTERS) -m "not slow" $(ARGS)
 
 test-all:  ## every test; some take minutes
 	$(call install,test)
-	@$(RUN) -m pytest -q $(TWO) $(ARGS)
+	@$(RUN) -m pytest -q $(TESTERS) $(ARGS)
 
 soak:  ## ten minutes of live orders on an embedded exchange (ARGS="--duration 60s")
 	$(call install,test)
