@@ -17,7 +17,7 @@ from features.fuse_bars import without_series
 from features.registry import resolve
 from features.spec import FeatureSpec
 
-KERNEL_FOLDER = Path("artifacts/kernels")
+KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
 _EMBEDDED = tuple(
     f"engine.kernel.{name}"
     for name in ("memory book touch bars series records apply decide run".split())

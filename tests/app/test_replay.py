@@ -89,6 +89,15 @@ def test_a_run_folder_replays_to_its_own_digest(first, runs):
     assert "equals" in done.stdout
 
 
+def test_from_another_folder_the_models_that_came_with_it_are_found(first, tmp_path):
+    words = [sys.executable, str(ROOT / "run_live.py"), "--replay", str(SAMPLE)]
+    done = subprocess.run(
+        [*words, "--json", "--no-report"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["decision_digest"] == first["decision_digest"]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_a_what_if_differs_and_says_where(first, runs, tmp_path):
     changes = tmp_path / "what_if.yaml"
     changes.write_text("risk: {max_order_notional: 40}\n")
