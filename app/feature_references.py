@@ -37,8 +37,13 @@ class Compared(NamedTuple):
 
 
 def has_reference(entry: Resolved) -> bool:
-    """Tell whether an independent version of a feature is there."""
-    return any(entry.feature.name in table for table in (on_bars(), on_ticks(), on_levels()))
+    """Tell whether an independent version of a feature is there: of the base bars alone.
+
+    The market record that they read shows no others.
+    """
+    return not entry.bar and any(
+        entry.feature.name in table for table in (on_bars(), on_ticks(), on_levels())
+    )
 
 
 def compare(seen: Seen, column: int, entry: Resolved) -> Compared:
