@@ -88,15 +88,20 @@ async def test_fault_F03_F04_silence_makes_data_old(world: FeedWorld, pongs: boo
 
 
 async def test_fault_F05_one_silent_symbol_holds_alone(world: FeedWorld) -> None:
-    connects, stale = world.health.connects, world.codes.count("feed.stale")
+    connects = world.health.connects
     world.exchange.fault("market", "drop", "btcusdt@*")
-    await world.until(lambda: age_ns(world) > MAX_DATA_AGE_MS * 1_000_000)
-    reasons, others = world.reasons(BTC), world.decided(ETH)
-    await world.until(lambda: world.codes.count("feed.stale") > stale)
+    silent = False
+    while not silent:  # what was on its way may still come where the machine is slow
+        stale = world.codes.count("feed.stale")
+        await world.until(lambda: age_ns(world) > MAX_DATA_AGE_MS * 1_000_000)
+        reasons, others = world.reasons(BTC), world.decided(ETH)
+        messages = world.health.instruments[0].messages
+        await world.until(lambda before=stale: world.codes.count("feed.stale") > before)
+        silent = world.health.instruments[0].messages == messages
     fresh = world.reasons(BTC) - reasons
     fresh[[HoldReason.GAP, HoldReason.STALE_DATA]] = 0
     assert not fresh.any()
-    assert world.decided(ETH) > others + 3
+    await world.until(lambda: world.decided(ETH) > others + 3)
     assert [one.state for one in world.health.instruments] == [FeedState.STALE, FeedState.LIVE]
     assert world.health.connects == connects
 
@@ -175,6 +180,7 @@ async def test_fault_F15_of_doubled_keys_the_last_one_counts(world: FeedWorld) -
     doubled = doubled.replace(f'"t":{number}', f'"t":{number + 5}')  # beyond what came meanwhile
     world.ask("/send", stream="btcusdt@trade", payload=doubled)
     await world.until(lambda: traded(world, BTC, float(price)))
+    assert not traded(world, BTC, 1.0)  # the first one of the two counts nowhere
 
 
 async def test_fault_F13_a_jump_holds_until_quotes_confirm_it(world: FeedWorld) -> None:
@@ -264,6 +270,9 @@ async def test_fault_F23_what_is_not_confirmed_is_asked_for_again(world: FeedWor
     world.ask("/connections", target="market", how="reset")
     await world.until(lambda: world.codes.count("feed.unconfirmed") > unconfirmed)
     await world.until(lambda: world.codes.count("feed.subscribed") >= done + 2)
+    instruments = world.health.instruments
+    await world.until(lambda: all(one.state == FeedState.LIVE for one in instruments))
+    assert world.health.connected
 
 
 async def test_fault_F24_a_halted_symbol_holds_alone_and_its_entries_are_cancelled(
