@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from engine.kernel.bars import add_print, begin_bar, forget_bars
+from engine.kernel.bars import add_print, begin_bar, forget_bars, show_peer
 from engine.kernel.bars_layout import BarMode
 from engine.kernel.book import (
     NO_TICK,
@@ -150,12 +150,7 @@ def show_bar(root, fused, instrument):  # type: ignore[no-untyped-def]
         for at in range(root["n_instruments"]):
             m = market_at(root, at)
             if m["peer"] == instrument + 1:
-                m["peer_bar_ts"] = peer["bar_ts"]
-                m["peer_bar_interval_ns"] = peer["bar_interval_ns"]
-                m["peer_bar_close"] = peer["bar_close"]
-                m["peer_bar_volume"] = peer["bar_volume"]
-                m["peer_mid"] = peer["mid"]
-                m["peer_gap_count"] = peer["gap_count"]
+                show_peer(m, peer)
                 fused.on_peer_bar(fused.features_at(root, at), m)
 
 

@@ -181,3 +181,14 @@ def next_close(root, b):  # type: ignore[no-untyped-def]
     if b["end"] == 0 or b["by_rows"] == 1:
         return NEVER
     return b["end"] + root["bar_grace_ns"]
+
+
+@njit
+def show_peer(m, peer):  # type: ignore[no-untyped-def]
+    """Show an instrument the closed bar of the one it is paired with."""
+    m["peer_bar_ts"] = peer["bar_ts"]
+    m["peer_bar_interval_ns"] = peer["bar_interval_ns"]
+    m["peer_bar_close"] = peer["bar_close"]
+    m["peer_bar_volume"] = peer["bar_volume"]
+    m["peer_mid"] = peer["mid"]
+    m["peer_gap_count"] = peer["gap_count"]

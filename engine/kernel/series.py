@@ -21,6 +21,7 @@ from engine.kernel.bars import (
     grow,
     next_close,
     reset_bar,
+    show_peer,
     show_prints,
     show_volumes,
 )
@@ -59,12 +60,7 @@ def show_peers(root, fused, instrument, at):  # type: ignore[no-untyped-def]
     for other in range(root["n_instruments"]):
         m = market_at(root, other)
         if m["peer"] == instrument + 1:
-            m["peer_bar_ts"] = peer["bar_ts"]
-            m["peer_bar_interval_ns"] = peer["bar_interval_ns"]
-            m["peer_bar_close"] = peer["bar_close"]
-            m["peer_bar_volume"] = peer["bar_volume"]
-            m["peer_mid"] = peer["mid"]
-            m["peer_gap_count"] = peer["gap_count"]
+            show_peer(m, peer)
             fused.on_series_peer(at, fused.features_at(root, other), m)
 
 
