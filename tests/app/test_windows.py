@@ -25,12 +25,13 @@ from engine.kernel.layout import WORD, Reason
 from engine.row_arrays import join_rows
 from engine.rows import LAST, ROW, Kind
 from engine.tape import Tape, TapeWriter
-from features.spec import FeatureSpec, parse_spec
+from features.spec import parse_spec
 from ml import registry
 from ml.refusal import ModelRefused
 from ml.registry import View
 from tests.app.live_session import Session
 from tests.app.replay_cli import ROOT, SAMPLE
+from tests.app.versions import tick_spec
 from tests.ml.sequence_models import model_of, register, weights
 
 ROWS, GAP_AT, STEPS, NS = 24_000, 12_000, 16, 1_000_000_000
@@ -38,12 +39,6 @@ SHORT = HoldReason.WINDOW_SHORT
 JUDGED = {HoldReason.NONE, HoldReason.MODEL_SAYS_HOLD, HoldReason.BELOW_THRESHOLD}
 # Not asked here; with it, the run's kernel is the one that the first run compiles.
 BARS = ModelSettings(name="Bars", model_id="SignalClassifier", cadence="bar:1m")
-
-
-def tick_spec() -> FeatureSpec:
-    """Return the features of the demonstration model: its kernel is compiled already."""
-    path = ROOT / "artifacts" / "TickMLP" / "1" / "feature_spec.json"
-    return parse_spec(path.read_bytes(), str(path))
 
 
 @pytest.fixture(scope="module")
