@@ -18,7 +18,7 @@ from engine.records import Recorder
 from engine.run_files import hash_words
 from risk.gate import Gate, allow
 
-DEMOTED_EVENT, PASSED_EVENT = 12, 13
+DEMOTED_EVENT, PASSED_EVENT = 12, 14
 MILLION = 1_000_000
 MAX_FIGURE = 1e12
 

@@ -1,6 +1,5 @@
 """Loads the models that a run names; one that cannot serve costs its own signals, never the run."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,13 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.windows import SlotWindow
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
-from engine.errors import ConfigError, UsageError
+from engine.errors import UsageError
 from engine.events import HoldReason
-from engine.kernel.layout import Cadence
 from engine.kernel.output_layout import FORM
-from engine.rows import NS_PER_S
 from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
 from ml.golden import check_rows
@@ -25,15 +23,6 @@ from ml.refusal import ModelRefused, hold_of
 from ml.registry import View, load
 from ml.runtime.native import NativeRun, native_run
 
-_UNITS_NS = {
-    "ms": 1_000_000,
-    "s": NS_PER_S,
-    "m": 60 * NS_PER_S,
-    "h": 3600 * NS_PER_S,
-    "d": 86400 * NS_PER_S,
-}
-_SPAN = re.compile(r"^([0-9]+)(ms|s|m|h|d)$")
-_SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE}
 GOLDEN_BATCH_ROWS = 512
 DEADLINE_LATENCIES, MIN_DEADLINE_NS = 4, 50_000_000  # a deadline that nobody has set
 NATIVE_LATENCY_US = 10.0  # slower models are called from Python: a kernel call holds the GIL
@@ -49,7 +38,9 @@ class Serving:
         status: how it stands.  hold: the reason of its HOLDs, NONE while it serves.
         note: why it does not serve, and the command that helps.
         form: what its output is, where that is more than probabilities, for the kernel.
-        x, y: float32[1, F] and float32[1, C], bound to its session.
+        x, y: float32[1, F] and float32[1, C], bound to its session; of a sequence model x is the
+            newest row of its window.
+        windows: of a sequence model, for its slots in turn.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
         threaded: the registry places it on a thread: `ort` has arrays of its own then.
@@ -61,7 +52,7 @@ class Serving:
     _OF_VERSION = tuple(
         (
             "loaded ort native form x y version sha256 may_trade status hold note _batches"
-            " threaded latency_ns deadline_ns"
+            " threaded latency_ns deadline_ns windows"
         ).split()
     )
 
@@ -82,12 +73,28 @@ class Serving:
         self.threaded = False
         self.latency_ns = self.deadline_ns = 0
         self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
+        self.windows: list[SlotWindow] = []
         self._batches: bool | None = None
 
     @property
     def spec(self) -> FeatureSpec | None:
         """Features in order, None when the model does not serve."""
         return None if self.loaded is None or self.hold else self.loaded.spec
+
+    @property
+    def sequence_length(self) -> int:
+        """Rows of the window that it reads; 0 for single rows, and where it does not serve."""
+        return 0 if self.loaded is None or self.hold else self.loaded.sequence_length
+
+    def window(self, place: int) -> SlotWindow | None:
+        """Return the window of its slot number `place`, made where it is not there yet."""
+        if not self.sequence_length:
+            return None
+        assert self.loaded is not None
+        while len(self.windows) <= place:
+            made = (self.ort, self.native, self.y, self.loaded.row_shape, self.threaded)
+            self.windows.append(SlotWindow(*made))
+        return self.windows[place]
 
     @property
     def placement(self) -> str:
@@ -122,6 +129,7 @@ class Serving:
     def close(self) -> None:
         """Free the sessions; nothing may call them any more."""
         native, ort = self.native, self.ort
+        self.windows = []
         self.native = self.ort = self.loaded = None
         if native is not None:
             native.close()
@@ -191,13 +199,21 @@ def refuse(serving: Serving, error: ModelRefused) -> None:
     serving.loaded = serving.ort = None
 
 
-def load_version(serving: Serving, artifacts: Path, view: View) -> None:
+def load_version(
+    serving: Serving, artifacts: Path, view: View, known: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Load `serving.version`, check it whole, and open it; what it may is not decided here.
 
+    Args:
+        serving: where it goes.
+        artifacts: the folder with registry.json.
+        view: of the registry.
+        known: identities of feature code that runs already, by the sha256 of their spec.
     Raises:
         ModelRefused: with the reason; the place holds no session then.
     """
-    loaded = load(artifacts, serving.settings.model_id, serving.version, view=view)
+    name = serving.settings.model_id
+    loaded = load(artifacts, name, serving.version, view=view, known=known)
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
     serving.y = np.zeros((1, loaded.columns), np.float32)
@@ -205,13 +221,14 @@ def load_version(serving: Serving, artifacts: Path, view: View) -> None:
     if loaded.entry.placement == "thread":
         _place_on_thread(serving, loaded)
         return
-    ort = loaded.open(x=serving.x, y=serving.y)
+    ort = loaded.open(x=serving.x if not loaded.sequence_length else None, y=serving.y)
     _check_rows(loaded, ort)
     serving.ort, serving.loaded = ort, loaded
     if loaded.entry.latency_us <= NATIVE_LATENCY_US:
         serving.native = native_run(
             loaded.model_bytes, ort, loaded.golden.x, loaded.entry.optimisation
         )
+    serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
 
 
 def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:
@@ -269,34 +286,3 @@ def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
     production = serving.loaded.entry.status == "production" if pin.trades is None else pin.trades
     serving.may_trade = production and serving.settings.mode == "production"
     return serving
-
-
-def parse_cadence(text: str, bar_interval_ns: int) -> tuple[Cadence, int]:
-    """Return a cadence and its number (ns or events).
-
-    >>> parse_cadence("every:250ms", 60 * NS_PER_S)
-    (<Cadence.EVERY_NS: 3>, 250000000)
-
-    Raises:
-        ConfigError: no such cadence, or a bar interval that is not the engine's.
-    """
-    word, _, rest = text.partition(":")
-    if word in _SIMPLE and not rest:
-        return _SIMPLE[word], 0
-    if word == "every_n" and rest.isdigit() and int(rest) > 0:
-        return Cadence.EVERY_N, int(rest)
-    found = _SPAN.match(rest)
-    if found and int(found[1]) > 0:
-        span = int(found[1]) * _UNITS_NS[found[2]]
-        if word == "every":
-            return Cadence.EVERY_NS, span
-        if word == "bar" and span == bar_interval_ns:
-            return Cadence.BAR, span
-        if word == "bar":
-            raise ConfigError(
-                f"cadence {text!r}: the engine's bars are {bar_interval_ns // NS_PER_S} s "
-                f"(engine.bar_interval_s)"
-            )
-    raise ConfigError(
-        f"cadence {text!r}: must be quote, trade, bar:1m, every:250ms or every_n:50 in form"
-    )

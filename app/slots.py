@@ -2,23 +2,28 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
-from app.serving import Serving, parse_cadence
+from app.cadence import bar_of_cadence, parse_cadence
+from app.serving import Serving
+from app.slot_outputs import check_outputs, hears_holds, output_columns
+from app.windows import SlotWindow
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
+from engine.bar_kinds import BarKind, parse_bar, time_bar_name
 from engine.books import NOBODY
-from engine.errors import ConfigError
+from engine.errors import ConfigError, UsageError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.state import KernelState
-from engine.output_form import NO_FORM, OutputForm
-from engine.pipeline import SlotPort
 from engine.ports import Predictor, Strategy
 from engine.rows import NS_PER_S
-from features.registry import absent_features
-from features.spec import FeatureSpec
-from ml.output_forms import kernel_kind, seen_form
+from features.feature_bars import bars_of
+from features.registry import absent_features, own_features
+from features.spec import FeatureSpec, entry_of
+
+NS_PER_MS = 1_000_000
 
 
 class Still:
@@ -26,6 +31,15 @@ class Still:
 
     def run(self) -> None:
         """Leave the output as it is."""
+
+
+class OwnPlan(msgspec.Struct, frozen=True):
+    """Whose state a slot is told, as the OWN record says it; -1 for none."""
+
+    owner: int
+    signal_slot: int
+    classifier_slot: int
+    max_signal_age_ns: int
 
 
 class SlotPlan:
@@ -37,6 +51,10 @@ class SlotPlan:
         spec: index of its features among the run's specs, -1 for none.
         strategies: who hears of its signals.
         absent: features whose inputs the data lacks, with these inputs.
+        has: what the data, and the run for own state, hold for its features.
+        own: of a slot whose model may read own state; see OwnPlan.
+        told: other slots read what this one said last.
+        window: of a sequence model, the ring that its session reads.
     """
 
     def __init__(self, serving: Serving | None, instrument: int, spec: int, cadence: str) -> None:
@@ -47,11 +65,36 @@ class SlotPlan:
         self.strategies: list[Strategy] = []
         self.threshold = 0.0
         self.absent: dict[str, tuple[str, ...]] = {}
+        self.has: tuple[str, ...] = ()
+        self.own: OwnPlan | None = None
+        self.told = False
+        self.window: SlotWindow | None = None
 
     @property
     def model(self) -> int:
         """Owner of what is decided here."""
         return NOBODY if self.serving is None else self.serving.index
+
+    def run(self) -> None:
+        """Evaluate an input that was asked of a model on a thread."""
+        asked: Predictor = self.window or self.serving or Still()
+        asked.run()
+
+
+def quote_currency(instruments: Sequence[Instrument]) -> str:
+    """Return the one currency that the limits of a run are counted in.
+
+    Raises:
+        UsageError: the tape holds instruments of several quote currencies.
+    """
+    quotes = sorted({instrument.quote for instrument in instruments})
+    if len(quotes) > 1:
+        example = ",".join(i.symbol for i in instruments if i.quote == quotes[0])
+        raise UsageError(
+            f"the data is quoted in {' and '.join(quotes)}; limits are money in one currency: "
+            f"choose with --symbols (for example --symbols {example})"
+        )
+    return quotes[0]
 
 
 def chosen(symbols: Sequence[str], instruments: Sequence[Instrument], where: str) -> list[int]:
@@ -109,21 +152,50 @@ def plan_slots(
         where = f"strategies.{lines.name}.symbols"
         mine = chosen(lines.symbols, instruments, where)
         if hasattr(strategy, "FEATURES"):
-            spec = FeatureSpec(features=tuple((name, {}) for name in strategy.FEATURES))
+            spec = FeatureSpec(features=tuple(entry_of(name) for name in strategy.FEATURES))
+            if own := own_features(spec):
+                raise ConfigError(f"strategies.{lines.name}: {own[0]} is own state, for models")
             for at in mine:
                 plan = SlotPlan(None, at, spec_at(spec), strategy.CADENCE)  # type: ignore[attr-defined]
                 plan.strategies.append(strategy)
                 plans.append(plan)
         else:
             _listen(lines, strategy, plans, mine)
+    plans.sort(key=lambda plan: plan.instrument)
+    tell_own_state(settings, plans)
     for plan in plans:
+        plan.has += data_of(settings, instruments, plan.instrument)
         if plan.spec >= 0:
-            has = data_of(settings, instruments, plan.instrument)
-            plan.absent = absent_features(specs[plan.spec], has)
+            interval_ns = instruments[plan.instrument].bar_interval_ns
+            plan.absent = absent_features(specs[plan.spec], plan.has, interval_ns)
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
             plan.threshold = max(plan.threshold, least)
-    return sorted(plans, key=lambda plan: plan.instrument), specs
+    return plans, specs
+
+
+def tell_own_state(settings: Settings, plans: Sequence[SlotPlan]) -> None:
+    """Decide whose state each model's slot is told, and who is listened to for that."""
+    models = {plan.serving.settings.name: plan.model for plan in plans if plan.serving is not None}
+    places = {(plan.model, plan.instrument): at for at, plan in enumerate(plans)}
+    usual = settings.risk.max_signal_age_ms
+    for plan in plans:
+        if plan.serving is None:
+            continue
+        mine = plan.serving.settings
+        said = [mine.signal_from, mine.classifier_from or mine.signal_from]
+        slots = [places.get((models.get(name or "", -2), plan.instrument), -1) for name in said]
+        for slot, word in zip(slots, ("own_signal", "own_classifier"), strict=True):
+            if slot >= 0:
+                plans[slot].told = True
+                plan.has += (word,)
+        plan.has += ("own_state",)
+        plan.own = OwnPlan(
+            owner=models[mine.book_from or mine.name],
+            signal_slot=slots[0],
+            classifier_slot=slots[1],
+            max_signal_age_ns=int((mine.signal_age_ms or usual) * NS_PER_MS),
+        )
 
 
 def _listen(
@@ -134,55 +206,43 @@ def _listen(
         if name not in names:
             known = ", ".join(sorted(names)) or "none"
             raise ConfigError(f"strategies.{lines.name}.models: no model {name}; there are {known}")
-    heard = []
+    heard: list[Serving] = []
     for plan in plans:
         if plan.serving is None or plan.instrument not in mine:
             continue
         shadow = plan.serving.settings.mode == "shadow"
         if not shadow and (not lines.models or plan.serving.settings.name in lines.models):
             plan.strategies.append(strategy)
-            heard.append(plan)
+            heard.append(plan.serving)
     check_outputs(lines.name, strategy, heard)
 
 
-def check_outputs(name: str, strategy: Strategy, heard: Sequence[SlotPlan]) -> None:
-    """Refuse models whose outputs a strategy cannot trade, or too few of them.
-
-    `OUTPUTS` of a strategy holds groups of output kinds; of each it needs a model. Without it any
-    model will do. What `check_form` of a strategy refuses is refused too. A model that could not
-    be loaded may be of any kind.
+def bars_beside(
+    settings: Settings, plans: Sequence[SlotPlan], specs: Sequence[FeatureSpec]
+) -> tuple[str, ...]:
+    """List the bars that features or cadences want beside the base bars.
 
     Raises:
-        ConfigError: one line that names the model and what the strategy takes.
+        ConfigError: there are too many, or a cadence names none.
     """
-    groups: tuple[tuple[str, ...], ...] = getattr(strategy, "OUTPUTS", ())
-    kinds = set()
-    for plan in heard:
-        form = form_of(plan)
-        kinds.add(form.kind)
-        if not form.kind or not groups:
-            continue
-        assert plan.serving is not None
-        model = plan.serving.settings.name
-        takes = " or ".join(kind for group in groups for kind in group)
-        if form.kind not in takes.split(" or "):
-            raise ConfigError(f"strategies.{name}: {model} says {form.kind}, it takes {takes}")
-        if hasattr(strategy, "check_form"):
-            strategy.check_form(model, form)
-    for group in groups:
-        if heard and "" not in kinds and not kinds & set(group):
-            raise ConfigError(f"strategies.{name}: needs a model that says {' or '.join(group)}")
+    base = time_bar_name(settings.engine.bar_interval_s)
+    named = [bar_of_cadence(plan.cadence) for plan in plans]
+    return bars_of(specs, [bar for bar in named if bar and bar != base])
 
 
-def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int) -> None:
+def set_slots(
+    state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int, bars: Sequence[str] = ()
+) -> None:
     """Write the plans into the kernel's state; a model's slots share its input and output.
 
+    Args:
+        bars: beside the base bars, as the kernel counts them.
     Raises:
         ConfigError: a cadence that cannot be.
     """
     inputs: dict[tuple[int, int], np.ndarray] = {}
     for at, plan in enumerate(plans):
-        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S)
+        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S, bars)
         values = {
             "model": NO_INDEX if plan.serving is None else plan.serving.index,
             "instrument": plan.instrument,
@@ -191,6 +251,8 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             "cadence_n": number,
             "threshold": plan.threshold,
             "absent": int(bool(plan.absent)),
+            "told": int(plan.told),
+            "own": own_record(state, at, plan),
         }
         if plan.serving is None:
             width = 2 if plan.spec < 0 else _width(state, plan)
@@ -202,34 +264,54 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             values |= model_values(plan.serving)
             values["wants_holds"] = int(any(hears_holds(one) for one in plan.strategies))
         state.set_slot(at, values, x, y)
+    for plan, at, place in places_of(plans):
+        plan.window = plan.serving.window(place) if plan.serving is not None else None
+        if plan.window is not None:
+            plan.window.bind(state, at)
 
 
-def hears_holds(strategy: Strategy) -> bool:
-    """Say whether a strategy wants to hear of a model's HOLDs too: it sets HEARS_HOLDS."""
-    return bool(getattr(strategy, "HEARS_HOLDS", False))
+def window_bars(plan: SlotPlan, bar_interval_ns: int) -> int:
+    """Return how many base bars of the past fill a slot's window, once its features are warm."""
+    steps = 0 if plan.serving is None else plan.serving.sequence_length
+    name = bar_of_cadence(plan.cadence)
+    if steps < 2 or not name or (bar := parse_bar(name)).kind != BarKind.TIME:
+        return 0
+    return (steps - 1) * max(1, bar.size // bar_interval_ns)
 
 
-def port_of(plan: SlotPlan, predictor: Predictor, state: KernelState, at: int) -> SlotPort:
-    """Make what a slot's stops lead to, bound to the input and output that stand there."""
-    rows = [array[0].view() for array in (state.slot_input(at), state.outputs[at])]
-    for row in rows:
-        row.flags.writeable = False
-    features, output = rows
-    return SlotPort(
-        plan.model,
-        plan.instrument,
-        predictor,
-        plan.strategies,
-        features,
-        output=output,
-        form=form_of(plan),
-    )
+def places_of(plans: Sequence[SlotPlan]) -> list[tuple[SlotPlan, int, int]]:
+    """Return each plan with its slot, and its number among the slots of its model."""
+    seen: dict[int, int] = {}
+    found = []
+    for at, plan in enumerate(plans):
+        found.append((plan, at, seen.get(plan.model, 0)))
+        seen[plan.model] = found[-1][2] + 1
+    return found
 
 
-def form_of(plan: SlotPlan) -> OutputForm:
-    """Return the form of the output that stands in a slot."""
-    loaded = None if plan.serving is None else plan.serving.loaded
-    return NO_FORM if loaded is None else seen_form(loaded.entry.output_schema)
+def columns_of(serving: Serving) -> tuple[str, ...]:
+    """Name a model's features in order where own state is among them, else none."""
+    spec = serving.spec
+    return () if spec is None or not own_features(spec) else spec.names
+
+
+def row_by_row(models: Sequence[Serving]) -> str:
+    """Say why a run decides row by row, "" where nothing stands against batches ahead.
+
+    Own state hangs on the orders of the decisions before, which a state that runs ahead has not.
+    """
+    names = [serving.settings.name for serving in models if columns_of(serving)]
+    return f"row by row: own state is read by {', '.join(names)}" if names else ""
+
+
+def own_record(state: KernelState, at: int, plan: SlotPlan) -> int:
+    """Say in a slot's OWN record whose state it is; return its address, 0 where none is read."""
+    if plan.own is None or plan.serving is None or not columns_of(plan.serving):
+        return 0
+    record = state.owns[at]
+    for name in OwnPlan.__struct_fields__:
+        record[name] = getattr(plan.own, name)
+    return state.own_address(at)
 
 
 def _thread_times(serving: Serving) -> dict[str, int]:
@@ -253,23 +335,12 @@ def model_values(serving: Serving) -> dict[str, int | float]:
     """Return the fields of a slot that follow from the version that serves there."""
     native = serving.native
     return {
-        **_output_columns(serving),
+        **output_columns(serving),
         **_thread_times(serving),
         "status": int(serving.hold),
         "run": 0 if native is None else native.function,
         "run_arguments": 0 if native is None else native.arguments,
     }
-
-
-def _output_columns(serving: Serving) -> dict[str, int]:
-    if serving.loaded is None:
-        return {"sell_at": 0, "hold_at": 1, "buy_at": 2}
-    kind = kernel_kind(serving.loaded.entry.output_schema)
-    columns = {"output_kind": int(kind), "form": int(serving.form.ctypes.data)}
-    for name, field in (("SELL", "sell_at"), ("HOLD", "hold_at"), ("BUY", "buy_at")):
-        if name in serving.loaded.classes:
-            columns[field] = serving.loaded.classes.index(name)
-    return columns
 
 
 def absence_notes(plans: Sequence[SlotPlan], instruments: Sequence[Instrument]) -> list[str]:

@@ -186,13 +186,25 @@ def _cross_check(settings: Settings) -> None:
     _refuse_twins("strategies", [strategy.name for strategy in settings.strategies])
     for index, strategy in enumerate(settings.strategies):
         for place, name in enumerate(strategy.models):
-            if name not in models:
-                close = shape.nearest(name, models)
-                known = f"did you mean {close}?" if close else f"known are {', '.join(models)}"
+            _refuse_stranger(("strategies", index, "models", place), name, models)
+    for index, model in enumerate(settings.models):
+        for key in ("signal_from", "classifier_from", "book_from"):
+            _refuse_stranger(("models", index, key), getattr(model, key), models)
+        for key in ("signal_from", "classifier_from"):
+            if getattr(model, key) == model.name:
                 raise shape.Misfit(
-                    ("strategies", index, "models", place),
-                    f"{shape.shown(name)} is no model of this file; {known or 'none is listed'}",
+                    ("models", index, key), "a model is not told its own signal; name another one"
                 )
+
+
+def _refuse_stranger(path: shape.Path, name: str | None, models: list[str]) -> None:
+    """Refuse the name of a model that the file does not list."""
+    if name is not None and name not in models:
+        close = shape.nearest(name, models)
+        known = f"did you mean {close}?" if close else f"known are {', '.join(models)}"
+        raise shape.Misfit(
+            path, f"{shape.shown(name)} is no model of this file; {known or 'none is listed'}"
+        )
 
 
 def _refuse_twins(group: str, names: Iterable[str]) -> None:

@@ -24,7 +24,9 @@ same eight bytes read as float64 or int64. Records of every kind share the heade
 |          |                |            | model's output                                         |
 | EVENT    | event id       | event code | three int64 arguments; text in events.jsonl            |
 
-`reason` of DECISION records stands in the low byte of `aux` (HoldReason), of others 0. Money is in
+`reason` of DECISION records stands in the low byte of `aux` (HoldReason), of others 0; with
+WINDOW_SHORT its high byte says how many rows are missing (255: that many or more), else the first
+column that was not known (from 1, at most 255) where the model reads own state, else 0. Money is in
 minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked. EXPOSURE
 records stand after every change of a model's exposure, `model` names it; total = filled + resting +
 in_flight + unknown, all at cost (docs/risk.md). OUTPUT records stand behind the DECISION that was

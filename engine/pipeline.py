@@ -19,7 +19,7 @@ from engine.kernel.state import KernelState
 from engine.latency import Stages
 from engine.output_form import OutputForm
 from engine.ports import Predictor, Strategy
-from engine.view import View
+from engine.view import LatestSignals, View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
@@ -100,7 +100,7 @@ class Pipeline:
         self.stages = Stages()
         self.advice = desk.bus.topic(Signal)
         self._place = desk.place
-        self.signals: dict[tuple[int, int], Signal] = {}
+        self.signals = LatestSignals()
         self._filled = desk.filled
         self._heard: object = None
         self.kernel_calls = 0
@@ -111,10 +111,11 @@ class Pipeline:
         self._advice = partial(_ADVICE.unpack_from, root, _ADVICE_AT)
         for port in self.slots:
             port.view = self._new_view(port)
-        self._ports = tuple((p.key, p.view, p.strategies) for p in slots)
+        self._ports = tuple((p.view, p.strategies) for p in slots)
         self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (int(Reason.VENUE), desk.on_venue),
             (int(Reason.CONTROL), hooks[Reason.CONTROL]),
+            (int(Reason.SESSION), desk.on_session_end),
             (int(Reason.SIGNAL), self.on_signal),
             (int(Reason.FLUSH), self.on_flush),
             (int(Reason.SAMPLE), hooks[Reason.SAMPLE]),
@@ -180,8 +181,8 @@ class Pipeline:
     def on_signal(self) -> None:
         """Show advice to the strategies that listen, and send what they want through the gate."""
         signal = Signal(*self._advice())
-        key, view, strategies = self._ports[self.words[SLOT]]
-        self.signals[key] = view.signal = signal
+        view, strategies = self._ports[self.words[SLOT]]
+        view.signal = signal
         if self.advice.handlers:
             self.advice.publish(signal)
         number = signal.signal_id
@@ -214,6 +215,7 @@ class Pipeline:
         view.model = port.model
         view.owners = ((port.model, 1),) if port.model >= 0 else ()
         view.signals = self.signals
+        self.signals.follow(port.key, view)
         view.grid = self.desk.grids[port.instrument]
         view.orders = self.desk.open_orders
         view.market = self.state.markets[port.instrument]

@@ -26,6 +26,7 @@ from engine.kernel.memory import floats32, pointer
 from engine.kernel.output_layout import FORM, OUTPUT_COLUMNS, OutputKind
 from engine.kernel.places import next_audit, slot_at
 from engine.kernel.records import push_decision
+from engine.kernel.sessions import shut_for
 
 OUTPUT = int(Record.OUTPUT)
 REGRESSOR, QUANTILES = int(OutputKind.REGRESSOR), int(OutputKind.QUANTILES)
@@ -196,7 +197,8 @@ def judge_output(root, at):  # type: ignore[no-untyped-def]
     confidence = root["p_buy"] if action == BUY else root["p_sell"]
     if confidence < slot["threshold"]:
         return HOLD, BELOW_THRESHOLD
-    return action, NONE
+    shut = shut_for(root, slot, action)
+    return (action, NONE) if shut == NONE else (HOLD, shut)
 
 
 @njit

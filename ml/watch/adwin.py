@@ -21,8 +21,8 @@ class Adwin:
 
     Example:
         >>> adwin = Adwin(0.002)
-        >>> for k in range(1000): adwin.add(0.2 if k < 500 else 0.8)
-        >>> adwin.changes > 0, round(adwin.mean, 1)
+        >>> cuts = [adwin.add(0.2 if k < 500 else 0.8) for k in range(1000)]
+        >>> sum(cuts) == adwin.changes > 0, round(adwin.mean, 1)
         (True, 0.8)
     """
 
