@@ -12,11 +12,13 @@ import numpy as np
 
 from app.kernel import load_kernel
 from app.recorded_models import pins_of
+from app.slots import columns_of
 from app.wire import Parts, new_state, plan
 from config.load import check_settings, load_settings
 from config.settings import Settings, WatchSettings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
+from engine.events import HoldReason
 from engine.instruments import Instrument
 from engine.kernel.layout import NEVER, Collected, Reason
 from engine.rows import Kind
@@ -86,12 +88,14 @@ class Watching:
         self._view = View(Path(settings.artifacts_dir))
         self._artifacts = Path(settings.artifacts_dir)
         parts = plan(settings, instruments, (), pins_of(run, settings))
-        parts.kernel = load_kernel(parts.specs)
+        parts.kernel = load_kernel(parts.specs, bars=parts.bars)
         self._parts: Parts = parts
         self._state = new_state(parts, implied_wakes, CHUNK)
         root = self._state.root[0]
         root["ahead"], root["ahead_all"] = 1, int(Collected.READ)
         root["sample_ns"] = NEVER // 4
+        slots = self._state.slots
+        slots["status"][slots["own"] != 0] = HoldReason.FEATURE_ABSENT  # no account is kept here
         self._failed: dict[tuple[int, str], int] = {}
         self._took_us: dict[int, list[float]] = {}
         names = read_json(run / NAMES, Names)
@@ -119,6 +123,7 @@ class Watching:
             latency_us=entry.latency_us if entry else 0.0,
             chances=entry is not None and entry.output_schema.kind in PROBABILITIES,
             reference=self._reference(index, entry),
+            own_state=bool(columns_of(serving)),
         )
         self.models[index] = ModelWatch(watched, self.rules)
         self._took_us.pop(index, None)

@@ -3,12 +3,13 @@
 import math
 
 from engine.errors import ConfigError
-from engine.events import Intent
+from engine.events import HoldReason, Intent
 from engine.output_form import OutputForm
 from engine.view import View
 from strategies.places import NS_PER_S, check_ranges, entry, free_lot, leave, touch_of
 from strategies.registry import strategy
 
+SHUT = {int(HoldReason.SESSION_CLOSED), int(HoldReason.SESSION_UNKNOWN)}
 RANGES = {
     "min_profit_bps": (0.0, 1e5),
     "exit_bps": (0.0, 1e5),
@@ -110,6 +111,8 @@ class Transformer:
                 return ()
             self._quiet_until[key] = view.now + self.cooldown_ns
             return (leave(view, qty, "the forecast is against what is held"),)
+        if view.signal.reason in SHUT:  # nothing may be opened now
+            return ()
         costs = 2.0 * view.taker_fee + (view.ask_tick - view.bid_tick) / view.mid_tick
         for side in (1, -1):
             if side < 0 and not self.allow_short:

@@ -60,6 +60,7 @@ class Watched(msgspec.Struct, frozen=True):
         latency_us: by the registry.
         chances: whether it says probabilities, which can be calibrated.
         reference: of its training rows; None where nobody has kept them.
+        own_state: it reads the run's own state, so its rows cannot be made again from the tape.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Watched(msgspec.Struct, frozen=True):
     latency_us: float
     chances: bool
     reference: Reference | None
+    own_state: bool = False
 
 
 class ModelWatch:
@@ -127,6 +129,8 @@ class ModelWatch:
 
     def _features(self) -> Finding:
         check, reference = WatchCheck.FEATURES, self.watched.reference
+        if self.watched.own_state:
+            return unknown(check, "it reads the run's own state, which the tape does not hold")
         if reference is None:
             return unknown(check, "its metadata holds no training statistics")
         if len(self._x) < self.rules.least_rows:

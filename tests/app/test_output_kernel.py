@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from app.desk_module import load_desk
 from app.kernel import KERNEL_FOLDER
 from engine.audit_layout import Record
+from engine.events import Action, HoldReason
 from engine.instruments import Instrument
 from engine.kernel.output_layout import OutputKind
 from engine.kernel.state import KernelRules, KernelState
@@ -93,3 +94,23 @@ def test_kernel_and_mapping_agree_to_the_last_bit(judges, name, data, threshold)
         assert same(float(one["f0"]), advice.value) and same(float(one["f1"]), advice.position)
     for ours, given_one in zip(said, y.astype(np.float64)):
         assert same(float(ours), float(given_one))
+
+
+def test_outside_the_session_advice_to_open_is_a_hold_that_still_says_its_value(judges):
+    judge = judges["action"]
+    sessions = np.array([[10**15, 2 * 10**15]], np.int64)
+    hours, root = judge.state.sessions, judge.state.root
+    hours["table"], hours["count"] = sessions.ctypes.data, len(sessions)
+    root["sessions"] = hours.ctypes.data
+    try:
+        for now, reason in (
+            (15 * 10**14, HoldReason.NONE),
+            (10**14, HoldReason.SESSION_UNKNOWN),
+        ):
+            root["now"] = now
+            records, heard = judge([0.8], 0.3)
+            assert (records[0]["aux"], heard) == (reason, reason == HoldReason.NONE)
+            assert records[0]["code"] == (Action.HOLD if reason else Action.BUY)
+            assert records[1]["f0"] == records[1]["f1"] == np.float32(0.8)
+    finally:
+        root["sessions"] = 0

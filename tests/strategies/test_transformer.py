@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
-from engine.events import Purpose
+from engine.events import HoldReason, Purpose
 from strategies.registry import build_strategy
 from tests.strategies.small_view import (
     BUY,
@@ -51,6 +51,14 @@ def test_it_never_enters_at_an_expected_loss(value, fee, spread, least, short):
     for one in found:
         assert one.side * value - costs > least / 1e4
         assert one.side > 0 or short
+
+
+def test_outside_the_session_it_closes_and_enters_nothing():
+    shut = signal(HOLD, value=0.01, reason=HoldReason.SESSION_CLOSED)
+    assert made().decide(view(shut, RETURN)) == ()
+    (one,) = made().decide(view(shut, RETURN, held=-300))
+    assert (one.side, one.purpose) == (1, Purpose.EXIT)
+    assert made().decide(forecast(0.01)), "the same forecast inside the session"
 
 
 def test_what_the_forecast_is_against_is_closed_whatever_it_costs():
