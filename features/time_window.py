@@ -6,9 +6,11 @@ its length, and the ring of 1,024 cells is never full. The ring is checked all t
 would overwrite one still in the window counts in `m["window_overflows"]`. A gap of the feed
 restarts the window.
 
-A read costs the same however long nothing was added: it looks for the window's edge from where the
-last read found it, and keeps the sums that it had to make. Neither changes what is read, so it does
-not matter how often a window is read.
+A read looks for the window's edge from where the last read found it, so that each cell is passed
+once, however long nothing is added. What it adds up cell by cell (while the oldest sum in force
+lies between `flip` and the newest cell, and nothing is added) it keeps for the reads that follow:
+one pass over the cells for each LANES of them that leave the window. Neither changes what is read,
+so it does not matter how often a window is read.
 """
 
 from typing import Any
@@ -20,15 +22,15 @@ from features.step import Record, step
 CELLS = 1000
 RING = 1024
 NS_PER_S = 1_000_000_000
-LANES = 4  # sums of so many neighbouring starts are made in one pass
-NOTHING = -LANES  # `summed` when no sums are kept
+LANES = 8  # sums from so many neighbouring places are made in one pass
+NOTHING = -LANES  # `summed` where no sums are kept
 
 
 def window_dtype(columns: int, ring: int = RING) -> np.dtype[Any]:
     """Lay out a window of one column (levels) or two (sums); `ring` is a power of two.
 
     >>> window_dtype(1).itemsize, window_dtype(2).itemsize
-    (16536, 24728)
+    (16600, 24792)
     """
     words: list[tuple[Any, ...]] = [("cell", "i8", (ring,))]
     words += [(name, "f8", (ring,)) for name in ("x", "y")[:columns]]
@@ -157,10 +159,14 @@ def window_sums(w: Record, m: Record) -> tuple[float, float]:
         return w["x"][k & mask] + w["late_x"], w["y"][k & mask] + w["late_y"]
     if k == w["tail"]:
         return w["late_x"], w["late_y"]
-    if not 0 <= k - w["summed"] < LANES:
-        sum_from(w, k)
-    lane = k - w["summed"]
-    return w["sums_x"][lane], w["sums_y"][lane]
+    if w["head"] - k > LANES:
+        return kept_sums(w, k)
+    x = 0.0
+    y = 0.0
+    for at in range(k, w["head"]):
+        x += w["x"][at & mask]
+        y += w["y"][at & mask]
+    return x, y
 
 
 @step
@@ -181,29 +187,45 @@ def first_inside(w: Record, edge: int) -> int:
 
 
 @step
-def sum_from(w: Record, first: int) -> None:
-    """Keep the sums from each of LANES places, `first` and those after it, to the newest cell.
+def kept_sums(w: Record, k: int) -> tuple[float, float]:
+    """Return the sums from place k to the newest cell, making them where they are not kept."""
+    if not 0 <= k - w["summed"] < LANES:
+        sum_lanes(w["x"], k, w["head"], w["sums_x"])
+        sum_lanes(w["y"], k, w["head"], w["sums_y"])
+        w["summed"] = k
+    lane = k - w["summed"]
+    return w["sums_x"][lane], w["sums_y"][lane]
 
-    Each is added up from its oldest cell on. The additions of one sum wait for each other, those
-    of several do not: four take about as long as one, and serve four times as long.
+
+@step
+def sum_lanes(ring: np.ndarray, first: int, head: int, sums: np.ndarray) -> None:
+    """Add up the places from `first`, from the one after it, and so on, each sum to `head`.
+
+    More than LANES places. Each sum goes from its oldest place to the newest; additions of one sum
+    wait for each other, those of several do not, so that LANES sums take little longer than one.
+
+    >>> sums = np.zeros(LANES); sum_lanes(np.arange(16.0), 3, 12, sums); [int(x) for x in sums]
+    [63, 60, 56, 51, 45, 38, 30, 21]
     """
-    mask = w["cell"].size - 1
-    x0 = x1 = x2 = x3 = 0.0
-    y0 = y1 = y2 = y3 = 0.0
-    for at in range(first, w["head"]):
-        x = w["x"][at & mask]
-        y = w["y"][at & mask]
-        x0 += x
-        y0 += y
-        x1 += x if at > first else 0.0
-        y1 += y if at > first else 0.0
-        x2 += x if at > first + 1 else 0.0
-        y2 += y if at > first + 1 else 0.0
-        x3 += x if at > first + 2 else 0.0
-        y3 += y if at > first + 2 else 0.0
-    w["summed"] = first
-    w["sums_x"][0], w["sums_x"][1], w["sums_x"][2], w["sums_x"][3] = x0, x1, x2, x3
-    w["sums_y"][0], w["sums_y"][1], w["sums_y"][2], w["sums_y"][3] = y0, y1, y2, y3
+    mask = ring.size - 1
+    for lane in range(LANES):
+        sums[lane] = 0.0
+        for at in range(first + lane, first + LANES):
+            sums[lane] += ring[at & mask]
+    s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
+    s4, s5, s6, s7 = sums[4], sums[5], sums[6], sums[7]
+    for at in range(first + LANES, head):
+        x = ring[at & mask]
+        s0 += x
+        s1 += x
+        s2 += x
+        s3 += x
+        s4 += x
+        s5 += x
+        s6 += x
+        s7 += x
+    sums[0], sums[1], sums[2], sums[3] = s0, s1, s2, s3
+    sums[4], sums[5], sums[6], sums[7] = s4, s5, s6, s7
 
 
 @step
