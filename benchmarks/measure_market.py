@@ -29,8 +29,9 @@ def quiet_market(rounds: int) -> list[Figure]:
     """Measure each set's kernel on quiet markets against one that moves.
 
     The events are as many, of the same kinds and at the same times, and a feature row is written
-    after each of them, so that the work compared is alike. Sets on ticks have windows of time and
-    are measured on two more markets: one that stops and goes, and one of rare events.
+    after each of them, so that the work compared is alike. Sets on ticks have windows of time: they
+    are measured on a market of rare events too, and those on quotes on one that stops and goes (a
+    book of levels that misses some updates and gets later ones is crossed, and is spared work).
     """
     bars_of = msgspec.structs.replace(
         tapes.tick_instruments()[0], has=("bars",), bar_interval_ns=MINUTE_NS
@@ -50,8 +51,10 @@ def quiet_market(rounds: int) -> list[Figure]:
         else:
             load, instrument, after = minutes, bars_of, "bar"
         markets = {"busy": load, "quiet": quiet(load)}
+        if load is quotes:
+            markets["stop and go"] = stop_and_go(load)
         if load is not minutes:
-            markets |= {"stop and go": stop_and_go(load), "rare": rare(load)}
+            markets["rare"] = rare(load)
         cases = {name: feed_case(spec, rows, instrument, after) for name, rows in markets.items()}
         timings = measure(cases, rounds=rounds)
         figures += [_beside(name, path.stem, timings) for name in markets if name != "busy"]
