@@ -10,13 +10,14 @@ import numpy as np
 
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
+from app.demotion import demote
 from app.kernel import KernelModule, load_kernel
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
+from app.slot_ports import arrays_of, port_of
 from app.slots import (
     SlotPlan,
-    Still,
     bars_beside,
     places_of,
     plan_slots,
@@ -37,9 +38,9 @@ from engine.kernel.state import KernelState
 from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
-from engine.pipeline import Pipeline, SlotPort
+from engine.pipeline import Pipeline
 from engine.portfolio import Portfolio
-from engine.ports import Asker, Predictor, Strategy, Venue
+from engine.ports import Asker, Strategy, Venue
 from engine.protection import Protection
 from engine.records import Recorder
 from engine.row_words import row_at
@@ -152,16 +153,13 @@ def build(
     parts.kernel = load_kernel(parts.specs, bars=parts.bars)
     parts.audit = audit
     parts.window = (0, 0, 0)
-    state = parts.state = _new_state(parts, implied_wakes)
+    state = parts.state = new_state(parts, implied_wakes)
     state.root["answers_on_tape"] = answers_on_tape
     _build_money(parts, new_venue is None)
     _build_desk(parts, new_venue)
     parts.samples = Samples(parts.instruments, parts.plans)
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
-    ports = [
-        SlotPort(p.model, p.instrument, _predictor(p), p.strategies, _readonly(state, at))
-        for at, p in enumerate(parts.plans)
-    ]
+    ports = [port_of(one, state, at) for at, one in enumerate(parts.plans)]
     parts.model_answers = _build_answers(parts, asker, answers_on_tape)
     hooks: dict[Reason, Callable[[], None]] = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
@@ -175,14 +173,6 @@ def build(
     if parts.ahead:
         parts.ahead.stages = parts.pipeline.stages
     return parts
-
-
-def _predictor(plan: SlotPlan) -> Predictor:
-    """Return what evaluates a slot's input into its output, in the hot path."""
-    serving = plan.serving
-    if plan.window is not None:
-        return plan.window
-    return Still() if serving is None else serving.native or serving.ort or Still()
 
 
 def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelAnswers:
@@ -204,7 +194,8 @@ def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelA
         state.words,
         [partial(call, state.address) for call in names],
         parts.plans,
-        lambda at: state.slot_input(at) if (w := parts.plans[at].window) is None else w.whole,
+        partial(arrays_of, parts.plans, state),
+        place=lambda: int(state.root[0]["asked_at"]),
         failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
         advise=advise,
         asker=asker,
@@ -220,7 +211,7 @@ def control(parts: Parts) -> None:
     """Act on the row at which the kernel stopped for Python."""
     rows, first_row, _ = parts.window
     row = row_at(rows, parts.state.words[ROW] - first_row)
-    if row["kind"] == Kind.SIGNAL:
+    if row["kind"] in (Kind.SIGNAL, Kind.OUTPUT):
         parts.model_answers.on_row(row)
     elif row["kind"] == Kind.STATUS:
         parts.desk.on_halt(int(row["instrument"]))
@@ -229,6 +220,8 @@ def control(parts: Parts) -> None:
             parts.answers.on_row(row)
     elif row["i0"] == Command.SWAP:
         swap_at(parts, int(row["i1"]), int(row["i2"]), int(row["i3"]))
+    elif row["i0"] == Command.DEMOTE:
+        demote(parts.models, parts.plans, (parts.gate, parts.recorder), row)
     else:
         parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
 
@@ -255,8 +248,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
             bind(slot, at, number, states, (parts.specs, parts.instruments))
-            features = _readonly(parts.state, at)
-            parts.pipeline.replace(at, _predictor(slot), features)
+            parts.pipeline.replace(at, port_of(slot, parts.state, at))
     allow(parts.gate, index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
     parts.recorder.model(index, int(serving.status), serving.sha256, threshold)
@@ -264,13 +256,8 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
     parts.swaps.done(serving, parts.state.words[ROW])
 
 
-def _readonly(state: KernelState, at: int) -> np.ndarray:
-    row = state.slot_input(at)[0].view()
-    row.flags.writeable = False
-    return row
-
-
-def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:
+def new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:
+    """Make a kernel state with the run's slots; features at their start."""
     settings = parts.settings
     state = KernelState(
         parts.instruments,
@@ -381,6 +368,6 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     if parts.row_by_row:
         return None
     parts.state.set_batches(rows)
-    ahead = _new_state(parts, implied_wakes, rows)
+    ahead = new_state(parts, implied_wakes, rows)
     models = [plan.serving for plan in parts.plans]
     return Ahead(parts.state, ahead, parts.kernel.advance, models, lambda: parts.window)

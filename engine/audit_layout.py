@@ -20,6 +20,8 @@ same eight bytes read as float64 or int64. Records of every kind share the heade
 |          |                |            | i fee_minor, i realized_minor, i purpose               |
 | EXPOSURE | change id      | cause kind | i filled, i resting, i in_flight, i unknown, i total,  |
 |          |                |            | i limit, i intent or order id                          |
+| OUTPUT   | signal id      | kind       | f value, f position, f columns aux .. aux+4 of the     |
+|          |                |            | model's output                                         |
 | EVENT    | event id       | event code | three int64 arguments; text in events.jsonl            |
 
 `reason` of DECISION records stands in the low byte of `aux` (HoldReason), of others 0; with
@@ -27,11 +29,14 @@ WINDOW_SHORT its high byte says how many rows are missing (255: that many or mor
 column that was not known (from 1, at most 255) where the model reads own state, else 0. Money is in
 minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked. EXPOSURE
 records stand after every change of a model's exposure, `model` names it; total = filled + resting +
-in_flight + unknown, all at cost (docs/risk.md).
+in_flight + unknown, all at cost (docs/risk.md). OUTPUT records stand behind the DECISION that was
+made of an output that is more than probabilities, one for each five columns; `aux` is the first,
+columns beyond the last are NaN; `code` is engine/kernel/output_layout.py's OutputKind.
 
-Digest streams: RUN, MODEL and DECISION form the decision stream; INTENT, VERDICT, ORDER, FILL and
-EXPOSURE the order stream; EVENT is in neither. Each stream hashes bytes 8..96 of its records in
-order (everything but `seq`); decision_digest = sha256(sha256(decisions) || sha256(orders)), hex.
+Digest streams: RUN, MODEL, DECISION and OUTPUT form the decision stream; INTENT, VERDICT, ORDER,
+FILL and EXPOSURE the order stream; EVENT is in neither. Each stream hashes bytes 8..96 of its
+records in order (everything but `seq`); decision_digest = sha256(sha256(decisions) ||
+sha256(orders)), hex.
 """
 
 from enum import IntEnum
@@ -80,9 +85,10 @@ class Record(IntEnum):
     FILL = 7
     EXPOSURE = 8
     EVENT = 9
+    OUTPUT = 10
 
 
-DECISION_STREAM = (Record.RUN, Record.MODEL, Record.DECISION)
+DECISION_STREAM = (Record.RUN, Record.MODEL, Record.DECISION, Record.OUTPUT)
 ORDER_STREAM = (Record.INTENT, Record.VERDICT, Record.ORDER, Record.FILL, Record.EXPOSURE)
 
 

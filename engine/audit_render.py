@@ -28,6 +28,7 @@ from engine.events import (
     Purpose,
     RejectReason,
 )
+from engine.kernel.output_layout import OutputKind
 from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, ModelName, Names, read_lines
 
 RENDER_RECORDS = 8192  # rendered at once: what fits the processor's cache
@@ -94,10 +95,12 @@ class Renderer:
         self._origins: dict[int, tuple[int, int | str]] = {}  # order -> intent, signal
         self._models = names.models
         self._held = _Stretch(self._models)
+        self._last_held = -1  # the last signal, where it is a HOLD: its output may come later
         self._kinds: tuple[tuple[Record, Callable[[Columns], Fields]], ...] = (
             (Record.RUN, self._run),
             (Record.MODEL, self._model),
             (Record.DECISION, self._decision),
+            (Record.OUTPUT, self._output),
             (Record.INTENT, self._intent),  # before the kinds that look up where they come from
             (Record.VERDICT, self._verdict),
             (Record.ORDER, self._order),
@@ -108,6 +111,9 @@ class Renderer:
 
     def lines(self, block: np.ndarray) -> bytes:
         """Render AUDIT[n] records; a stretch of HOLDs that is open at the end is kept."""
+        block = self._listed(block)
+        if not len(block):
+            return b""
         kinds = block["kind"]
         holds = (kinds == Record.DECISION) & (block["code"] == Action.HOLD)
         lines = np.full(len(block), "", dtype=object)
@@ -118,6 +124,15 @@ class Renderer:
                 lines[at] = columns.render(kind.name.lower(), fields(columns))
         self._stretches(block, holds, lines)
         return "".join(lines.tolist()).encode()
+
+    def _listed(self, block: np.ndarray) -> np.ndarray:
+        """Leave out what models said behind HOLDs, which are counted only."""
+        decided = block[block["kind"] == Record.DECISION]
+        held = decided["id"][decided["code"] == Action.HOLD]
+        quiet = (block["kind"] == Record.OUTPUT) & np.isin(block["id"], [*held, self._last_held])
+        if len(decided):
+            self._last_held = int(decided["id"][-1]) if decided["code"][-1] == Action.HOLD else -1
+        return block[~quiet] if quiet.any() else block
 
     def _stretches(self, block: np.ndarray, holds: np.ndarray, lines: np.ndarray) -> None:
         """Put a line before each listed record that follows HOLDs; keep the open stretch."""
@@ -152,6 +167,17 @@ class Renderer:
             ("bid", c.floats("f4")),
             ("ask", c.floats("f5")),
             ("data_age_ns", c.ints("i6")),
+            ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")]),
+        ]
+
+    def _output(self, c: Columns) -> Fields:
+        columns = zip(*(c.floats(f"f{k}") for k in range(2, 7)))
+        return [
+            ("output", c.names("code", OutputKind)),
+            ("value", c.floats("f0")),
+            ("position", c.floats("f1")),
+            ("first", c.ints("aux")),
+            ("columns", [f"[{','.join(five)}]" for five in columns]),
             ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")]),
         ]
 

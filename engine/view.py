@@ -9,6 +9,7 @@ from engine.events import Signal
 from engine.kernel.layout import WORD
 from engine.money import Grid
 from engine.orders import Order
+from engine.output_form import OutputForm
 
 NOW, ROW = WORD["now"], WORD["row"]
 BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
@@ -29,20 +30,26 @@ class View:
         orders: open orders by id.
         market: MARKET record, read-only.
         features: float32[n], the row that the signal was made from.
+        output: float32[C], what the model answered to it.
+        form: what the columns of the output are.
+        taker_fee: fee of a market order, as a share of its value.
     """
 
     __slots__ = (
         "_book",
         "_words",
         "features",
+        "form",
         "grid",
         "instrument",
         "market",
         "model",
         "orders",
+        "output",
         "owners",
         "signal",
         "signals",
+        "taker_fee",
     )
 
     instrument: int
@@ -54,6 +61,9 @@ class View:
     orders: Mapping[int, Order]
     market: np.void
     features: np.ndarray
+    output: np.ndarray
+    form: OutputForm
+    taker_fee: float
 
     def __init__(self, words: memoryview, book: Book) -> None:
         self._words = words
