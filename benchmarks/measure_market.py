@@ -17,13 +17,22 @@ from engine.rows import Kind
 from features.spec import FeatureSpec
 
 QUIET_BAR = 1.2
+RARE_BAR = 1.5  # a guard of our own: see `rare`
 UPDATE_BAR = 2.0  # a guard of our own: ring, ticks and what our fills took, against a bare array
 TICKS, LEVEL_ROWS = 100_000, 400_000
 LIVELY = 2_000  # events before the market falls quiet, so that averages have something to decay
+STRETCH_NS = 20_000_000_000  # of a market that stops and goes: longer than most windows
+APART = 100  # times further apart
 
 
 def quiet_market(rounds: int) -> list[Figure]:
-    """Measure each set's kernel on a market that stands still against one that moves."""
+    """Measure each set's kernel on quiet markets against one that moves.
+
+    The events are as many, of the same kinds and at the same times, and a feature row is written
+    after each of them, so that the work compared is alike. Sets on ticks have windows of time: they
+    are measured on a market of rare events too, and those on quotes on one that stops and goes (a
+    book of levels that misses some updates and gets later ones is crossed, and is spared work).
+    """
     bars_of = msgspec.structs.replace(
         tapes.tick_instruments()[0], has=("bars",), bar_interval_ns=MINUTE_NS
     )
@@ -41,40 +50,69 @@ def quiet_market(rounds: int) -> list[Figure]:
             load, instrument, after = quotes, ticks_of, "packet"
         else:
             load, instrument, after = minutes, bars_of, "bar"
-        cases = {
-            "busy": feed_case(spec, load, instrument, after),
-            "quiet": feed_case(spec, quiet(load), instrument, after),
-        }
+        markets = {"busy": load, "quiet": quiet(load)}
+        if load is quotes:
+            markets["stop and go"] = stop_and_go(load)
+        if load is not minutes:
+            markets["rare"] = rare(load)
+        cases = {name: feed_case(spec, rows, instrument, after) for name, rows in markets.items()}
         timings = measure(cases, rounds=rounds)
-        figures.append(_beside(f"quiet market, {path.stem}", timings))
+        figures += [_beside(name, path.stem, timings) for name in markets if name != "busy"]
     return figures
 
 
-def _beside(name: str, timings: dict[str, Timing]) -> Figure:
+def _beside(market: str, spec: str, timings: dict[str, Timing]) -> Figure:
     """Compare a quiet market with a busy one."""
-    still, busy = timings["quiet"].cpu_min, timings["busy"].cpu_min
-    return Figure(name, still, busy, still / busy, QUIET_BAR, "ns", "floor: the same, busy")
+    still, busy = timings[market].cpu_min, timings["busy"].cpu_min
+    bar = RARE_BAR if market == "rare" else QUIET_BAR
+    name = f"{market} market, {spec}"
+    return Figure(name, still, busy, still / busy, bar, "ns", "floor: the same, busy")
 
 
 def quiet(rows: np.ndarray) -> np.ndarray:
     """Return the rows with all that comes after the first LIVELY ones standing still.
 
-    Each later row says again what the last one of its kind and side said; bars trade nothing.
+    Bars trade nothing then.
     """
-    still = rows.copy()
-    for kind in (Kind.QUOTE, Kind.TRADE, Kind.DEPTH):
-        for side in (-1, 0, 1):
-            same = np.flatnonzero((rows["kind"] == kind) & (rows["side"] == side))
-            said = same[same < LIVELY][-1:]
-            for slot in ("f0", "f1", "f2", "f3") if len(said) else ():
-                if kind != Kind.TRADE or slot in ("f0", "f1"):
-                    still[slot][same[same >= LIVELY]] = rows[slot][said[0]]
+    still = standing_still(rows, np.arange(len(rows)) >= LIVELY)
     bars = np.flatnonzero(rows["kind"] == Kind.BAR)
     if len(bars):
         for slot in ("f0", "f1", "f2", "f3"):
             still[slot][LIVELY:] = rows["f3"][LIVELY - 1]
         still["f4"][LIVELY:] = 0.0
     return still
+
+
+def stop_and_go(rows: np.ndarray) -> np.ndarray:
+    """Return the rows with each second stretch of STRETCH_NS standing still."""
+    since = rows["ts_recv"] - rows["ts_recv"][0]
+    return standing_still(rows, since // STRETCH_NS % 2 == 1)
+
+
+def standing_still(rows: np.ndarray, calm: np.ndarray) -> np.ndarray:
+    """Return the rows with calm ones saying again what the last other of kind and side said."""
+    still = rows.copy()
+    for kind in (Kind.QUOTE, Kind.TRADE, Kind.DEPTH):
+        for side in (-1, 0, 1):
+            same = np.flatnonzero((rows["kind"] == kind) & (rows["side"] == side))
+            last = np.maximum.accumulate(np.where(calm[same], -1, np.arange(len(same))))
+            said, same = same[last[last >= 0]], same[last >= 0]
+            for slot in ("f0", "f1") if kind == Kind.TRADE else ("f0", "f1", "f2", "f3"):
+                still[slot][same] = rows[slot][said]
+    return still
+
+
+def rare(rows: np.ndarray) -> np.ndarray:
+    """Return the rows with APART times as much time between them.
+
+    A windowed sum adds up events of one cell, a thousandth of its length. Where events are rare
+    each has a cell of its own in every window, and how many cells leave at an event is as good as
+    random: that much of the cost is the work's own, and does not grow as events get rarer still.
+    """
+    apart = rows.copy()
+    for stamp in ("ts_event", "ts_recv"):
+        apart[stamp] = rows[stamp][0] + (rows[stamp] - rows[stamp][0]) * APART
+    return apart
 
 
 def feed_case(spec: FeatureSpec, rows: np.ndarray, instrument: Instrument, after: str) -> Case:
