@@ -92,7 +92,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
         ModelName(
             index=serving.index,
             name=serving.settings.name,
-            id=serving.settings.model_id,
+            id=serving.model_id,
             version=serving.version,
             sha256=serving.sha256,
             limit_minor=int(limits[serving.index]),
@@ -116,6 +116,7 @@ class Timing(msgspec.Struct):
     digest: str
     audit_head: str
     audit_records: int
+    shadow_digest: str = ""
 
 
 def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Summary:
@@ -137,6 +138,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         events_per_s=round(int(root["events"]) / wall, 1),
         market_span_s=span / 1e9,
         decisions=int(root["decisions"]),
+        shadow_decisions=int(root["shadow_decisions"]),
         signals=_signals(parts),
         intents=counts.intents,
         approved=counts.approved - counts.reduced,  # approved as asked
@@ -150,6 +152,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         books=_books(parts),
         reloads=parts.swaps.count,
         decision_digest=timing.digest,
+        shadow_digest=timing.shadow_digest,
         audit_head=timing.audit_head,
         audit_records=timing.audit_records,
         latency_us=_latency(parts.pipeline.stages.samples()),
@@ -219,6 +222,7 @@ def _book_line(parts: Parts, key: tuple[str, str, int], book: Book) -> BookLine:
 
 def _signals(parts: Parts) -> Signals:
     slots = parts.state.slots[: len(parts.plans)]
+    slots = slots[slots["shadow"] == 0]
     by_action = slots["counts"].sum(axis=0) if len(slots) else np.zeros(3, int)
     holds = slots["holds"].sum(axis=0) if len(slots) else np.zeros(32, int)
     reasons = {
@@ -246,7 +250,7 @@ def _limits(parts: Parts) -> dict[str, Any]:
 def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
     return tuple(
         ModelLine(
-            id=serving.settings.model_id,
+            id=serving.model_id,
             version=serving.version,
             sha256=serving.sha256,
             status=ModelStatus(serving.status).name,

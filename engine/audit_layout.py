@@ -21,15 +21,19 @@ same eight bytes read as float64 or int64. Records of every kind share the heade
 | EXPOSURE | change id      | cause kind | i filled, i resting, i in_flight, i unknown, i total,  |
 |          |                |            | i limit, i intent or order id                          |
 | EVENT    | event id       | event code | three int64 arguments; text in events.jsonl            |
+| SHADOW   | shadow id      | action     | as DECISION, of a model that runs as a shadow          |
+| SHADOWED | model index    | status     | as MODEL, of a model that runs as a shadow             |
 
-`reason` of DECISION records stands in the low byte of `aux` (HoldReason), of others 0. Money is in
-minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked. EXPOSURE
-records stand after every change of a model's exposure, `model` names it; total = filled + resting +
-in_flight + unknown, all at cost (docs/risk.md).
+`reason` of DECISION and SHADOW records stands in the low byte of `aux` (HoldReason), of others 0.
+Money is in minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2
+blocked. EXPOSURE records stand after every change of a model's exposure, `model` names it; total =
+filled + resting + in_flight + unknown, all at cost (docs/risk.md).
 
 Digest streams: RUN, MODEL and DECISION form the decision stream; INTENT, VERDICT, ORDER, FILL and
-EXPOSURE the order stream; EVENT is in neither. Each stream hashes bytes 8..96 of its records in
-order (everything but `seq`); decision_digest = sha256(sha256(decisions) || sha256(orders)), hex.
+EXPOSURE the order stream; SHADOW and SHADOWED the shadow stream, which is no part of the decision
+digest, so that shadows leave no trace there; EVENT is in none. Each stream hashes bytes 8..96 of
+its records in order (everything but `seq`); decision_digest = sha256(sha256(decisions) ||
+sha256(orders)) and shadow_digest = sha256(shadows), in hex.
 """
 
 from enum import IntEnum
@@ -78,9 +82,12 @@ class Record(IntEnum):
     FILL = 7
     EXPOSURE = 8
     EVENT = 9
+    SHADOW = 10
+    SHADOWED = 11
 
 
 DECISION_STREAM = (Record.RUN, Record.MODEL, Record.DECISION)
+SHADOW_STREAM = (Record.SHADOWED, Record.SHADOW)
 ORDER_STREAM = (Record.INTENT, Record.VERDICT, Record.ORDER, Record.FILL, Record.EXPOSURE)
 
 

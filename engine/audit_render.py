@@ -83,6 +83,8 @@ class Renderer:
             (Record.RUN, self._run),
             (Record.MODEL, self._model),
             (Record.DECISION, self._decision),
+            (Record.SHADOWED, self._model),
+            (Record.SHADOW, self._shadow),
             (Record.INTENT, self._intent),  # before the kinds that look up where they come from
             (Record.VERDICT, self._verdict),
             (Record.ORDER, self._order),
@@ -94,7 +96,8 @@ class Renderer:
     def lines(self, block: np.ndarray) -> bytes:
         """Render AUDIT[n] records; a stretch of HOLDs that is open at the end is kept."""
         kinds = block["kind"]
-        holds = (kinds == Record.DECISION) & (block["code"] == Action.HOLD)
+        signals = np.isin(kinds, (Record.DECISION, Record.SHADOW))
+        holds = signals & (block["code"] == Action.HOLD)
         lines = np.full(len(block), "", dtype=object)
         for kind, fields in self._kinds:
             at = np.flatnonzero((kinds == kind) & ~holds)
@@ -128,6 +131,12 @@ class Renderer:
         return [("status", status), ("sha256", c.sha256()), ("min_confidence", confidence)]
 
     def _decision(self, c: Columns) -> Fields:
+        return [*self._advice(c), ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")])]
+
+    def _shadow(self, c: Columns) -> Fields:
+        return [*self._advice(c), ("ids", [f'{{"shadow":{ident}}}' for ident in c.ints("id")])]
+
+    def _advice(self, c: Columns) -> Fields:
         return [
             ("action", c.names("code", Action)),
             ("p_sell", c.floats("f0")),
@@ -137,7 +146,6 @@ class Renderer:
             ("bid", c.floats("f4")),
             ("ask", c.floats("f5")),
             ("data_age_ns", c.ints("i6")),
-            ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")]),
         ]
 
     def _intent(self, c: Columns) -> Fields:

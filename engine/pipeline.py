@@ -18,7 +18,7 @@ from engine.kernel.layout import ROOT, WORD, Reason
 from engine.kernel.state import KernelState
 from engine.latency import Stages
 from engine.ports import Predictor, Strategy
-from engine.view import View
+from engine.view import FusedView, Source, View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
@@ -40,7 +40,18 @@ assert len(_FIELDS) == len(Signal.__struct_fields__)
 class SlotPort:
     """What a slot's stops lead to: its model, the strategies that listen, its feature row."""
 
-    __slots__ = ("features", "instrument", "key", "model", "predictor", "strategies", "view")
+    __slots__ = (
+        "features",
+        "instrument",
+        "key",
+        "members",
+        "model",
+        "predictor",
+        "size_quote",
+        "source",
+        "strategies",
+        "view",
+    )
 
     view: View
 
@@ -58,6 +69,9 @@ class SlotPort:
         self.strategies = tuple(strategies)
         self.features = features
         self.key = (model, instrument)
+        self.size_quote = 0.0
+        self.members: tuple[int, ...] = ()  # of a fused model, whose books its strategies see
+        self.source: Source | None = None
 
 
 class Pipeline:
@@ -198,10 +212,16 @@ class Pipeline:
 
     def _new_view(self, port: SlotPort) -> View:
         """Make what the strategies of a slot see; it follows the kernel's state by itself."""
-        view = View(self.words, self.desk.portfolio.books.peek(port.model, port.instrument))
+        books = self.desk.portfolio.books
+        if port.source is None:
+            view = View(self.words, books.peek(port.model, port.instrument))
+            view.owners = ((port.model, 1),) if port.model >= 0 else ()
+        else:
+            of = {model: books.peek(model, port.instrument) for model in port.members}
+            view = FusedView(self.words, of, port.source)
         view.instrument = port.instrument
         view.model = port.model
-        view.owners = ((port.model, 1),) if port.model >= 0 else ()
+        view.size_quote = port.size_quote
         view.signals = self.signals
         view.grid = self.desk.grids[port.instrument]
         view.orders = self.desk.open_orders

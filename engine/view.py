@@ -1,6 +1,7 @@
 """What a strategy sees: the market, the advice, what its owner holds. Nothing can be changed."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +13,12 @@ from engine.orders import Order
 
 NOW, ROW = WORD["now"], WORD["row"]
 BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
+
+
+class Source(Protocol):
+    """What made a fused signal. Given by ml/runtime/fusion.py."""
+
+    owners: tuple[tuple[int, int], ...]
 
 
 class View:
@@ -29,6 +36,7 @@ class View:
         orders: open orders by id.
         market: MARKET record, read-only.
         features: float32[n], the row that the signal was made from.
+        size_quote: what the model's settings say of an entry's size, quote currency; 0 for nothing.
     """
 
     __slots__ = (
@@ -43,6 +51,7 @@ class View:
         "owners",
         "signal",
         "signals",
+        "size_quote",
     )
 
     instrument: int
@@ -54,6 +63,7 @@ class View:
     orders: Mapping[int, Order]
     market: np.void
     features: np.ndarray
+    size_quote: float
 
     def __init__(self, words: memoryview, book: Book) -> None:
         self._words = words
@@ -98,3 +108,46 @@ class View:
     def age_ns(self) -> int:
         """Age of the signal."""
         return self.now - self.signal.ts
+
+
+class FusedView(View):
+    """What a strategy sees of a signal that several models made: all that they hold together.
+
+    Attributes:
+        source: says who advised the signal; an entry is theirs, by their weights.
+    """
+
+    __slots__ = ("_books", "source")
+
+    def __init__(self, words: memoryview, books: Mapping[int, Book], source: Source) -> None:
+        self._words = words
+        self._books = dict(books)
+        self.source = source
+
+    @property
+    def owners(self) -> tuple[tuple[int, int], ...]:  # type: ignore[override]
+        """Who advised the signal, with their weights."""
+        return self.source.owners
+
+    @property
+    def position_lot(self) -> int:
+        """The members' positions together, signed."""
+        return sum(book.position_lot for book in self._books.values())
+
+    @property
+    def closing_lot(self) -> int:
+        """Lots that the members' orders on their way will close."""
+        return sum(book.closing_lot for book in self._books.values())
+
+    def holders(self, side: int) -> tuple[tuple[int, int], ...]:
+        """Return who holds lots of a side that nothing closes yet, and how many; an exit's owners.
+
+        Args:
+            side: +1 long, -1 short.
+        """
+        free = (
+            (model, side * book.position_lot - book.closing_lot)
+            for model, book in self._books.items()
+            if side * book.position_lot > 0
+        )
+        return tuple((model, lots) for model, lots in free if lots > 0)

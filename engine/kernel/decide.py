@@ -25,7 +25,7 @@ MODEL_NAN = int(HoldReason.MODEL_NAN)
 GAP = int(HoldReason.GAP)
 HALTED = int(HoldReason.HALTED)
 BY_N = int(Cadence.EVERY_N)
-BINARY = int(OutputKind.BINARY)
+BINARY, FUSED = int(OutputKind.BINARY), int(OutputKind.FUSED)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
@@ -148,10 +148,25 @@ def judge_chances(root, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def read_fused(root, slot, y):  # type: ignore[no-untyped-def]
+    """Read what was made of other models' signals; its input row is hashed as it was read."""
+    slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
+    if not y[0] + y[1] + y[2] + y[3] + y[4] >= 0.0:
+        return HOLD, MODEL_NAN
+    root["p_sell"], root["p_hold"] = np.float64(y[0]), np.float64(y[1])
+    root["p_buy"] = np.float64(y[2])
+    return np.int64(y[3]), np.int64(y[4])
+
+
+@njit(forceinline=True)
 def settle(root, slot, y):  # type: ignore[no-untyped-def]
     """Record what a model's output means; return 1 when a strategy wants to hear of it."""
-    read_output(root, slot, y)
-    action, reason = judge_chances(root, slot)
+    if slot["output_kind"] == FUSED:
+        action, reason = read_fused(root, slot, y)
+    else:
+        read_output(root, slot, y)
+        action, reason = judge_chances(root, slot)
     push_decision(root, slot, action, reason)
     if action == HOLD and slot["wants_holds"] == 0:
         return 0
@@ -170,10 +185,13 @@ def show_touch(root, instrument):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def hold(root, slot, reason):  # type: ignore[no-untyped-def]
-    """Record a decision that no model was asked for."""
+    """Record a decision that no model was asked for; return 1 when somebody wants to hear of it."""
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
     push_decision(root, slot, HOLD, reason)
-    return 0
+    if slot["wants_holds"] < 2:
+        return 0
+    show_touch(root, slot["instrument"])
+    return 1
 
 
 @njit(forceinline=True)
@@ -235,6 +253,11 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     """Go one step with a due slot: hold, take what was evaluated ahead, or ask for its model."""
     root["instrument"] = slot["instrument"]
     reason = obstacle(root, slot)
+    if slot["output_kind"] == FUSED:
+        if reason != NONE:
+            return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
+        root["waiting"] = 1
+        return INFER
     if root["follows"] == 1:
         return take_evaluated(root, slot, reason)
     blocked = reason != NONE

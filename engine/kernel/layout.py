@@ -85,6 +85,7 @@ ROOT = np.dtype(
         ("audit_seq", "i8"),
         ("exposure_id", "i8"),
         ("decisions", "i8"),
+        ("shadow_decisions", "i8"),
         ("requests", "i8"),  # to models on threads
         ("events", "i8"),  # rows applied
         ("dropped_crossed", "i8"),
@@ -232,6 +233,7 @@ class Cadence(IntEnum):
     EVERY_NS = 3
     EVERY_N = 4
     PACKET = 5  # at the end of each packet (used for training rows and benchmarks)
+    MEMBERS = 6  # when a member of a fused model has decided; Python marks it
 
 
 class Collected(IntEnum):
@@ -247,6 +249,7 @@ class OutputKind(IntEnum):
 
     CLASSIFIER3 = 0
     BINARY = 1
+    FUSED = 100  # sell, hold, buy, action, HoldReason, made of other models' signals
 
 
 SLOT = np.dtype(
@@ -261,7 +264,8 @@ SLOT = np.dtype(
         ("status", "i8"),  # HoldReason that every decision gets; 0 when the model serves
         ("seen_updates", "i8"),
         ("threshold", "f8"),
-        ("wants_holds", "i8"),
+        ("wants_holds", "i8"),  # 1: of the model's own, 2: also where it was not asked
+        ("shadow", "i8"),  # 1: its decisions are SHADOW records, counted apart
         ("n_features", "i8"),
         ("n_outputs", "i8"),
         ("output_kind", "i8"),
