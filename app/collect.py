@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from app.cadence import parse_cadence
 from app.kernel import load_kernel
-from app.serving import parse_cadence
 from app.slots import data_of
 from app.wire import kernel_rules
 from config.settings import Settings

@@ -93,7 +93,8 @@ class Reloads:
     def ask_production(self, cause: str) -> None:
         """Let every running model go to the registry's production version, if it differs."""
         for serving in self._parts.models:
-            self._ask(Want(serving.index, PRODUCTION, cause))
+            if serving.settings.model_id:  # others come from no place in this registry
+                self._ask(Want(serving.index, PRODUCTION, cause))
 
     def ask(self, model_id: str, version: str, cause: str) -> None:
         """Let the models of an id go to a version; an empty one takes them back."""
@@ -180,13 +181,13 @@ class Reloads:
             if (entry.version, entry.sha256) == now:
                 return None
             known = entry.status == PRODUCTION or entry.name in self._named
-            if settings.mode == PRODUCTION and not known:
+            if not candidate.is_shadow and not known:
                 text = f"{entry.name} is {entry.status}: `lab.py models promote {entry.name}` first"
                 raise ModelRefused("model.status", text)
             candidate.version = entry.version
             load_version(candidate, self._artifacts, view)
             check_fit(candidate, self._parts.specs)
-            candidate.may_trade = settings.mode == PRODUCTION
+            candidate.may_trade = not candidate.is_shadow
         except ModelRefused as error:
             candidate.close()
             return str(error)

@@ -1,21 +1,25 @@
 """Lays a run's decision slots into the kernel: one for each model (or rule) and instrument."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from app.serving import OUTPUT_KINDS, Serving, parse_cadence
+from app.cadence import parse_cadence
+from app.serving import OUTPUT_KINDS, Serving
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
 from engine.books import NOBODY
 from engine.errors import ConfigError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
+from engine.kernel.layout import OutputKind
 from engine.kernel.state import KernelState
 from engine.ports import Strategy
 from engine.rows import NS_PER_S
 from features.registry import absent_features
 from features.spec import FeatureSpec
+from ml.runtime.split import InTurn, TimeSlices, arm_of
 
 
 class Still:
@@ -44,6 +48,11 @@ class SlotPlan:
         self.strategies: list[Strategy] = []
         self.threshold = 0.0
         self.absent: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def is_fused(self) -> bool:
+        """Its model is made of others."""
+        return self.serving is not None and self.serving.settings.fusion is not None
 
     @property
     def model(self) -> int:
@@ -95,12 +104,17 @@ def plan_slots(
             specs.append(spec)
         return specs.index(spec)
 
-    plans = []
+    plans: list[SlotPlan] = []
     for serving in models:
         where = f"models.{serving.settings.name}.symbols"
+        members = _common(serving, plans)
         for at in chosen(serving.settings.symbols, instruments, where):
+            if members is not None and at not in members:
+                continue
             plan = SlotPlan(serving, at, spec_at(serving.spec), serving.settings.cadence)
-            plan.threshold = serving.settings.min_confidence
+            fusion = serving.settings.fusion
+            floor = 0.0 if fusion is None else fusion.threshold
+            plan.threshold = max(serving.settings.min_confidence, floor)
             plans.append(plan)
     for lines, strategy in strategies:
         where = f"strategies.{lines.name}.symbols"
@@ -120,23 +134,80 @@ def plan_slots(
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
             plan.threshold = max(plan.threshold, least)
-    return sorted(plans, key=lambda plan: plan.instrument), specs
+    _share_out(settings, instruments, plans)
+    return sorted(plans, key=lambda plan: (plan.instrument, plan.is_fused)), specs
+
+
+def _common(serving: Serving, plans: Sequence[SlotPlan]) -> set[int] | None:
+    """Return where a fused model has members at all; None of a single model."""
+    fusion = serving.settings.fusion
+    if fusion is None:
+        return None
+    return {
+        plan.instrument
+        for plan in plans
+        if plan.serving is not None and plan.serving.settings.name in fusion.members
+    }
+
+
+def _share_out(
+    settings: Settings, instruments: Sequence[Instrument], plans: Sequence[SlotPlan]
+) -> None:
+    """Let each arm of an A/B split be heard in its instruments, or in its slices of time, only."""
+    for name, split in settings.splits.items():
+        arms = [model for model in settings.models if model.split == name]
+        weights = [model.weight for model in arms]
+        order = {model.name: at for at, model in enumerate(arms)}
+        for plan in plans:
+            if plan.serving is None or plan.serving.settings.split != name:
+                continue
+            arm = order[plan.serving.settings.name]
+            if split.by == "instrument":
+                symbol = instruments[plan.instrument].symbol
+                if arm_of(split.seed, name, symbol, weights) != arm:
+                    plan.strategies = []
+                continue
+            slices = TimeSlices(split.seed, name, weights, split.slice_s * NS_PER_S)
+            mine = partial(_is_turn, slices, arm)
+            plan.strategies = [InTurn(strategy, mine) for strategy in plan.strategies]
+
+
+def _is_turn(slices: TimeSlices, arm: int, ts: int) -> bool:
+    return slices.arm(ts) == arm
 
 
 def _listen(
     lines: StrategySettings, strategy: Strategy, plans: Sequence[SlotPlan], mine: Sequence[int]
 ) -> None:
     names = {plan.serving.settings.name for plan in plans if plan.serving is not None}
+    fused = {plan.serving.settings.name for plan in plans if plan.serving and plan.is_fused}
+    wants_fused = bool(getattr(strategy, "HEARS_FUSED", False))
+    members = _members(plans)
     for name in lines.models:
+        if name in names and (name in fused) != wants_fused:
+            text = "a fused model: strategy ensemble hears it" if name in fused else "no fused one"
+            raise ConfigError(f"strategies.{lines.name}.models: {name} is {text}")
         if name not in names:
             known = ", ".join(sorted(names)) or "none"
             raise ConfigError(f"strategies.{lines.name}.models: no model {name}; there are {known}")
     for plan in plans:
         if plan.serving is None or plan.instrument not in mine:
             continue
-        shadow = plan.serving.settings.mode == "shadow"
-        if not shadow and (not lines.models or plan.serving.settings.name in lines.models):
+        name = plan.serving.settings.name
+        if plan.serving.is_shadow or plan.is_fused != wants_fused:
+            continue
+        if name in lines.models or (not lines.models and name not in members):
             plan.strategies.append(strategy)
+
+
+def _members(plans: Sequence[SlotPlan]) -> set[str]:
+    """Return the members of fused models that trade: their advice is not heard alone as well."""
+    found: set[str] = set()
+    for plan in plans:
+        if plan.serving is not None and not plan.serving.is_shadow:
+            fusion = plan.serving.settings.fusion
+            found |= set(() if fusion is None else fusion.members)
+    return found
 
 
 def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int) -> None:
@@ -156,6 +227,7 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             "cadence_n": number,
             "threshold": plan.threshold,
             "absent": int(bool(plan.absent)),
+            "shadow": int(plan.serving is not None and plan.serving.is_shadow),
         }
         if plan.serving is None:
             width = 2 if plan.spec < 0 else _width(state, plan)
@@ -198,6 +270,8 @@ def model_values(serving: Serving) -> dict[str, int | float]:
 
 
 def _output_columns(serving: Serving) -> dict[str, int]:
+    if serving.settings.fusion is not None:
+        return {"output_kind": int(OutputKind.FUSED)}
     if serving.loaded is None:
         return {"sell_at": 0, "hold_at": 1, "buy_at": 2}
     columns = {"output_kind": int(OUTPUT_KINDS[serving.loaded.output_kind])}

@@ -9,12 +9,13 @@ import numpy as np
 
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
+from app.fusing import build_ports, join, predictor_of, readonly
 from app.kernel import KernelModule, load_kernel
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
 from app.slots import SlotPlan, Still, plan_slots, set_slots
 from app.swap import Swaps, bind
-from config.settings import Settings, StrategySettings
+from config.settings import ModelSettings, Settings, StrategySettings
 from engine.audit import AuditWriter
 from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
@@ -26,9 +27,9 @@ from engine.kernel.state import KernelRules, KernelState
 from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
-from engine.pipeline import Pipeline, SlotPort
+from engine.pipeline import Pipeline
 from engine.portfolio import Portfolio
-from engine.ports import Asker, Predictor, Strategy, Venue
+from engine.ports import Asker, Strategy, Venue
 from engine.protection import Protection
 from engine.records import Recorder
 from engine.row_words import row_at
@@ -142,12 +143,21 @@ def plan(
     ]
     for at, (_, built) in enumerate(parts.strategies):
         built.index = at
-    parts.models = load_models(settings.models, Path(settings.artifacts_dir), named, pins)
+    models = _in_order(settings.models)
+    parts.models = load_models(models, Path(settings.artifacts_dir), named, pins)
     parts.swaps = Swaps(parts.models)
     parts.plans, parts.specs = plan_slots(
         settings, parts.instruments, parts.models, parts.strategies
     )
     return parts
+
+
+def _in_order(models: Sequence[ModelSettings]) -> list[ModelSettings]:
+    """Put single models before fused ones, and shadows last: they move nobody's place.
+
+    So the records of the models that trade are the same with shadows and without.
+    """
+    return sorted(models, key=lambda one: (one.mode == "shadow", one.fusion is not None))
 
 
 def build(
@@ -180,11 +190,7 @@ def build(
     _build_desk(parts, new_venue)
     parts.samples = Samples(parts.instruments, parts.plans)
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
-    predictors = [_predictor(plan) for plan in parts.plans]
-    ports = [
-        SlotPort(plan.model, plan.instrument, predictor, plan.strategies, _readonly(state, at))
-        for at, (plan, predictor) in enumerate(zip(parts.plans, predictors, strict=True))
-    ]
+    fusions, ports = build_ports(parts.plans, parts.models, state)
     parts.model_answers = _build_answers(parts, asker, answers_on_tape)
     hooks: dict[Reason, Callable[[], None]] = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
@@ -195,16 +201,11 @@ def build(
     }
     advance = parts.kernel.advance
     parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
+    join(parts.pipeline, fusions)
     if parts.ahead:
         parts.ahead.stages = parts.pipeline.stages
     assert settings.engine.block_rows >= 1
     return parts
-
-
-def _predictor(plan: SlotPlan) -> Predictor:
-    """Return what evaluates a slot's input into its output, in the hot path."""
-    serving = plan.serving
-    return Still() if serving is None else serving.native or serving.ort or Still()
 
 
 def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelAnswers:
@@ -275,19 +276,14 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
             bind(slot, at, states, (parts.specs, parts.instruments))
-            features = _readonly(parts.state, at)
-            parts.pipeline.replace(at, _predictor(slot), features)
+            features = readonly(parts.state, at)
+            parts.pipeline.replace(at, predictor_of(slot), features)
     allow(parts.gate, index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
-    parts.recorder.model(index, int(serving.status), serving.sha256, threshold)
+    words = (index, int(serving.status), serving.sha256, threshold)
+    parts.recorder.model(*words, shadow=serving.is_shadow)
     parts.recorder.event(6, SWAP_EVENT, swap_text(swap), (index, reference))
     parts.swaps.done(serving, parts.state.words[ROW])
-
-
-def _readonly(state: KernelState, at: int) -> np.ndarray:
-    row = state.slot_input(at)[0].view()
-    row.flags.writeable = False
-    return row
 
 
 def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:

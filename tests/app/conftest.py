@@ -9,6 +9,8 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from engine.tape import Tape
+from tests.app.fused_world import cut
 from tests.app.reload_world import World
 from tests.app.versions import add_version, copy_artifacts, tick_mlp
 
@@ -23,6 +25,12 @@ def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_artifacts(tmp_path_factory.mktemp("versions"))
     add_version(root, tick_mlp())
     return root
+
+
+@pytest.fixture(scope="session")
+def cut_tape(tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    """Return the first rows of the sample market."""
+    return cut(tmp_path_factory.mktemp("cut"))
 
 
 @pytest.fixture

@@ -1,0 +1,168 @@
+"""Makes the pipeline's ports; lays in fused models: their predictors, and who marks them due."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.serving import Serving
+from app.slots import SlotPlan, Still
+from engine.events import Intent
+from engine.kernel.layout import WORD, Cadence
+from engine.kernel.state import KernelState
+from engine.pipeline import Pipeline, SlotPort
+from engine.ports import Predictor
+from engine.rows import NS_PER_S
+from engine.view import View
+from ml.runtime.fusion import Fusion, Member, Rules
+
+NS_PER_MS = 1_000_000
+NOW = WORD["now"]
+ON_TIME = (int(Cadence.BAR), int(Cadence.EVERY_NS))
+LASTS = 2  # advice of a model that is asked by time lasts for so many periods, or seconds
+
+
+class Nudge:
+    """Hears a member's signals and marks the fused slot due, which the kernel then comes to.
+
+    The kernel stands between the member's slot and the fused one, which lies behind it; so members
+    that decide at one wake make one fused decision.
+    """
+
+    name = "fusion"
+    index = -1
+
+    def __init__(self, state: KernelState, at: int) -> None:
+        self._slot = state.slots[at]
+        self._root = state.root[0]
+
+    def decide(self, view: View) -> tuple[Intent, ...]:
+        """Mark the fused slot due; nothing is wanted of the venue."""
+        if self._slot["due"] == 0:
+            self._slot["due"] = 1
+            self._root["due_count"] += 1
+        return ()
+
+
+def new_fusion(
+    plan: SlotPlan, models: Sequence[Serving], slots: Sequence[SlotPlan], state: KernelState
+) -> Fusion:
+    """Make the predictor of a fused model's slot.
+
+    Args:
+        plan: of the slot.
+        models: of the run.
+        slots: all plans; state: their SLOT records, which say how often members are asked.
+    """
+    serving = plan.serving
+    assert serving is not None
+    fusion = serving.settings.fusion
+    assert fusion is not None
+    by_name = {one.settings.name: one for one in models}
+    chosen = [by_name[name] for name in fusion.members]
+    members = []
+    for member in chosen:
+        at = next(
+            (
+                at
+                for at, other in enumerate(slots)
+                if other.serving is member and other.instrument == plan.instrument
+            ),
+            None,
+        )
+        members.append(Member(member.index, member.settings.weight, _lasts(plan, at, state)))
+    all_of_them = len(members) if fusion.rule == "stacking" else 1
+    rules = Rules(
+        fusion.rule,
+        plan.threshold,
+        all_of_them if fusion.min_members is None else fusion.min_members,
+        fusion.opposed == "weigh",
+    )
+    shadow = serving.is_shadow
+    made = Fusion(
+        members,
+        rules,
+        plan.instrument,
+        lambda model: shadow or models[model].may_trade,
+        stacker=serving.stacker,
+        x=serving.x,
+        y=serving.y,
+    )
+    words = state.words
+    made.now = lambda: words[NOW]
+    return made
+
+
+def _lasts(plan: SlotPlan, at: int | None, state: KernelState) -> int:
+    """Return how old a member's advice may be, ns."""
+    assert plan.serving is not None
+    fusion = plan.serving.settings.fusion
+    assert fusion is not None
+    if fusion.max_age_ms is not None:
+        return int(fusion.max_age_ms * NS_PER_MS)
+    if at is not None and int(state.slots[at]["cadence"]) in ON_TIME:
+        period = int(state.slots[at]["cadence_n"]) or int(state.root[0]["bar_interval_ns"])
+        return LASTS * max(period, NS_PER_S)
+    return int(state.root[0]["max_answer_age_ns"])
+
+
+def listen(plans: Sequence[SlotPlan], state: KernelState) -> dict[int, list[Nudge]]:
+    """Return who hears each slot's signals for the fused models of its instrument."""
+    heard: dict[int, list[Nudge]] = {}
+    for at, plan in enumerate(plans):
+        if plan.serving is None or plan.serving.settings.fusion is None:
+            continue
+        for other, member in enumerate(plans):
+            if (
+                member.serving is not None
+                and member.instrument == plan.instrument
+                and member.serving.settings.name in plan.serving.settings.fusion.members
+            ):
+                assert other < at, "members decide before what is made of them"
+                heard.setdefault(other, []).append(Nudge(state, at))
+                state.slots[other]["wants_holds"] = 2
+    return heard
+
+
+def join(pipeline: Pipeline, fusions: dict[int, Fusion]) -> None:
+    """Let fused models read the run's latest signals."""
+    for fusion in fusions.values():
+        fusion.signals = pipeline.signals
+
+
+def build_ports(
+    plans: Sequence[SlotPlan], models: Sequence[Serving], state: KernelState
+) -> tuple[dict[int, Fusion], list[SlotPort]]:
+    """Make one port for each slot; those of fused models know whose advice they stand on.
+
+    Returns:
+        the fused models' predictors by slot, still to be joined to the pipeline; and the ports.
+    """
+    heard = listen(plans, state)
+    fusions: dict[int, Fusion] = {}
+    ports = []
+    for at, plan in enumerate(plans):
+        predictor = predictor_of(plan)
+        if plan.is_fused and plan.serving is not None and not plan.serving.hold:
+            predictor = fusions[at] = new_fusion(plan, models, plans, state)
+        strategies = (*heard.get(at, ()), *plan.strategies)
+        port = SlotPort(plan.model, plan.instrument, predictor, strategies, readonly(state, at))
+        if at in fusions:
+            port.source = fusions[at]
+            port.members = tuple(member.model for member in fusions[at].members)
+        if plan.serving is not None:
+            port.size_quote = plan.serving.settings.size_quote or 0.0
+        ports.append(port)
+    return fusions, ports
+
+
+def predictor_of(plan: SlotPlan) -> Predictor:
+    """Return what evaluates a single model's input into its output, in the hot path."""
+    serving = plan.serving
+    return Still() if serving is None else serving.native or serving.ort or Still()
+
+
+def readonly(state: KernelState, at: int) -> np.ndarray:
+    """Return the feature row of a slot, float32[F], as strategies see it."""
+    row = state.slot_input(at)[0].view()
+    row.flags.writeable = False
+    return row
