@@ -82,8 +82,8 @@ class Record(IntEnum):
     FILL = 7
     EXPOSURE = 8
     EVENT = 9
-    SHADOW = 10
-    SHADOWED = 11
+    SHADOW = 11
+    SHADOWED = 12
 
 
 DECISION_STREAM = (Record.RUN, Record.MODEL, Record.DECISION)

@@ -35,8 +35,8 @@ class HoldReason(IntEnum):
     MODEL_SUPERSEDED = 16  # a newer request took its place before the model's thread came to it
     MODEL_TIMED_OUT = 17  # the model did not answer within its deadline
     MODEL_CLOSED = 18  # the model's thread was ended before it answered
-    MEMBERS_MISSING = 19  # fewer members of a fused model than it needs have advised of late
-    MEMBERS_DISAGREE = 20  # members advise opposite things, or the stacking model what none advises
+    MEMBERS_MISSING = 23  # fewer members of a fused model than it needs have advised of late
+    MEMBERS_DISAGREE = 24  # members advise opposite things, or the stacking model what none advises
 
 
 class AnswerStatus(IntEnum):

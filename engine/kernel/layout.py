@@ -56,7 +56,6 @@ ROOT = np.dtype(
         ("p_sell", "f8"),
         ("p_hold", "f8"),
         ("p_buy", "f8"),
-        # how this tape is read
         ("implied_wakes", "i8"),
         ("bar_interval_ns", "i8"),
         ("bar_grace_ns", "i8"),
@@ -70,7 +69,6 @@ ROOT = np.dtype(
         ("ahead_all", "i8"),  # Collected: which decisions are collected
         ("follows", "i8"),  # 1: another state runs ahead; features are its work, outputs in rings
         ("halted", "i8"),
-        # progress of a stop
         ("deciding", "i8"),  # 1 while due slots remain to be looked at
         ("due_slot", "i8"),
         ("waiting", "i8"),  # 1: the model of due_slot runs, its output is awaited
@@ -81,7 +79,6 @@ ROOT = np.dtype(
         ("next_answer", "i8"),  # when the next model in service answers, NEVER where the tape does
         ("next_sample", "i8"),
         ("sample_ns", "i8"),
-        # ordinals and counters
         ("audit_seq", "i8"),
         ("exposure_id", "i8"),
         ("decisions", "i8"),
@@ -93,7 +90,6 @@ ROOT = np.dtype(
         ("dropped_off_market", "i8"),
         ("late_trades", "i8"),
         ("first_ts", "i8"),
-        # sizes and addresses of the arrays
         ("n_instruments", "i8"),
         ("paired", "i8"),  # 1 when an instrument is paired with another
         ("n_slots", "i8"),
@@ -233,7 +229,7 @@ class Cadence(IntEnum):
     EVERY_NS = 3
     EVERY_N = 4
     PACKET = 5  # at the end of each packet (used for training rows and benchmarks)
-    MEMBERS = 6  # when a member of a fused model has decided; Python marks it
+    MEMBERS = 7  # when a member of a fused model has decided; Python marks it
 
 
 class Collected(IntEnum):

@@ -32,7 +32,7 @@ def done(cut_tape, tmp_path_factory):
 def frames(done, tape: Tape) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the run's decisions and the tape's mids as data frames."""
     records = np.fromfile(Path(done.run_dir) / AUDIT_RECORDS, AUDIT)
-    records = records[np.isin(records["kind"], (3, 10))]
+    records = records[np.isin(records["kind"], (3, 11))]
     names = "ts row model instrument code f0 f1 f2 f4 f5".split()
     decisions = pl.DataFrame({name: records[name] for name in names})
     decisions = decisions.with_columns(reason=pl.Series(records["aux"] & 0xFF))
