@@ -181,8 +181,8 @@ def _returns(tape: Tape, decided: Sequence[np.ndarray]) -> tuple[list[np.ndarray
             mine = np.flatnonzero(one["instrument"] == at)
             for k, step in enumerate(ahead):
                 then = one["ts"][mine] + step
-                place = np.minimum(np.searchsorted(times, then), len(times) - 1)
-                price = np.where(then <= end, prices[at][place], np.nan)
+                known_at = np.minimum(np.searchsorted(times, then), len(times) - 1)
+                price = np.where(then <= end, prices[at][known_at], np.nan)
                 moved[mine, k] = price / one["mid"][mine] - 1.0
         found.append(moved)
     return found, [float(prices[at][-1]) for at in range(len(tape.instruments))]

@@ -17,7 +17,7 @@ from engine.run_files import Summary
 from engine.tape import Tape, TapeWriter
 from tests.app.replay_cli import ROOT, SAMPLE
 
-ROWS = 30_000
+ROWS = 80_000  # the bar model is warm after 61,298
 # In this order the run's kernel is the one that other tests compile already.
 BARS = ModelSettings(name="Bars", model_id="SignalClassifier", cadence="bar:1m", weight=2.0)
 TICKS = ModelSettings(name="Ticks", model_id="TickMLP", cadence="every:250ms")

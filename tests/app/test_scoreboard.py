@@ -50,7 +50,7 @@ def with_returns(decisions: pl.DataFrame, mids: pl.DataFrame, seconds: int, end:
     later = decisions.with_columns(
         then=pl.col("ts") + seconds * NS, mid=(pl.col("f4") + pl.col("f5")) / 2
     ).sort("then")
-    joined = later.join_asof(mids.sort("then"), on="then", by="instrument", strategy="backward")
+    joined = later.join_asof(mids.sort("then"), on="then", by="instrument", check_sortedness=False)
     return joined.filter(pl.col("then") <= end).with_columns(
         moved=pl.col("price") / pl.col("mid") - 1.0
     )
@@ -96,7 +96,8 @@ def test_every_figure_equals_a_second_computation(done, cut_tape):
                     pl.col("p").mean(), pl.col("up").mean(), pl.len()
                 ).sort("bin")  # fmt: skip
                 found = [(one.predicted, one.happened, one.count) for one in score.calibration]
-                assert np.array(found) == pytest.approx(bins.select("p", "up", "len").to_numpy())
+                wanted = bins.select("p", "up", "len").to_numpy()
+                assert np.array(found) == pytest.approx(wanted) if found else len(bins) == 0
     assert any(at.advice > 20 for score in scores for at in score.horizons)
 
 
