@@ -150,6 +150,8 @@ class Session:
         self._words = parts.state.words
         self._threads = self.inference.threads
         self._now_ns = clock.now_ns
+        self._pipeline_drain = parts.pipeline.drain
+        self._send = self.venue.send
         self.reloads = Reloads(
             parts,
             self.tape,
@@ -165,24 +167,26 @@ class Session:
         """Append a WAKE row stamped now, and let the pipeline go over all that has come."""
         if self._threads:
             self.inference.write()
-        self.tape.wake(self._now_ns())
-        self.drain()
+        tape = self.tape
+        tape.wake(self._now_ns())
+        first = tape.first_row
+        if self._words[CURSOR] < first:
+            self.drain()
+            return
+        head, address = first + tape.at, tape.address  # all of it lies in the open segment
+        self.parts.window = (address, first, head)
+        self._pipeline_drain(address, first, head, head)
+        tape.cursor = self._words[CURSOR]
+        self._send()
 
     def drain(self) -> None:
         """Let the pipeline go over all that has come; decisions wait for a WAKE row."""
         parts, tape, words = self.parts, self.tape, self._words
-        first, cursor = tape.first_row, words[CURSOR]
-        if cursor >= first:  # all of it lies in the open segment
-            head = first + tape.at
-            if head > cursor:
-                parts.window = (tape.address, first, head)
-                parts.pipeline.drain(tape.address, first, head, head)
-        else:
-            for window in tape.windows(cursor):
-                parts.window = window
-                parts.pipeline.drain(window[0], window[1], window[2], window[2])
-        tape.forget(words[CURSOR])
-        self.venue.send()
+        for window in tape.windows(words[CURSOR]):
+            parts.window = window
+            parts.pipeline.drain(window[0], window[1], window[2], window[2])
+        tape.cursor = words[CURSOR]
+        self._send()
 
     async def run(self) -> Summary:
         """Run until something ends the session; leave the summary."""

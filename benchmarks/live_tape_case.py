@@ -39,7 +39,7 @@ class LiveTapeCase:
         self._intake.connected(self._load[0][2])
         for message, _, ts in self._load:
             take(message, ts)
-        self._tape.forget(self._tape.rows)
+        self._tape.cursor = self._tape.rows
         return len(self._load)
 
     def __enter__(self) -> "LiveTapeCase":

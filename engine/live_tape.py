@@ -47,6 +47,7 @@ class LiveTape:
         address: of the open segment's first row; first_row: its number on the tape.
         limit: rows before this index may be published; 0 while the tape is exhausted.
         mark: `passed_mark` is called once `at` has reached it; for machine code that publishes.
+        cursor: nothing before this row is needed in memory: full segments are unmapped.
         exhausted: no room for market data now.
         failure: why no segment can be made, empty where one can.
     """
@@ -91,7 +92,7 @@ class LiveTape:
         self._hash_lock = threading.Lock()
         self._list_lock = threading.Lock()
         self._last_hash = (0, tape_hash([]))
-        self._cursor = 0
+        self.cursor = 0
         self._made = 0  # segments made so far
         self._next: OpenSegment | None = None
         self._lock = begin_folder(folder, TapeInfo(wakes=RECORDED, instruments=self.instruments))
@@ -206,10 +207,6 @@ class LiveTape:
             stop = segment.first_row + (self.at if segment is self._open else segment.head)
             if stop > cursor:
                 yield segment.address, segment.first_row, stop
-
-    def forget(self, cursor: int) -> None:
-        """Say that nothing before row `cursor` is needed in memory: full segments are unmapped."""
-        self._cursor = cursor
 
     def tape_hash_at(self, row: int) -> str:
         """Return the hash over all complete blocks before row number `row`, for the audit's links.
@@ -374,7 +371,7 @@ class LiveTape:
 
     def _drop_behind(self) -> None:
         """Unmap the segments that lie behind cursor and hashes."""
-        done = min(self._cursor, self._hashes.rows)
+        done = min(self.cursor, self._hashes.rows)
         segments, opened, _ = self._seen()
         for segment in segments:
             if segment is opened or segment.first_row + segment.head > done:

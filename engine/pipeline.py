@@ -136,11 +136,12 @@ class Pipeline:
             stop_at: number of the row after the last one this call may apply.
         """
         advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
-        head = min(head, stop_at)
+        if stop_at < head:
+            head = stop_at
         if self._heard is not self._filled.handlers:
             self._heard = self._filled.handlers
             self.desk.hear()
-        stages, untimed, on_signal = self.stages, self._untimed, self.on_signal
+        untimed, on_signal = self._untimed, self.on_signal
         calls = 0
         while True:
             calls += 1
@@ -152,7 +153,7 @@ class Pipeline:
                     except Exception as error:  # a model's failure costs its own signal only
                         self.on_model_failure(error)
                 else:
-                    self._timed_inference(stages)
+                    self._timed_inference(self.stages)
                 continue
             if reasons == SIGNAL:
                 on_signal()

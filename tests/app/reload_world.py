@@ -103,7 +103,7 @@ class World:
         for window in self.tape.windows(self.parts.state.words[CURSOR]):
             self.parts.window = window
             self.parts.pipeline.drain(window[0], window[1], window[2], window[2])
-        self.tape.forget(self.parts.state.words[CURSOR])
+        self.tape.cursor = self.parts.state.words[CURSOR]
 
     def version(self) -> str:
         """Return the version of TickMLP that serves."""

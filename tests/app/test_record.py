@@ -71,7 +71,7 @@ def live(folder: Path, packets: list[np.ndarray]) -> LiveTape:
     tape = LiveTape(folder, INSTRUMENTS, segment_rows=512)
     for one in packets:
         assert tape.append(one)
-        tape.forget(tape.rows)
+        tape.cursor = tape.rows
     return tape
 
 

@@ -98,7 +98,7 @@ def test_windows_hold_every_row_once_and_forgotten_segments_go(tmp_path: Path) -
                 cursor = stop_row
             assert cursor == tape.rows
             assert list(tape.windows(cursor)) == []
-            tape.forget(cursor)
+            tape.cursor = cursor
     assert most > 1
     found = np.frombuffer(bytearray(seen), ROW)
     assert whole_rows(found, 0).all()
@@ -114,7 +114,7 @@ def test_hashes_before_a_row_are_those_of_the_closed_tape(tmp_path: Path) -> Non
     for number, one in enumerate(cut(rows, [1000] * 200)):
         one["flags"][-1] |= LAST
         assert tape.append(one)
-        tape.forget(tape.rows)
+        tape.cursor = tape.rows
         if number % 30 == 0:
             found[tape.rows] = tape.tape_hash_at(tape.rows)
     info = tape.close()
@@ -212,7 +212,7 @@ rounds = int(sys.argv[2])
 print("go", flush=True)
 for number in range(rounds * len(parts)):
     write_in_place(tape, parts[number % len(parts)])
-    tape.forget(tape.rows)
+    tape.cursor = tape.rows
 tape.close()
 """
 ROUND = packets([3, 5, 1, 7] * 40)

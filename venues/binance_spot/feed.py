@@ -13,7 +13,7 @@ message that waited in the socket, or every 5 ms where they do not end. So a bur
         tape.wake(clock.now_ns())              # the WAKE row: decisions are made here, stamped now
         for address, first_row, stop in tape.windows(words[CURSOR]):
             pipeline.drain(address, first_row, stop, stop)
-        tape.forget(words[CURSOR])             # full segments behind the cursor may be unmapped
+        tape.cursor = words[CURSOR]             # full segments behind the cursor may be unmapped
 
 A runner needs its own timer besides (bars close and signals age without data too) that calls the
 same function. What `wake` raises ends `run()`.
