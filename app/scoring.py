@@ -168,8 +168,8 @@ def _returns(tape: Tape, decided: Sequence[np.ndarray]) -> tuple[list[np.ndarray
     ahead = np.array(HORIZONS_S) * NS_PER_S
     wanted: dict[int, np.ndarray] = {}
     for at in range(len(tape.instruments)):
-        times = [one["ts"][one["instrument"] == at][:, None] + ahead for one in decided]
-        flat = np.concatenate([part.ravel() for part in times]) if times else np.zeros(0, np.int64)
+        mine = [one["ts"][one["instrument"] == at][:, None] + ahead for one in decided]
+        flat = np.concatenate([part.ravel() for part in mine]) if mine else np.zeros(0, np.int64)
         wanted[at] = np.unique(flat)
     end = _end_of(tape)
     known = {at: np.append(times[times < end], end) for at, times in wanted.items()}
@@ -178,12 +178,12 @@ def _returns(tape: Tape, decided: Sequence[np.ndarray]) -> tuple[list[np.ndarray
     for one in decided:
         moved = np.full((len(one), len(HORIZONS_S)), np.nan)
         for at, times in known.items():
-            mine = np.flatnonzero(one["instrument"] == at)
+            which = np.flatnonzero(one["instrument"] == at)
             for k, step in enumerate(ahead):
-                then = one["ts"][mine] + step
+                then = one["ts"][which] + step
                 known_at = np.minimum(np.searchsorted(times, then), len(times) - 1)
                 price = np.where(then <= end, prices[at][known_at], np.nan)
-                moved[mine, k] = price / one["mid"][mine] - 1.0
+                moved[which, k] = price / one["mid"][which] - 1.0
         found.append(moved)
     return found, [float(prices[at][-1]) for at in range(len(tape.instruments))]
 
