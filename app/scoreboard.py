@@ -14,6 +14,7 @@ from engine.errors import DataError, UsageError
 from engine.run_files import TAPE_REF, TapeRef, read_json, resolve_run
 from engine.tape import Tape
 
+SYNTHETIC = "synthetic market: the figures show that the plumbing works, and no skill anywhere"
 SUMMARY = "how the models of a run did against the market that followed"
 COLUMNS = ("model", "advice", "hit", "markout", "IC", "Brier", "P&L", "up", "us p50")
 
@@ -41,19 +42,22 @@ def main(args: argparse.Namespace) -> int:
     """
     run = resolve_run(args.run, args.runs)
     seconds = int(args.horizon)
-    scores = score_run(run, tape_of(run, args.runs), horizon_s=seconds, champion=args.against)
+    tape = tape_of(run, args.runs)
+    scores = score_run(run, tape, horizon_s=seconds, champion=args.against)
+    notes = (SYNTHETIC,) if any(one.venue == "synthetic" for one in tape.instruments) else ()
     known = [score.name for score in scores]
     if args.against and args.against not in known:
         there = ", ".join(known) or "none"
         raise UsageError(f"--against {args.against}: no model of run {run.name}; there are {there}")
     if args.json:
-        content = {"run": run.name, "horizon_s": seconds, "models": msgspec.to_builtins(scores)}
+        content = {"run": run.name, "horizon_s": seconds, "notes": notes}
+        content["models"] = msgspec.to_builtins(scores)
         print(json.dumps(content, allow_nan=False))
     else:
-        show(run.name, scores, seconds)
+        show(run.name, scores, seconds, notes)
     for path, write in ((args.png, _write_png), (args.html, _write_html)):
         if path is not None:
-            write(path, run.name, scores, seconds)
+            write(path, (run.name, *notes), scores, seconds)
             if not args.json:
                 print(f"written: {path}")
     return 0
@@ -74,7 +78,7 @@ def tape_of(run: Path, runs_dir: Path) -> Tape:
     raise DataError(f"{run}: its tape is no longer at {ref.path}; replay its data to make it again")
 
 
-def show(run: str, scores: Sequence[ModelScore], seconds: int) -> None:
+def show(run: str, scores: Sequence[ModelScore], seconds: int, notes: Sequence[str]) -> None:
     """Print the table, 80 columns wide, and a second one with all horizons."""
     from rich.table import Table
 
@@ -91,9 +95,8 @@ def show(run: str, scores: Sequence[ModelScore], seconds: int) -> None:
             grid.add_row(*row)
         out.print(grid)
         out.print()
-    for score in scores:
-        for line in _notes(score):
-            out.print(line, highlight=False)
+    for line in [*notes, *(line for score in scores for line in _notes(score))]:
+        out.print(line, highlight=False)
 
 
 def _row(score: ModelScore, seconds: int) -> tuple[str, ...]:
@@ -151,13 +154,17 @@ def _span(seconds: int) -> str:
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
 
 
-def _write_png(path: Path, run: str, scores: Sequence[ModelScore], seconds: int) -> None:
+def _write_png(
+    path: Path, titles: Sequence[str], scores: Sequence[ModelScore], seconds: int
+) -> None:
     from app.scoreboard_charts import write_png
 
-    write_png(path, run, scores, seconds)
+    write_png(path, titles, scores, seconds)
 
 
-def _write_html(path: Path, run: str, scores: Sequence[ModelScore], seconds: int) -> None:
+def _write_html(
+    path: Path, titles: Sequence[str], scores: Sequence[ModelScore], seconds: int
+) -> None:
     import jinja2
 
     from app.scoreboard_charts import figure_svg
@@ -165,13 +172,13 @@ def _write_html(path: Path, run: str, scores: Sequence[ModelScore], seconds: int
     template = Path(__file__).with_name("scoreboard.html.j2").read_text(encoding="utf-8")
     world = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     content: dict[str, Any] = {
-        "run": run,
+        "run": titles[0],
         "span": _span(seconds),
         "columns": COLUMNS,
         "rows": [_row(score, seconds) for score in scores],
         "spans": [_span(one) for one in HORIZONS_S],
         "horizons": [_horizons(score) for score in scores],
-        "notes": [line for score in scores for line in _notes(score)],
+        "notes": [*titles[1:], *(line for score in scores for line in _notes(score))],
         "chart": figure_svg(scores, seconds),
     }
     path.write_text(world.from_string(template).render(**content), encoding="utf-8")

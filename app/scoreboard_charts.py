@@ -15,10 +15,13 @@ _SPANS = [f"{s} s" if s < 60 else f"{s // 60} min" for s in HORIZONS_S]
 
 
 @styled
-def write_png(path: Path, run: str, scores: Sequence[ModelScore], seconds: int) -> None:
-    """Write the picture, in one step."""
+def write_png(
+    path: Path, titles: Sequence[str], scores: Sequence[ModelScore], seconds: int
+) -> None:
+    """Write the picture, in one step; `titles` are the run's name and what to say of it."""
     figure = _draw(scores, seconds)
-    figure.suptitle(f"Models of run {run}", x=0.012, ha="left", fontsize=13, fontweight="bold")
+    text = "\n".join([f"Models of run {titles[0]}", *titles[1:]])
+    figure.suptitle(text, x=0.012, ha="left", fontsize=11)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         figure.savefig(

@@ -1,5 +1,6 @@
 """Runs with shadows, A/B splits and fused models over a cut of the sample market."""
 
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.run_files import Summary
 from engine.tape import Tape, TapeWriter
 from tests.app.replay_cli import ROOT, SAMPLE
 
-ROWS = 80_000  # the bar model is warm after 61,298
+SHORT, LONG = 30_000, 80_000  # rows; the bar model is warm after 61,298
 # In this order the run's kernel is the one that other tests compile already.
 BARS = ModelSettings(name="Bars", model_id="SignalClassifier", cadence="bar:1m", weight=2.0)
 TICKS = ModelSettings(name="Ticks", model_id="TickMLP", cadence="every:250ms")
@@ -27,7 +28,7 @@ SINGLE = StrategySettings(name="ml_signal", params={"threshold": 0.45, "cooldown
 ENSEMBLE = StrategySettings(name="ensemble", params={"threshold": 0.4, "cooldown_s": 0.0})
 
 
-def cut(folder: Path, rows: int = ROWS) -> Tape:
+def cut(folder: Path, rows: int) -> Tape:
     """Write the first packets of the sample market to a tape in several segments."""
     settings = load_settings(None)
     sample = Tape.open(open_tape([SAMPLE], assumed=settings.assumed, cache_dir=folder / "tapes"))
@@ -57,6 +58,20 @@ def run(tape: Tape, settings: Settings, *, named=(), **engine: Any) -> Summary:
 def shadow(model: ModelSettings, name: str) -> ModelSettings:
     """Return a model's settings as a shadow of another name."""
     return msgspec.structs.replace(model, name=name, mode="shadow")
+
+
+Row = namedtuple("Row", "ts row model instrument code reason sell hold buy row_hash")
+
+
+def decisions(summary: Summary) -> list[Row]:
+    """Return the decisions of a run, as plain numbers."""
+    made = records(summary, Record.DECISION)
+    reason = made["aux"] & 0xFF
+    names = ("ts", "row", "model", "instrument", "code")
+    columns = (
+        [made[name] for name in names] + [reason] + [made[k] for k in ("f0", "f1", "f2", "i3")]
+    )
+    return [Row(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def records(summary: Summary, *kinds: Record) -> np.ndarray:

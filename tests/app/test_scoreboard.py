@@ -16,22 +16,13 @@ from app.scoring import HORIZONS_S, rank_correlation, score_run
 from engine.audit_layout import AUDIT
 from engine.run_files import AUDIT_RECORDS
 from engine.tape import Tape
-from tests.app.fused_world import BARS, ENSEMBLE, FUSED, TICKS, run, settings_of, shadow
 
 NS = 1_000_000_000
 
 
-@pytest.fixture(scope="module")
-def done(cut_tape, tmp_path_factory):
-    """Return a run of two members, what they make together, and a shadow."""
-    runs = tmp_path_factory.mktemp("scored")
-    models = (BARS, TICKS, FUSED, shadow(TICKS, "Challenger"))
-    return run(cut_tape, settings_of(runs, models, (ENSEMBLE,)))
-
-
-def frames(done, tape: Tape) -> tuple[pl.DataFrame, pl.DataFrame]:
+def frames(voted, tape: Tape) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the run's decisions and the tape's mids as data frames."""
-    records = np.fromfile(Path(done.run_dir) / AUDIT_RECORDS, AUDIT)
+    records = np.fromfile(Path(voted.run_dir) / AUDIT_RECORDS, AUDIT)
     records = records[np.isin(records["kind"], (3, 11))]
     names = "ts row model instrument code f0 f1 f2 f4 f5".split()
     decisions = pl.DataFrame({name: records[name] for name in names})
@@ -56,10 +47,10 @@ def with_returns(decisions: pl.DataFrame, mids: pl.DataFrame, seconds: int, end:
     )
 
 
-def test_every_figure_equals_a_second_computation(done, cut_tape):
-    scores = score_run(Path(done.run_dir), cut_tape)
-    decisions, mids = frames(done, cut_tape)
-    rows = cut_tape.segments[-1].rows
+def test_every_figure_equals_a_second_computation(voted, long_tape):
+    scores = score_run(Path(voted.run_dir), long_tape)
+    decisions, mids = frames(voted, long_tape)
+    rows = long_tape.segments[-1].rows
     end = int(np.maximum(rows["ts_recv"], rows["ts_event"] * (rows["ts_recv"] == 0)).max())
     assert [score.name for score in scores] == ["Bars", "Ticks", "Both", "Challenger"]
     for index, score in enumerate(scores):
@@ -101,20 +92,20 @@ def test_every_figure_equals_a_second_computation(done, cut_tape):
     assert any(at.advice > 20 for score in scores for at in score.horizons)
 
 
-def test_money_is_that_of_the_books_also_where_orders_have_several_owners(done, cut_tape):
-    scores = {score.name: score for score in score_run(Path(done.run_dir), cut_tape)}
-    assert done.fills > 20
+def test_money_is_that_of_the_books_also_where_orders_have_several_owners(voted, long_tape):
+    scores = {score.name: score for score in score_run(Path(voted.run_dir), long_tape)}
+    assert voted.fills > 20
     for name, score in scores.items():
-        books = [book for book in done.books if (book.owner, book.kind) == (name, "model")]
+        books = [book for book in voted.books if (book.owner, book.kind) == (name, "model")]
         assert score.money.realized == pytest.approx(sum(b.realized for b in books), abs=1e-6)
         assert score.money.fees == pytest.approx(sum(b.fees for b in books), abs=1e-6)
         assert score.money.unrealized == pytest.approx(sum(b.unrealized for b in books), abs=1e-4)
-    assert sum(score.pnl for score in scores.values()) == pytest.approx(done.pnl.total, abs=1e-4)
+    assert sum(score.pnl for score in scores.values()) == pytest.approx(voted.pnl.total, abs=1e-4)
     assert scores["Both"].money.fills == scores["Challenger"].money.fills == 0
 
 
-def test_a_challenger_with_the_champions_answers_differs_in_nothing(done, cut_tape):
-    scores = score_run(Path(done.run_dir), cut_tape, champion="Ticks")
+def test_a_challenger_with_the_champions_answers_differs_in_nothing(voted, long_tape):
+    scores = score_run(Path(voted.run_dir), long_tape, champion="Ticks")
     beside = next(score.beside for score in scores if score.name == "Challenger")
     assert beside.champion == "Ticks"
     assert beside.rows > 100
@@ -122,13 +113,13 @@ def test_a_challenger_with_the_champions_answers_differs_in_nothing(done, cut_ta
     assert next(score.beside for score in scores if score.name == "Ticks") is None
 
 
-def test_prices_are_those_in_force_at_any_time(cut_tape):
+def test_prices_are_those_in_force_at_any_time(long_tape):
     rng = np.random.default_rng(3)
-    rows = np.concatenate([segment.rows for segment in cut_tape.segments])
+    rows = np.concatenate([segment.rows for segment in long_tape.segments])
     stamped = np.where(rows["ts_recv"] > 0, rows["ts_recv"], rows["ts_event"])
     ts = np.maximum.accumulate(stamped)
     times = np.sort(rng.integers(ts[0] - 5 * NS, ts[-1] + 5 * NS, 400))
-    found = prices_at(cut_tape, {0: times, 1: times})
+    found = prices_at(long_tape, {0: times, 1: times})
     for at, prices in found.items():
         mine = (rows["instrument"] == at) & (rows["kind"] == 1) & (rows["f1"] > rows["f0"])
         for time, price in zip(times, prices, strict=True):
@@ -152,9 +143,9 @@ def command(monkeypatch, *words: str) -> int:
 
 
 def test_the_command_prints_80_columns_one_object_a_page_and_a_picture(
-    done, tmp_path, monkeypatch, capsys
+    voted, tmp_path, monkeypatch, capsys
 ):
-    folder, png, page = done.run_dir, tmp_path / "s.png", tmp_path / "s.html"
+    folder, png, page = voted.run_dir, tmp_path / "s.png", tmp_path / "s.html"
     assert command(monkeypatch, folder, "--png", str(png), "--html", str(page)) == 0
     text = capsys.readouterr().out
     assert max(len(line) for line in text.splitlines() if "written" not in line) <= 80

@@ -45,7 +45,7 @@ def alone(cut_tape, tmp_path_factory):
     return run(cut_tape, settings_of(runs, (BARS, TICKS), (SINGLE,)))
 
 
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_fault_M23_four_shadows_change_no_decision_order_or_digest(
     cut_tape, tmp_path, alone, first
 ):
