@@ -147,3 +147,20 @@ def test_a_split_by_instrument_gives_each_instrument_to_one_arm(cut_tape, tmp_pa
     found = {(model, at) for model, _, at in entries(done) if model in (1, 2)}
     wanted = {(1 + arm_of(seed, "i", name, (1.0, 1.0)), at) for at, name in enumerate(symbols)}
     assert found == wanted
+
+
+def test_a_version_of_another_artifacts_folder_serves_by_its_own_registry(
+    cut_tape, tmp_path, alone, two_versions
+):
+    other = msgspec.structs.replace(
+        TICKS, model_id="", path=str(two_versions / "TickMLP" / "1"), target="nothing of the kind"
+    )
+    refused = run(cut_tape, settings_of(tmp_path, (BARS, other), (SINGLE,)))
+    assert any("models.Ticks.target says" in note for note in refused.notes)
+    other = msgspec.structs.replace(other, target="future_move_classification")
+    done = run(cut_tape, settings_of(tmp_path, (BARS, other), (SINGLE,)))
+    assert done.decision_digest == alone.decision_digest
+    candidate = msgspec.structs.replace(other, path=str(two_versions / "TickMLP" / "2"))
+    settings = settings_of(tmp_path, (BARS, candidate), (SINGLE,))
+    assert run(cut_tape, settings).fills == 0  # it is a candidate there
+    assert run(cut_tape, settings, named=("TickMLP:2",)).fills > 0
