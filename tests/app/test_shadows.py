@@ -15,6 +15,7 @@ from engine.audit_render import render
 from engine.audit_verify import verify
 from engine.events import Purpose
 from engine.run_files import AUDIT_TEXT
+from ml import registry
 from ml.runtime.split import arm_of
 from tests.app.fused_world import (
     BARS,
@@ -26,6 +27,7 @@ from tests.app.fused_world import (
     settings_of,
     shadow,
 )
+from tests.app.versions import copy_artifacts
 
 NS_PER_S = 1_000_000_000
 
@@ -150,17 +152,17 @@ def test_a_split_by_instrument_gives_each_instrument_to_one_arm(cut_tape, tmp_pa
 
 
 def test_a_version_of_another_artifacts_folder_serves_by_its_own_registry(
-    cut_tape, tmp_path, alone, two_versions
+    cut_tape, tmp_path, alone
 ):
+    root = copy_artifacts(tmp_path)
     other = msgspec.structs.replace(
-        TICKS, model_id="", path=str(two_versions / "TickMLP" / "1"), target="nothing of the kind"
+        TICKS, model_id="", path=str(root / "TickMLP" / "1"), target="nothing of the kind"
     )
     refused = run(cut_tape, settings_of(tmp_path, (BARS, other), (SINGLE,)))
     assert any("models.Ticks.target says" in note for note in refused.notes)
     other = msgspec.structs.replace(other, target="future_move_classification")
-    done = run(cut_tape, settings_of(tmp_path, (BARS, other), (SINGLE,)))
-    assert done.decision_digest == alone.decision_digest
-    candidate = msgspec.structs.replace(other, path=str(two_versions / "TickMLP" / "2"))
-    settings = settings_of(tmp_path, (BARS, candidate), (SINGLE,))
+    settings = settings_of(tmp_path, (BARS, other), (SINGLE,))
+    assert run(cut_tape, settings).decision_digest == alone.decision_digest
+    registry.set_status(root, "TickMLP", "1", "candidate", why="for the test", by="tests")
     assert run(cut_tape, settings).fills == 0  # it is a candidate there
-    assert run(cut_tape, settings, named=("TickMLP:2",)).fills > 0
+    assert run(cut_tape, settings, named=("TickMLP:1",)).fills == alone.fills
