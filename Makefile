@@ -8,8 +8,10 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
 RUN := .venv/bin/python
-TWO := -n 2 --dist loadfile  # processes that test; files stay whole
-ROOMS := config engine features strategies risk venues store ml app
+# Processes that test, more than cores, for many tests wait; files stay whole, in the order of
+# tests/conftest.py.
+TESTERS := -n 3 --dist loadfile --no-loadscope-reorder
+ROOMS := config engine features references strategies risk venues store ml app
 
 # $(call install,GROUP): find an interpreter, let it bring .venv up to date.
 define install
@@ -38,11 +40,11 @@ replay:  ## trade through data/sample (or ARGS="--replay PATH ...")
 
 test:  ## the tests, without the heavy ones
 	$(call install,test)
-	@$(RUN) -m pytest -q $(TWO) -m "not slow" $(ARGS)
+	@$(RUN) -m pytest -q $(TESTERS) -m "not slow" $(ARGS)
 
 test-all:  ## every test; some take minutes
 	$(call install,test)
-	@$(RUN) -m pytest -q $(TWO) $(ARGS)
+	@$(RUN) -m pytest -q $(TESTERS) $(ARGS)
 
 soak:  ## ten minutes of live orders on an embedded exchange (ARGS="--duration 60s")
 	$(call install,test)
@@ -82,11 +84,11 @@ demo-models:  ## train the demonstration models again
 extras:  ## add the packages that training and exporting models need
 	$(call install,train)
 
-sessions:  ## write the table of exchange sessions anew
+sessions:  ## write the table of exchange sessions anew (ARGS="--last 2035-12-31")
 	$(call install,core)
 	@$(RUN) -m venv .venvs/sessions && mkdir -p build
 	@.venvs/sessions/bin/pip install -q -r requirements/sessions.txt
-	@.venvs/sessions/bin/python -m app.session_table > build/session_data.py
+	@.venvs/sessions/bin/python -m app.session_table $(ARGS) > build/session_data.py
 	@mv build/session_data.py engine/session_data.py
 
 clean:  ## remove caches and generated kernels; keeps .venv, runs and data

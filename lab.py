@@ -8,7 +8,7 @@ from app.command_line import Parser, run
 
 COMMANDS = {
     "data": "import, fetch, record or make market data, look at what is there",
-    "features": "list the features, their formulas and sources",
+    "features": "list, write and prove features; snapshots of them, and drift",
     "train": "train a model and register it as a candidate",
     "models": "list, show, verify and promote models",
     "audit": "verify a run, follow its signals, explain an order",

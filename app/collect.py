@@ -5,16 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.cadence import parse_cadence
+from app.cadence import bar_of_cadence, parse_cadence
 from app.kernel import load_kernel
+from app.rules import kernel_rules
 from app.slots import data_of
-from app.wire import kernel_rules
 from config.settings import Settings
+from engine.bar_kinds import time_bar_name
+from engine.errors import UsageError
 from engine.kernel.layout import COLLECT, NEVER, Collected, Reason
 from engine.kernel.state import KernelState
 from engine.rows import NS_PER_S
 from engine.tape import Tape
-from features.registry import absent_features
+from features.feature_bars import bars_of
+from features.registry import absent_features, own_features
 from features.spec import FeatureSpec
 
 CHUNK = 4096
@@ -69,16 +72,26 @@ def collect_rows(
         progress: called with (rows done, rows in all).
     Returns:
         Rows of every instrument whose data has all inputs of the spec.
+    Raises:
+        UsageError: the spec reads own state, which no tape of a market has.
     """
-    kernel = load_kernel([spec])
+    if own := own_features(spec):
+        raise UsageError(
+            f"feature {own[0]!r} is own state of a run, which no market data has: "
+            "rows with it come from a replay, see docs/features.md, Own state"
+        )
+    base = time_bar_name(settings.engine.bar_interval_s)
+    bars = bars_of([spec], [bar for bar in [bar_of_cadence(cadence)] if bar not in ("", base)])
+    kernel = load_kernel([spec], bars=bars)
     implied = tape.info.wakes == "implied"
-    rules = kernel_rules(settings, implied)
+    rules = kernel_rules(settings, implied, bars)
     state = KernelState(tape.instruments, len(tape.instruments), kernel.features, rules, CHUNK)
-    kind, number = parse_cadence(cadence, settings.engine.bar_interval_s * NS_PER_S)
+    kind, number = parse_cadence(cadence, settings.engine.bar_interval_s * NS_PER_S, bars)
     x = np.zeros((1, len(spec)), np.float32)
     y = np.zeros((1, 3), np.float32)
     for at in range(len(tape.instruments)):
-        absent = int(bool(absent_features(spec, data_of(settings, tape.instruments, at))))
+        has, one = data_of(settings, tape.instruments, at), tape.instruments[at]
+        absent = int(bool(absent_features(spec, has, one.bar_interval_ns)))
         values = {"model": at, "instrument": at, "cadence": int(kind), "cadence_n": number}
         state.set_slot(at, {**values, "absent": absent}, x, y)
     root = state.root[0]

@@ -24,8 +24,10 @@ _PARTS = (
     "engine/limits.py",
     "engine/events.py",
     "engine/audit_layout.py",
+    "engine/own_state.py",
     "risk/gate_kernel.py",
     "risk/order_kernel.py",
+    "risk/own_kernel.py",
     "risk/settle_kernel.py",
 )
 

@@ -1,6 +1,7 @@
 """`python -m venues.embedded`: the embedded exchange alone, with the market that it is given."""
 
 import argparse
+import gc
 import os
 import stat
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from app.command_line import DONE, Parser
+from app.lean import load_numba
 from engine.errors import UsageError
 from venues.embedded.ledger import AccountSpec
 from venues.embedded.limits import RateLimits
@@ -57,6 +59,7 @@ def parser() -> Parser:
 def main() -> int:
     """Parse the command line, make the market, serve."""
     args = parser().parse_args()
+    gc.disable()  # nothing that a start makes is garbage
     from app import log
 
     log.configure_from(args)
@@ -80,12 +83,15 @@ def main() -> int:
         market_requests_per_s=args.market_requests_per_s,
     )
     market = market_of(args, path)
+    gc.freeze()
+    gc.enable()
     serve(market, accounts, limits, settings, lambda line: print(line, flush=True))
     return DONE
 
 
 def market_of(args: argparse.Namespace, path: str) -> Market:
     """Return the recorded market of a path, or the synthetic one of the other options."""
+    load_numba()
     from app.exchange_market import recorded_market, synthetic_market
 
     if path:

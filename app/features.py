@@ -1,18 +1,22 @@
-"""`lab.py features list|show|check`: the catalogue, and what a feature spec needs and hashes to."""
+"""`lab.py features`: the catalogue, what a set needs and hashes to; the other commands' door."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
+from app.feature_commands import add_check_flags, add_commands
+from app.feature_commands import main_check as main_checks
 from engine.errors import UsageError
 from features.identity import kernel_identity
 from features.registry import (
     GROUPS,
+    OWN_INPUTS,
     Feature,
     absent_features,
     catalogue,
     lookup,
+    own_features,
     reads_peer,
     required_inputs,
     resolve_one,
@@ -21,25 +25,40 @@ from features.registry import (
 from features.spec import FeatureSpec, parse_spec
 
 INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "peer_bars")
+CHECK = """\
+With --data: every set (or --spec) is computed by the kernel that trades in one
+call, in random groups, row by row and after losses of the connection, with rows
+cut off, and by an independent version; warm-up, mask and memory are looked at.
+Exit code 1 and the feature, the row and both values where anything differs.
+Without: what a spec needs, and its two hashes.
+"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Register `features` and its three commands; `main` carries them out."""
+    """Register `features` and its commands; `main` carries them out."""
     features = subparsers.add_parser(
-        "features", help="list the features, their formulas and sources"
+        "features", help="list, write and prove features; snapshots of them, and drift"
     )
     commands = features.add_subparsers(dest="features_command", required=True, metavar="COMMAND")
     listed = commands.add_parser("list", help="one line for each feature")
     listed.set_defaults(run=main_list)
     shown = commands.add_parser("show", help="formula, parameters and source of a feature")
     shown.add_argument("name", nargs="+", metavar="NAME", help="for example rsi_14")
+    shown.add_argument("--plot", action="store_true", help="draw it on data/sample")
+    shown.add_argument("--png", type=Path, metavar="FILE", help="draw it into a file")
     shown.set_defaults(run=main_show)
-    checked = commands.add_parser("check", help="what a spec needs, and its two hashes")
-    checked.add_argument("spec", type=Path, metavar="SPEC", help="a feature spec, JSON")
+    checked = commands.add_parser(
+        "check",
+        help="prove sets on data; or what a spec needs, and its two hashes",
+        description=CHECK,
+    )
+    checked.add_argument("file", type=Path, nargs="?", metavar="SPEC", help="a feature spec, JSON")
     checked.add_argument(
         "--has", metavar="KINDS", help=f"what the data holds, by commas: {', '.join(INPUTS)}"
     )
+    add_check_flags(checked)
     checked.set_defaults(run=main_check)
+    add_commands(commands)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -72,14 +91,35 @@ def main_show(args: argparse.Namespace) -> int:
             f"warm after: {found.warmup.n} {found.warmup.of}\nunit: {words.unit}\n"
             f"range: {words.range}\nsource: {words.source}\nfile: {_file(entry)}\n\n"
         )
+        if args.plot or args.png is not None:
+            _plot(name, args.png)
     return 0
 
 
+def _plot(name: str, png: Path | None) -> None:
+    from app.feature_plot import lines_of, sample_values, save
+
+    ts, values, instrument = sample_values(name)
+    if png is not None:
+        save(png, name, ts, values, instrument)
+        return
+    sys.stdout.write(f"{name} on {instrument} of data/sample, {len(values):,} values\n")
+    sys.stdout.write("\n".join(lines_of(values)) + "\n\n")
+
+
 def main_check(args: argparse.Namespace) -> int:
-    """Print what a spec needs; exit 1 when the data named by --has lacks an input."""
-    spec = read_spec(args.spec)
+    """Run the checks on --data; or print what a spec needs, and whether --has is enough for it."""
+    if args.data:
+        if args.file is not None:
+            args.spec = [*(args.spec or []), str(args.file)]
+        return main_checks(args)
+    if args.file is None:
+        raise UsageError("say which data to check sets on (--data), or which SPEC to look at")
+    spec = read_spec(args.file)
     warm = ", ".join(f"{n} {of}" for of, n in sorted(warmup_of(spec).items()))
     inputs = sorted(required_inputs(spec)) + (["peer_bars"] if reads_peer([spec]) else [])
+    own = own_features(spec)
+    inputs += [f"own state of a run ({', '.join(own)})"] if own else []
     sys.stdout.write(
         f"features: {len(spec)}\ninputs: {', '.join(inputs)}\n"
         f"warm after: {warm}\nspec sha256: {spec.sha256}\n"
@@ -91,7 +131,7 @@ def main_check(args: argparse.Namespace) -> int:
     unknown = sorted(set(has) - set(INPUTS))
     if unknown:
         raise UsageError(f"--has: unknown {unknown[0]!r}; known: {', '.join(INPUTS)}")
-    absent = absent_features(spec, has)
+    absent = absent_features(spec, [*has, *OWN_INPUTS])
     for name, missing in absent.items():
         sys.stdout.write(f"absent: {name} needs {', '.join(missing)}\n")
     return 1 if absent else 0

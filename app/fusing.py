@@ -158,6 +158,8 @@ def build_ports(
 def predictor_of(plan: SlotPlan) -> Predictor:
     """Return what evaluates a single model's input into its output, in the hot path."""
     serving = plan.serving
+    if plan.window is not None:
+        return plan.window
     return Still() if serving is None else serving.native or serving.ort or Still()
 
 

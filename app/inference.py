@@ -72,11 +72,13 @@ class Inference:
         """Make a model's thread, with a place for each of its slots."""
         turn = self._cores[len(self._core_of) % len(self._cores)]
         core = self._core_of.setdefault(serving.index, turn)
-        slots = [at for at, plan in enumerate(self._parts.plans) if plan.serving is serving]
+        plans = self._parts.plans
+        slots = [at for at, plan in enumerate(plans) if plan.serving is serving]
+        windows = [serving.window(number) for number in range(len(slots))]
         thread = ModelThread(
             f"model-{serving.settings.name}"[:15],
             serving.ort,
-            [serving.x for _ in slots],
+            [serving.x if window is None else window.whole for window in windows],
             deadline_ns=serving.deadline_ns,
             cores=(core,),
         )

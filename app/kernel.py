@@ -11,12 +11,16 @@ import numpy as np
 from app.compiled import entry, load_module, module_name, parts_sha256
 from app.desk_module import RARE, desk_source, load_desk
 from engine.kernel.layout import ROOT
-from features.fuse import bound_source, fused_source
+from features.feature_bars import bars_of
+from features.fuse import INNER, fused_source, inner_source, part_modules, spare_callbacks
+from features.fuse_bars import without_series
+from features.registry import resolve
 from features.spec import FeatureSpec
 
-KERNEL_FOLDER = Path("artifacts/kernels")
+KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
 _EMBEDDED = tuple(
-    f"engine.kernel.{name}" for name in ("memory book touch bars records apply decide run".split())
+    f"engine.kernel.{name}"
+    for name in ("memory book touch bars series records apply decide run".split())
 )
 # numba makes machine code of every function it compiles, with all that is inlined in it: parts with
 # one caller are merged into it before that, or the innermost ones would be compiled five times.
@@ -25,9 +29,6 @@ _ONE_CALLER = (
     " apply_depth apply_bar touch_from_book evaluate decide_due obstacle read_row hold collect"
     " take_evaluated read_output judge_chances hash_row"
 ).split()
-# Nothing but the entry points is called from Python: wrappers for the rest cost a quarter of the
-# compile time.
-_INNER = "no_cpython_wrapper=True, no_cfunc_wrapper=True"
 _PLACE = {name: int(ROOT.fields[name][1]) for name in (*RARE, "state")}  # type: ignore[index]
 
 _OUTER = '''
@@ -98,24 +99,25 @@ class KernelModule(msgspec.Struct, frozen=True):
     name: str
 
 
-def kernel_source(specs: Sequence[FeatureSpec]) -> str:
+def kernel_source(specs: Sequence[FeatureSpec], bars: Sequence[str] = ()) -> str:
     """Write the source of the module for these specs: fused features, then the entry points.
+
+    `bars` names those beside the base bars that only cadences want; the specs name theirs.
 
     The text holds a hash of everything it is compiled from, because numba's on-disk cache notices
     neither edited parts nor changed layouts in other files.
     """
     head = f"\nKERNEL_PARTS = {parts_sha256()!r}\n"
-    fused = fused_source(specs)
-    embedded = "\n".join(bound_source(name, _EMBEDDED) for name in _EMBEDDED)
+    fused = fused_source(specs, inner=True)
+    embedded = "\n".join(inner_source(name, _EMBEDDED) for name in _EMBEDDED)
+    embedded = without_series(embedded, bars_of(specs, bars))
     for name in _ONE_CALLER:
         plain, merged = (
-            f"@njit(forceinline=True)\ndef {name}(",
+            f"@njit(forceinline=True, {INNER})\ndef {name}(",
             f"@njit(inline='always')\ndef {name}(",
         )
         assert plain in embedded, f"{name} is no inlined part of the kernel"
         embedded = embedded.replace(plain, merged)
-    embedded = re.sub(r"^@njit$", f"@njit({_INNER})", embedded, flags=re.MULTILINE)
-    embedded = embedded.replace("@njit(forceinline=True)", f"@njit(forceinline=True, {_INNER})")
     _check_names(fused, embedded)
     return fused + head + embedded + _OUTER
 
@@ -130,14 +132,25 @@ def _check_names(fused: str, embedded: str) -> None:
     assert not clash, f"the kernel and the features both define {sorted(clash)}"
 
 
-def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> KernelModule:
-    """Compile, or load from the on-disk cache, the kernel for these specs.
+def load_kernel(
+    specs: Sequence[FeatureSpec],
+    folder: Path | None = None,
+    bars: Sequence[str] = (),
+    *,
+    source: str = "",
+) -> KernelModule:
+    """Compile, or load from the on-disk cache, the kernel for these specs; see kernel_source.
 
     The first time takes seconds (compile time grows with the features), later ones a fraction.
+
+    Args:
+        specs: of the models, in order.
+        folder: where generated modules are kept.
+        source: what kernel_source says of these specs, where that is known already.
     """
     folder = KERNEL_FOLDER if folder is None else folder
-    source = kernel_source(specs)
-    module = load_module("advance", source, folder)
+    spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
+    module = load_module("advance", source or kernel_source(specs, bars), folder)
     entries, rare = load_desk(folder)
     reset = entry(module, "reset_features")
 
@@ -157,11 +170,11 @@ def load_kernel(specs: Sequence[FeatureSpec], folder: Path | None = None) -> Ker
     )
 
 
-def is_compiled(specs: Sequence[FeatureSpec], folder: Path | None = None) -> bool:
-    """Return True when the kernel for these specs was compiled before."""
+def is_compiled(source: str, folder: Path | None = None) -> bool:
+    """Return True when the kernel of this source was compiled before."""
     folder = KERNEL_FOLDER if folder is None else folder
     names = (
-        (module_name("advance", kernel_source(specs)), "advance"),
+        (module_name("advance", source), "advance"),
         (module_name("desk", desk_source()), "send"),
     )
     cache = folder / "__pycache__"

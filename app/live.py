@@ -25,6 +25,7 @@ from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.reload import Reloads
 from app.session import Asked, close_run, end_reason, name_tape, open_run
+from app.slots import window_bars
 from app.terminal import has_terminal
 from app.warm import warm
 from app.watchdog import Watchdog
@@ -39,6 +40,7 @@ from engine.row_words import row_head
 from engine.rows import NS_PER_S, Kind
 from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
 from engine.tape_info import BLOCK_ROWS, TapeInfo
+from features.feature_bars import base_bars
 from features.registry import warmup_of
 from venues.binance_spot.feed import SpotFeed
 
@@ -150,8 +152,6 @@ class Session:
         self._words = parts.state.words
         self._threads = self.inference.threads
         self._now_ns = clock.now_ns
-        self._pipeline_drain = parts.pipeline.drain
-        self._send = self.venue.send
         self.reloads = Reloads(
             parts,
             self.tape,
@@ -175,9 +175,9 @@ class Session:
             return
         head, address = first + tape.at, tape.address  # all of it lies in the open segment
         self.parts.window = (address, first, head)
-        self._pipeline_drain(address, first, head, head)
+        self.parts.pipeline.drain(address, first, head, head)
         tape.cursor = self._words[CURSOR]
-        self._send()
+        self.venue.send()
 
     def drain(self) -> None:
         """Let the pipeline go over all that has come; decisions wait for a WAKE row."""
@@ -186,7 +186,7 @@ class Session:
             parts.window = window
             parts.pipeline.drain(window[0], window[1], window[2], window[2])
         tape.cursor = words[CURSOR]
-        self._send()
+        self.venue.send()
 
     async def run(self) -> Summary:
         """Run until something ends the session; leave the summary."""
@@ -218,6 +218,7 @@ class Session:
         self._listen()
         gc.collect()
         gc.freeze()  # what is loaded now is not looked through again while orders wait
+        gc.enable()
         self._beat.start()
         self.inference.start()
         self.notifier.notify("start", f"{title} begins")
@@ -266,7 +267,9 @@ class Session:
     def _history(self) -> tuple[int, int]:
         """Return how much history the models need: (bars, ns of trades)."""
         needs = [warmup_of(spec) for spec in self.parts.specs]
-        bars = max((need.get("bars", 0) for need in needs), default=0)
+        interval_ns = self.job.settings.engine.bar_interval_s * NS_PER_S
+        bars = max((base_bars(need, interval_ns) for need in needs), default=0)
+        bars += max((window_bars(plan, interval_ns) for plan in self.parts.plans), default=0)
         seconds = max((need.get("seconds", 0) for need in needs), default=0)
         return (bars + EXTRA_BARS if bars else 0), seconds * NS_PER_S
 

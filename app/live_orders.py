@@ -25,9 +25,10 @@ from app.log import logger
 from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.rules import NS_PER_MS
 from app.serving import Serving
 from app.warm import warm
-from app.wire import NS_PER_MS, NS_PER_S, plan
+from app.wire import plan
 from config.settings import Settings
 from engine.account import Account
 from engine.account_marks import clear
@@ -38,6 +39,7 @@ from engine.journal_layout import Kind, Latch, Name
 from engine.limits import MAX_MODELS
 from engine.money import MINOR_PER_UNIT, minor
 from engine.orders import Approved
+from engine.rows import NS_PER_S
 from engine.run_files import LIVE, LiveRun, Summary, write_json
 from venues.ccxt_client import ClientSettings, Secret, import_ccxt, open_client
 from venues.order_desk import OrderDesk, StreamSettings

@@ -78,7 +78,7 @@ class Collector:
         self._clock = now_ns
         self._started = now_ns()
         self._seen: deque[tuple[int, int]] = deque()
-        self._holds = np.zeros((len(parts.plans), len(HoldReason)), np.int64)
+        self._holds = np.zeros_like(parts.state.slots["holds"][: len(parts.plans)])
         self._reasons = np.full(len(parts.plans), NO_DECISION)
         self._stages: list[StageLine] = []
         self._stages_at = self._started - LATENCY_NS
@@ -205,7 +205,7 @@ class Collector:
         """Return who gives no advice where, and why: the reason of the last decision."""
         parts = self._parts
         slots = parts.state.slots[: len(parts.plans)]
-        holds = slots["holds"][:, : len(HoldReason)]
+        holds = slots["holds"]
         fresh = holds - self._holds
         self._holds = holds.copy()
         for at in np.flatnonzero(fresh.any(axis=1)).tolist():

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TextIO
 
+from app.lean import without
 from engine.errors import UsageError
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "off": 100}
@@ -79,7 +80,8 @@ def configure(
         levels: part -> level name; `library` is everything from other packages.
         stream: where to; None is stderr.
     """
-    import structlog  # not at the top: `--help` does without it
+    with without("rich"):  # it is for tracebacks in colour, which nobody draws here
+        import structlog  # not at the top: `--help` does without it
 
     default = LEVELS["debug" if verbose else "info"]
     by_part = {"library": LEVELS["warning"]}

@@ -256,15 +256,13 @@ def _register(
     """Register the model as a candidate, with rows of the matrix as golden rows."""
     from ml.importing import Foreign, import_onnx
 
-    if folder.steps:
-        text = f"a sequence model of {folder.steps} steps: its columns agree, but the registry"
-        raise ModelRefused("model.contract", f"{text} takes models of single rows only")
     if folder.spec_sha256 and folder.spec_sha256 != spec.sha256:
         text = f"model.meta.json names feature spec {folder.spec_sha256[:12]}, the matrix gives"
         raise ModelRefused("model.features", f"{text} {spec.sha256[:12]} (--spec FILE)")
     names = _model_columns(folder, matrix, _answer_columns(args.answers, matrix))
     rows = np.stack([matrix.columns[name] for name in names], axis=1).astype(np.float32)
-    whole = np.flatnonzero(np.isfinite(rows).all(axis=1))
+    steps = folder.steps
+    whole = _whole(rows, steps)
     if len(whole) < 16:
         raise DataError(f"only {len(whole)} rows of the matrix are whole; 16 are the least")
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, GOLDEN).astype(int))]
@@ -277,9 +275,10 @@ def _register(
         kind=folder.kind,
         classes=folder.classes,
         normalisation=folder.normalisation,
+        sequence_length=steps,
         cadence=args.cadence,
         note="Made elsewhere; every column of its feature matrix was compared with the kernel's.",
-        rows=rows[chosen],
+        rows=np.stack([rows[k + 1 - steps : k + 1] for k in chosen]) if steps else rows[chosen],
         answers=answers,
         min_confidence=min(1.0, max(0.0, folder.thresholds.get("min_confidence", 0.0))),
         meta={
@@ -288,6 +287,16 @@ def _register(
         },
     )
     return import_onnx(args.artifacts, folder.model_bytes, foreign)
+
+
+def _whole(rows: np.ndarray, steps: int) -> np.ndarray:
+    """Return the numbers of the rows that are whole, with the steps - 1 before them."""
+    good = np.isfinite(rows).all(axis=1)
+    if steps <= 1:
+        return np.flatnonzero(good)
+    if len(rows) < steps:
+        raise DataError(f"the matrix has {len(rows)} rows, a window of the model {steps}")
+    return steps - 1 + np.flatnonzero(np.lib.stride_tricks.sliding_window_view(good, steps).all(1))
 
 
 def as_json(report: Report, entry: Any) -> dict[str, Any]:

@@ -26,13 +26,14 @@ def main(args: argparse.Namespace, entry: Entry, trust: Trust) -> list[dict[str,
     """Answer every row.
 
     Returns:
-        One object a row: action, reason, confidence, and the answers by name (null: no number).
+        One object a row, or a window of rows that follow each other: action, reason, confidence,
+        and the answers by name (null: no number).
     Raises:
         UsageError, DataError: the rows cannot be read.
         ModelRefused: the model cannot be loaded, or is asked for other columns than it reads.
     """
     loaded = load_any(args.artifacts, entry)
-    rows = read_rows(args.row, loaded.spec.names)
+    rows = windows_of(read_rows(args.row, loaded.spec.names), loaded.sequence_length)
     model, _ = load_bytes(loaded.model_bytes, spec_of(loaded, trust), named={loaded.sha256})
     ask = model.predict_proba if loaded.output_kind in WIRED else model.predict
     answers = served_columns(ask(rows))
@@ -54,6 +55,20 @@ def main(args: argparse.Namespace, entry: Entry, trust: Trust) -> list[dict[str,
             }
         )
     return found
+
+
+def windows_of(rows: np.ndarray, steps: int) -> np.ndarray:
+    """Return what a model reads at once: each row, or each window of `steps` rows.
+
+    Raises:
+        DataError: fewer rows than one window.
+    """
+    if not steps:
+        return rows
+    if len(rows) < steps:
+        raise DataError(f"{len(rows)} rows; the model reads windows of {steps}")
+    views = np.lib.stride_tricks.sliding_window_view(rows, steps, axis=0)
+    return np.ascontiguousarray(views.swapaxes(1, 2))
 
 
 def read_rows(source: str, names: tuple[str, ...]) -> np.ndarray:

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.slots import absence_notes
+from app.rules import beyond_table
+from app.serving import Serving
+from app.slots import absence_notes, columns_of
 from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.books import Book
@@ -102,9 +104,22 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
             min_confidence=serving.settings.min_confidence,
             placement=serving.placement,
             trades=serving.may_trade,
+            features=columns_of(serving),
+            **_lineage(serving),
         )
         for serving in parts.models
     )
+
+
+def _lineage(serving: Serving) -> dict[str, str]:
+    """Return the hashes of what a model reads; its code was held against them at load."""
+    if serving.loaded is None:
+        return {}
+    entry = serving.loaded.entry
+    return {
+        "feature_spec_sha256": entry.feature_spec_sha256,
+        "kernel_identity": entry.kernel_identity,
+    }
 
 
 class Timing(msgspec.Struct):
@@ -259,6 +274,7 @@ def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
             placement=serving.placement,
             **_thread_counts(parts, serving.index),
             served=tuple(parts.swaps.served[serving.index].values()),
+            evaluated=parts.row_by_row,
         )
         for serving in parts.models
     )
@@ -312,6 +328,7 @@ def _notes(parts: Parts, info: TapeInfo) -> tuple[str, ...]:
         notes.append(f"{unmatched:,} answers on the tape belong to no request of this run")
     if parts.asked_again is not None and parts.asked_again.different:
         notes.append(f"{parts.asked_again.different:,} answers of the tape differ when asked again")
+    notes += beyond_table(parts.state, parts.settings, parts.instruments)
     notes += [serving.note for serving in parts.models if serving.note]
     return tuple(dict.fromkeys(notes))
 

@@ -29,6 +29,7 @@ from engine.rows import Kind
 from ml.refusal import ModelRefused
 from ml.registry import View
 from ml.runtime.model_thread import ModelThread
+from ml.runtime.switching import short_turns
 
 PRODUCTION = "production"
 LOOK_S = 0.5  # between two looks at the signal file
@@ -86,6 +87,10 @@ class Reloads:
         path = parts.settings.reload.signal_file
         self._file = SignalFile(Path(path) if path else self._artifacts / DEFAULT_NAME)
         self._control = ControlLog(tape.folder)
+        served = [one.loaded for one in parts.models if one.loaded is not None]
+        # What computes these features was checked when the session began, and runs: it is not
+        # looked through again, which takes as long as all other checks.
+        self._known = {one.spec.sha256: one.entry.kernel_identity for one in served}
         self._wanted: dict[int, Want] = {}
         self._news = asyncio.Event()
         self._last_refusal = ("", 0.0)
@@ -158,7 +163,8 @@ class Reloads:
         now = (serving.version, serving.sha256 if serving.ort is not None else "")
         self.loads += 1
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(worker, self._candidate, want, now)
+        with short_turns():
+            found = await loop.run_in_executor(worker, self._candidate, want, now)
         if isinstance(found, str):
             self._refuse(f"{serving.settings.name}: {found}")
         elif found is None:
@@ -185,7 +191,7 @@ class Reloads:
                 text = f"{entry.name} is {entry.status}: `lab.py models promote {entry.name}` first"
                 raise ModelRefused("model.status", text)
             candidate.version = entry.version
-            load_version(candidate, self._artifacts, view)
+            load_version(candidate, self._artifacts, view, self._known)
             check_fit(candidate, self._parts.specs)
             candidate.may_trade = not candidate.is_shadow
         except ModelRefused as error:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from app.asked_again import AskedAgain
-from app.kernel import is_compiled
+from app.kernel import is_compiled, kernel_source
 from app.outcome import new_run_dir
 from app.recorded_models import expect_swaps, pins_of
 from app.session import Asked, close_run, end_reason, name_tape, open_run
@@ -109,7 +109,7 @@ def replay(job: Replay) -> Summary:
     pins = {} if job.run is None else pins_of(job.run, job.settings)
     parts = plan(job.settings, job.tape.instruments, job.named, pins)
     expect_swaps(parts, job.tape.folder, pins)
-    if not is_compiled(parts.specs):
+    if not is_compiled(kernel_source(parts.specs, parts.bars)):
         job.say("compiling the kernel for these features; this happens once and takes a while")
     run_id, run_dir = new_run_dir(Path(job.settings.runs_dir))
     blocks = job.tape.info.block_sha256

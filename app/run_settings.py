@@ -11,7 +11,9 @@ from config.load import check_settings, lay_over, load_settings
 from config.settings import ModelSettings, Settings
 from engine.errors import UsageError
 from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, read_json, resolve_run
+from ml.registry_file import REGISTRY
 
+HOME = Path(__file__).resolve().parent.parent
 CADENCES = {"bar": "bar:1m"}
 
 
@@ -38,7 +40,7 @@ def settings_of(args: argparse.Namespace) -> tuple[Settings, tuple[str, ...]]:
     changes: dict[str, Any] = {}
     if args.block_rows is not None:
         changes["engine.block_rows"] = args.block_rows
-    base = load_settings(args.config, changes)
+    base = found_from_anywhere(load_settings(args.config, changes))
     named = tuple(args.model)
     run = run_folder(args.replay or (), Path(base.runs_dir))
     if run is not None:
@@ -49,6 +51,17 @@ def settings_of(args: argparse.Namespace) -> tuple[Settings, tuple[str, ...]]:
     if args.what_if is not None and (run is None or args.config is not None):
         base = lay_over(msgspec.to_builtins(base), args.what_if)
     return with_models(base, args.model), named
+
+
+def found_from_anywhere(settings: Settings, home: Path = HOME) -> Settings:
+    """Look for models beside the program where the folder one stands in has no registry.
+
+    A person who calls it from another folder means the models that came with it.
+    """
+    there = Path(settings.artifacts_dir)
+    if there.is_absolute() or (there / REGISTRY).exists() or not (home / there / REGISTRY).exists():
+        return settings
+    return msgspec.structs.replace(settings, artifacts_dir=str(home / there))
 
 
 def _recorded(recorded: RunConfigFile, base: Settings, args: argparse.Namespace) -> Settings:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from app.fused import fused_sha256, read_stacker
+from app.windows import SlotWindow
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
 from engine.errors import UsageError
@@ -39,7 +40,9 @@ class Serving:
         loaded: the verified artifact, None when it cannot serve.
         status: how it stands.  hold: the reason of its HOLDs, NONE while it serves.
         note: why it does not serve, and the command that helps.
-        x, y: float32[1, F] and float32[1, C], bound to its session.
+        x, y: float32[1, F] and float32[1, C], bound to its session; of a sequence model x is the
+            newest row of its window.
+        windows: of a sequence model, for its slots in turn.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
         threaded: the registry places it on a thread: `ort` has arrays of its own then.
@@ -52,7 +55,7 @@ class Serving:
     _OF_VERSION = tuple(
         (
             "loaded ort native x y version sha256 may_trade status hold note _batches"
-            " threaded latency_ns deadline_ns"
+            " threaded latency_ns deadline_ns windows"
         ).split()
     )
 
@@ -73,6 +76,7 @@ class Serving:
         self.latency_ns = self.deadline_ns = 0
         self.stacker: OrtModel | None = None
         self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
+        self.windows: list[SlotWindow] = []
         self._batches: bool | None = None
 
     @property
@@ -92,6 +96,21 @@ class Serving:
     def spec(self) -> FeatureSpec | None:
         """Features in order, None when the model does not serve."""
         return None if self.loaded is None or self.hold else self.loaded.spec
+
+    @property
+    def sequence_length(self) -> int:
+        """Rows of the window that it reads; 0 for single rows, and where it does not serve."""
+        return 0 if self.loaded is None or self.hold else self.loaded.sequence_length
+
+    def window(self, place: int) -> SlotWindow | None:
+        """Return the window of its slot number `place`, made where it is not there yet."""
+        if not self.sequence_length:
+            return None
+        assert self.loaded is not None
+        while len(self.windows) <= place:
+            made = (self.ort, self.native, self.y, self.loaded.row_shape, self.threaded)
+            self.windows.append(SlotWindow(*made))
+        return self.windows[place]
 
     @property
     def placement(self) -> str:
@@ -126,6 +145,7 @@ class Serving:
     def close(self) -> None:
         """Free the sessions; nothing may call them any more."""
         native, ort = self.native, self.ort
+        self.windows = []
         self.native = self.ort = self.loaded = None
         if native is not None:
             native.close()
@@ -203,13 +223,20 @@ def refuse(serving: Serving, error: ModelRefused) -> None:
     serving.loaded = serving.ort = None
 
 
-def load_version(serving: Serving, artifacts: Path, view: View) -> None:
+def load_version(
+    serving: Serving, artifacts: Path, view: View, known: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Load `serving.version`, check it whole, and open it; what it may is not decided here.
 
+    Args:
+        serving: where it goes.
+        artifacts: the folder with registry.json.
+        view: of the registry.
+        known: identities of feature code that runs already, by the sha256 of their spec.
     Raises:
         ModelRefused: with the reason; the place holds no session then.
     """
-    loaded = load(artifacts, serving.model_id, serving.version, view=view)
+    loaded = load(artifacts, serving.model_id, serving.version, view=view, known=known)
     check_declared(serving.settings, loaded)
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
@@ -217,13 +244,14 @@ def load_version(serving: Serving, artifacts: Path, view: View) -> None:
     if loaded.entry.placement == "thread":
         _place_on_thread(serving, loaded)
         return
-    ort = loaded.open(x=serving.x, y=serving.y)
+    ort = loaded.open(x=serving.x if not loaded.sequence_length else None, y=serving.y)
     check_rows(loaded.golden, ort, loaded.name)
     serving.ort, serving.loaded = ort, loaded
     if loaded.entry.latency_us <= NATIVE_LATENCY_US:
         serving.native = native_run(
             loaded.model_bytes, ort, loaded.golden.x, loaded.entry.optimisation
         )
+    serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
 
 
 def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:

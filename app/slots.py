@@ -1,25 +1,30 @@
 """Lays a run's decision slots into the kernel: one for each model (or rule) and instrument."""
 
 from collections.abc import Sequence
-from functools import partial
 
+import msgspec
 import numpy as np
 
-from app.cadence import parse_cadence
+from app.cadence import bar_of_cadence, parse_cadence
+from app.hearing import common_instruments, members_of, share_out
 from app.serving import OUTPUT_KINDS, Serving
+from app.windows import SlotWindow
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
+from engine.bar_kinds import BarKind, parse_bar, time_bar_name
 from engine.books import NOBODY
-from engine.errors import ConfigError
+from engine.errors import ConfigError, UsageError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
 from engine.kernel.layout import OutputKind
 from engine.kernel.state import KernelState
-from engine.ports import Strategy
+from engine.ports import Predictor, Strategy
 from engine.rows import NS_PER_S
-from features.registry import absent_features
-from features.spec import FeatureSpec
-from ml.runtime.split import InTurn, TimeSlices, arm_of
+from features.feature_bars import bars_of
+from features.registry import absent_features, own_features
+from features.spec import FeatureSpec, entry_of
+
+NS_PER_MS = 1_000_000
 
 
 class Still:
@@ -27,6 +32,15 @@ class Still:
 
     def run(self) -> None:
         """Leave the output as it is."""
+
+
+class OwnPlan(msgspec.Struct, frozen=True):
+    """Whose state a slot is told, as the OWN record says it; -1 for none."""
+
+    owner: int
+    signal_slot: int
+    classifier_slot: int
+    max_signal_age_ns: int
 
 
 class SlotPlan:
@@ -38,6 +52,10 @@ class SlotPlan:
         spec: index of its features among the run's specs, -1 for none.
         strategies: who hears of its signals.
         absent: features whose inputs the data lacks, with these inputs.
+        has: what the data, and the run for own state, hold for its features.
+        own: of a slot whose model may read own state; see OwnPlan.
+        told: other slots read what this one said last.
+        window: of a sequence model, the ring that its session reads.
     """
 
     def __init__(self, serving: Serving | None, instrument: int, spec: int, cadence: str) -> None:
@@ -48,6 +66,10 @@ class SlotPlan:
         self.strategies: list[Strategy] = []
         self.threshold = 0.0
         self.absent: dict[str, tuple[str, ...]] = {}
+        self.has: tuple[str, ...] = ()
+        self.own: OwnPlan | None = None
+        self.told = False
+        self.window: SlotWindow | None = None
 
     @property
     def is_fused(self) -> bool:
@@ -58,6 +80,27 @@ class SlotPlan:
     def model(self) -> int:
         """Owner of what is decided here."""
         return NOBODY if self.serving is None else self.serving.index
+
+    def run(self) -> None:
+        """Evaluate an input that was asked of a model on a thread."""
+        asked: Predictor = self.window or self.serving or Still()
+        asked.run()
+
+
+def quote_currency(instruments: Sequence[Instrument]) -> str:
+    """Return the one currency that the limits of a run are counted in.
+
+    Raises:
+        UsageError: the tape holds instruments of several quote currencies.
+    """
+    quotes = sorted({instrument.quote for instrument in instruments})
+    if len(quotes) > 1:
+        example = ",".join(i.symbol for i in instruments if i.quote == quotes[0])
+        raise UsageError(
+            f"the data is quoted in {' and '.join(quotes)}; limits are money in one currency: "
+            f"choose with --symbols (for example --symbols {example})"
+        )
+    return quotes[0]
 
 
 def chosen(symbols: Sequence[str], instruments: Sequence[Instrument], where: str) -> list[int]:
@@ -107,7 +150,7 @@ def plan_slots(
     plans: list[SlotPlan] = []
     for serving in models:
         where = f"models.{serving.settings.name}.symbols"
-        members = _common(serving, plans)
+        members = common_instruments(serving, plans)
         for at in chosen(serving.settings.symbols, instruments, where):
             if members is not None and at not in members:
                 continue
@@ -120,60 +163,51 @@ def plan_slots(
         where = f"strategies.{lines.name}.symbols"
         mine = chosen(lines.symbols, instruments, where)
         if hasattr(strategy, "FEATURES"):
-            spec = FeatureSpec(features=tuple((name, {}) for name in strategy.FEATURES))
+            spec = FeatureSpec(features=tuple(entry_of(name) for name in strategy.FEATURES))
+            if own := own_features(spec):
+                raise ConfigError(f"strategies.{lines.name}: {own[0]} is own state, for models")
             for at in mine:
                 plan = SlotPlan(None, at, spec_at(spec), strategy.CADENCE)  # type: ignore[attr-defined]
                 plan.strategies.append(strategy)
                 plans.append(plan)
         else:
             _listen(lines, strategy, plans, mine)
+    plans.sort(key=lambda plan: (plan.instrument, plan.is_fused))  # members before what is of them
+    tell_own_state(settings, plans)
     for plan in plans:
+        plan.has += data_of(settings, instruments, plan.instrument)
         if plan.spec >= 0:
-            has = data_of(settings, instruments, plan.instrument)
-            plan.absent = absent_features(specs[plan.spec], has)
+            interval_ns = instruments[plan.instrument].bar_interval_ns
+            plan.absent = absent_features(specs[plan.spec], plan.has, interval_ns)
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
             plan.threshold = max(plan.threshold, least)
-    _share_out(settings, instruments, plans)
-    return sorted(plans, key=lambda plan: (plan.instrument, plan.is_fused)), specs
+    share_out(settings, instruments, plans)
+    return plans, specs
 
 
-def _common(serving: Serving, plans: Sequence[SlotPlan]) -> set[int] | None:
-    """Return where a fused model has members at all; None of a single model."""
-    fusion = serving.settings.fusion
-    if fusion is None:
-        return None
-    return {
-        plan.instrument
-        for plan in plans
-        if plan.serving is not None and plan.serving.settings.name in fusion.members
-    }
-
-
-def _share_out(
-    settings: Settings, instruments: Sequence[Instrument], plans: Sequence[SlotPlan]
-) -> None:
-    """Let each arm of an A/B split be heard in its instruments, or in its slices of time, only."""
-    for name, split in settings.splits.items():
-        arms = [model for model in settings.models if model.split == name]
-        weights = [model.weight for model in arms]
-        order = {model.name: at for at, model in enumerate(arms)}
-        for plan in plans:
-            if plan.serving is None or plan.serving.settings.split != name:
-                continue
-            arm = order[plan.serving.settings.name]
-            if split.by == "instrument":
-                symbol = instruments[plan.instrument].symbol
-                if arm_of(split.seed, name, symbol, weights) != arm:
-                    plan.strategies = []
-                continue
-            slices = TimeSlices(split.seed, name, weights, split.slice_s * NS_PER_S)
-            mine = partial(_is_turn, slices, arm)
-            plan.strategies = [InTurn(strategy, mine) for strategy in plan.strategies]
-
-
-def _is_turn(slices: TimeSlices, arm: int, ts: int) -> bool:
-    return slices.arm(ts) == arm
+def tell_own_state(settings: Settings, plans: Sequence[SlotPlan]) -> None:
+    """Decide whose state each model's slot is told, and who is listened to for that."""
+    models = {plan.serving.settings.name: plan.model for plan in plans if plan.serving is not None}
+    places = {(plan.model, plan.instrument): at for at, plan in enumerate(plans)}
+    usual = settings.risk.max_signal_age_ms
+    for plan in plans:
+        if plan.serving is None:
+            continue
+        mine = plan.serving.settings
+        said = [mine.signal_from, mine.classifier_from or mine.signal_from]
+        slots = [places.get((models.get(name or "", -2), plan.instrument), -1) for name in said]
+        for slot, word in zip(slots, ("own_signal", "own_classifier"), strict=True):
+            if slot >= 0:
+                plans[slot].told = True
+                plan.has += (word,)
+        plan.has += ("own_state",)
+        plan.own = OwnPlan(
+            owner=models[mine.book_from or mine.name],
+            signal_slot=slots[0],
+            classifier_slot=slots[1],
+            max_signal_age_ns=int((mine.signal_age_ms or usual) * NS_PER_MS),
+        )
 
 
 def _listen(
@@ -182,7 +216,7 @@ def _listen(
     names = {plan.serving.settings.name for plan in plans if plan.serving is not None}
     fused = {plan.serving.settings.name for plan in plans if plan.serving and plan.is_fused}
     wants_fused = bool(getattr(strategy, "HEARS_FUSED", False))
-    members = _members(plans)
+    members = members_of(plans)
     for name in lines.models:
         if name in names and (name in fused) != wants_fused:
             text = "a fused model: strategy ensemble hears it" if name in fused else "no fused one"
@@ -200,25 +234,32 @@ def _listen(
             plan.strategies.append(strategy)
 
 
-def _members(plans: Sequence[SlotPlan]) -> set[str]:
-    """Return the members of fused models that trade: their advice is not heard alone as well."""
-    found: set[str] = set()
-    for plan in plans:
-        if plan.serving is not None and not plan.serving.is_shadow:
-            fusion = plan.serving.settings.fusion
-            found |= set(() if fusion is None else fusion.members)
-    return found
+def bars_beside(
+    settings: Settings, plans: Sequence[SlotPlan], specs: Sequence[FeatureSpec]
+) -> tuple[str, ...]:
+    """List the bars that features or cadences want beside the base bars.
+
+    Raises:
+        ConfigError: there are too many, or a cadence names none.
+    """
+    base = time_bar_name(settings.engine.bar_interval_s)
+    named = [bar_of_cadence(plan.cadence) for plan in plans]
+    return bars_of(specs, [bar for bar in named if bar and bar != base])
 
 
-def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int) -> None:
+def set_slots(
+    state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int, bars: Sequence[str] = ()
+) -> None:
     """Write the plans into the kernel's state; a model's slots share its input and output.
 
+    Args:
+        bars: beside the base bars, as the kernel counts them.
     Raises:
         ConfigError: a cadence that cannot be.
     """
     inputs: dict[tuple[int, int], np.ndarray] = {}
     for at, plan in enumerate(plans):
-        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S)
+        cadence, number = parse_cadence(plan.cadence, bar_interval_s * NS_PER_S, bars)
         values = {
             "model": NO_INDEX if plan.serving is None else plan.serving.index,
             "instrument": plan.instrument,
@@ -228,6 +269,8 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             "threshold": plan.threshold,
             "absent": int(bool(plan.absent)),
             "shadow": int(plan.serving is not None and plan.serving.is_shadow),
+            "told": int(plan.told),
+            "own": own_record(state, at, plan),
         }
         if plan.serving is None:
             width = 2 if plan.spec < 0 else _width(state, plan)
@@ -238,6 +281,54 @@ def set_slots(state: KernelState, plans: Sequence[SlotPlan], bar_interval_s: int
             x, y = plan.serving.x, plan.serving.y
             values |= model_values(plan.serving)
         state.set_slot(at, values, x, y)
+    for plan, at, place in places_of(plans):
+        plan.window = plan.serving.window(place) if plan.serving is not None else None
+        if plan.window is not None:
+            plan.window.bind(state, at)
+
+
+def window_bars(plan: SlotPlan, bar_interval_ns: int) -> int:
+    """Return how many base bars of the past fill a slot's window, once its features are warm."""
+    steps = 0 if plan.serving is None else plan.serving.sequence_length
+    name = bar_of_cadence(plan.cadence)
+    if steps < 2 or not name or (bar := parse_bar(name)).kind != BarKind.TIME:
+        return 0
+    return (steps - 1) * max(1, bar.size // bar_interval_ns)
+
+
+def places_of(plans: Sequence[SlotPlan]) -> list[tuple[SlotPlan, int, int]]:
+    """Return each plan with its slot, and its number among the slots of its model."""
+    seen: dict[int, int] = {}
+    found = []
+    for at, plan in enumerate(plans):
+        found.append((plan, at, seen.get(plan.model, 0)))
+        seen[plan.model] = found[-1][2] + 1
+    return found
+
+
+def columns_of(serving: Serving) -> tuple[str, ...]:
+    """Name a model's features in order where own state is among them, else none."""
+    spec = serving.spec
+    return () if spec is None or not own_features(spec) else spec.names
+
+
+def row_by_row(models: Sequence[Serving]) -> str:
+    """Say why a run decides row by row, "" where nothing stands against batches ahead.
+
+    Own state hangs on the orders of the decisions before, which a state that runs ahead has not.
+    """
+    names = [serving.settings.name for serving in models if columns_of(serving)]
+    return f"row by row: own state is read by {', '.join(names)}" if names else ""
+
+
+def own_record(state: KernelState, at: int, plan: SlotPlan) -> int:
+    """Say in a slot's OWN record whose state it is; return its address, 0 where none is read."""
+    if plan.own is None or plan.serving is None or not columns_of(plan.serving):
+        return 0
+    record = state.owns[at]
+    for name in OwnPlan.__struct_fields__:
+        record[name] = getattr(plan.own, name)
+    return state.own_address(at)
 
 
 def _thread_times(serving: Serving) -> dict[str, int]:

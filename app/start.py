@@ -2,12 +2,12 @@
 
 import argparse
 import functools
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
 
-from app.run_settings import settings_of
-from app.spoken import command_of, ended, say, say_nothing, tell
+from app.lean import load_numba
 from engine.errors import UsageError
 
 
@@ -17,6 +17,7 @@ def start(args: argparse.Namespace, argv: list[str]) -> int:
         return start_live(args, argv)
     if args.paper:
         return start_paper(args, argv)
+    load_numba()
     from app.start_replay import start_replay
 
     return start_replay(args, argv)
@@ -46,13 +47,18 @@ def duration_of(text: str) -> float:
 def start_paper(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py --paper`; return the exit code."""
     duration_s = duration_of(args.duration)
-    settings, named = settings_of(args)
+    gc.disable()  # nothing that a start makes is garbage; the session collects from its beginning
     from app.paper_exchange import begun
 
     with begun(args.venue) as exchange:  # it starts while the engine is loaded
+        from app.run_settings import settings_of
+
+        settings, named = settings_of(args)
+        load_numba()
         from app.live import paper
         from app.live_job import Job
         from app.live_screen import Screen
+        from app.spoken import command_of, ended, say, say_nothing, tell
 
         job = Job(
             settings=settings,
@@ -74,6 +80,8 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out `run_live.py --live`; return the exit code."""
     from app.live_permission import KEY_ENV, SECRET_ENV, LiveWish, permit_live
     from app.live_urls import urls_of
+    from app.run_settings import settings_of
+    from app.spoken import command_of, ended, say, say_nothing, tell
 
     if args.model:
         raise UsageError("--live: --model is for paper; a model trades once it is in production")
@@ -86,6 +94,7 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
     for name in (KEY_ENV, SECRET_ENV):
         os.environ.pop(name)
     settings, _ = settings_of(args)
+    load_numba()
     from app.live_orders import LiveJob, live
     from app.live_screen import Screen
 

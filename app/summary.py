@@ -178,6 +178,8 @@ def _models(s: Summary) -> list[tuple[str, str]]:
         if model.placement == "thread":
             ends = ", ".join(f"{n:,} {short_reason(end)}" for end, n in model.answers.items())
             words += f", on a thread: {model.requests:,} requests{f' ({ends})' if ends else ''}"
+        if model.evaluated:
+            words += f", {model.evaluated}"
         if model.note:
             words += f": {model.note}"
         lines.append((words, "" if serving else "yellow"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from app.serving import Pin, Serving, load_pinned
-from app.slots import SlotPlan, model_values
+from app.slots import SlotPlan, model_values, own_record
 from engine.audit_layout import ModelStatus
 from engine.control_log import CONTROL_LOG, Swap
 from engine.errors import DataError, UsageError
@@ -183,6 +183,7 @@ def check_fit(candidate: Serving, specs: Sequence[FeatureSpec]) -> None:
 def bind(
     plan: SlotPlan,
     at: int,
+    number: int,
     states: Sequence[KernelState],
     world: tuple[Sequence[FeatureSpec], Sequence[Instrument]],
 ) -> None:
@@ -190,7 +191,7 @@ def bind(
 
     Args:
         plan: of the slot.
-        at: the slot.
+        at: the slot.  number: among those of its model.
         states: the one that trades, and the one that runs ahead where there is one.
         world: the kernel's specs, and the instruments.
     """
@@ -200,11 +201,22 @@ def bind(
     spec = serving.spec
     place = -1 if spec is None else list(specs).index(spec)
     values = model_values(serving)
-    if place != plan.spec:
+    was = plan.spec
+    if place != was:
         values["was_valid"] = 0
     plan.spec = place
-    has = instruments[plan.instrument].has
-    plan.absent = {} if spec is None else absent_features(spec, has)
+    one = instruments[plan.instrument]
+    plan.absent = {} if spec is None else absent_features(spec, plan.has, one.bar_interval_ns)
     values |= {"spec": max(0, place), "absent": int(bool(plan.absent))}
+    values |= dict.fromkeys(("said_sell", "said_hold", "said_buy"), 0)  # it has said nothing yet
+    window, before, same = serving.window(number), plan.window, place == was
     for state in states:
-        state.rebind_slot(at, values, serving.x, serving.y)
+        if window is None:
+            values |= {"window": 0, "window_run": 0}
+        own = {"own": own_record(state, at, plan)}
+        state.rebind_slot(at, values | own, serving.x, serving.y)
+        if window is not None and before is not None and same:
+            window.take_over(before, state, at)
+        elif window is not None:
+            window.bind(state, at)
+    plan.window = window

@@ -5,9 +5,10 @@ reached, so that nothing is compiled or read for the first time once messages co
 """
 
 import contextlib
+import importlib
 from collections.abc import Callable, Sequence
 
-from app.kernel import is_compiled, load_kernel
+from app.kernel import is_compiled, kernel_source, load_kernel
 from app.wire import plan
 from config.settings import Settings
 from engine.errors import TickgateError
@@ -27,7 +28,9 @@ def warm(settings: Settings, named: Sequence[str], say: Callable[[str], None]) -
     stand_in = Instrument(venue="", symbol="", base="", quote=quote, tick="1", lot="1")
     with contextlib.suppress(TickgateError):  # what is wrong will be said when it is built
         parts = plan(settings, [stand_in], named)
-        if not is_compiled(parts.specs):
+        source = kernel_source(parts.specs, parts.bars)
+        if not is_compiled(source):
             say("compiling the kernel for these features; this happens once and takes a while")
-        load_kernel(parts.specs)
+        load_kernel(parts.specs, bars=parts.bars, source=source)
     FastParser()
+    importlib.import_module("websockets.asyncio.client")

@@ -1,5 +1,6 @@
 """The composition root: from settings and a tape to a pipeline that is ready to run."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,18 @@ from app.ahead import Ahead
 from app.asked_again import AskedAgain
 from app.fusing import build_ports, join, predictor_of, readonly
 from app.kernel import KernelModule, load_kernel
+from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
-from app.slots import SlotPlan, Still, plan_slots, set_slots
+from app.slots import (
+    SlotPlan,
+    bars_beside,
+    places_of,
+    plan_slots,
+    quote_currency,
+    row_by_row,
+    set_slots,
+)
 from app.swap import Swaps, bind
 from config.settings import ModelSettings, Settings, StrategySettings
 from engine.audit import AuditWriter
@@ -23,7 +33,7 @@ from engine.events import Command
 from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
-from engine.kernel.state import KernelRules, KernelState
+from engine.kernel.state import KernelState
 from engine.limits import MAX_MODELS, MAX_STRATEGIES
 from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
@@ -44,9 +54,7 @@ from venues.paper import PaperVenue
 
 NOW, ROW = WORD["now"], WORD["row"]
 NewVenue = Callable[[Callable[[], int]], Venue]  # made with kernel time
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
-SAMPLE_NS = 60 * NS_PER_S
+WINDOWS_ALONE = "it reads a window: decisions are evaluated one by one, none in batches ahead"
 ORDERS_IN_KERNEL = True  # orders of one owner in jitted calls; a test compares with both
 
 
@@ -60,6 +68,7 @@ class Parts:
     strategies: list[tuple[StrategySettings, Strategy]]
     plans: list[SlotPlan]
     specs: list[FeatureSpec]
+    bars: tuple[str, ...]  # beside the base bars
     kernel: KernelModule
     state: KernelState
     gate: Gate
@@ -75,41 +84,7 @@ class Parts:
     answers: VenueAnswers | None  # of a venue outside of the kernel
     swaps: Swaps
     window: tuple[int, int, int]
-
-
-def quote_currency(instruments: Sequence[Instrument]) -> str:
-    """Return the one currency that the limits of a run are counted in.
-
-    Raises:
-        UsageError: the tape holds instruments of several quote currencies.
-    """
-    quotes = sorted({instrument.quote for instrument in instruments})
-    if len(quotes) > 1:
-        example = ",".join(i.symbol for i in instruments if i.quote == quotes[0])
-        raise UsageError(
-            f"the data is quoted in {' and '.join(quotes)}; limits are money in one currency: "
-            f"choose with --symbols (for example --symbols {example})"
-        )
-    return quotes[0]
-
-
-def kernel_rules(settings: Settings, implied_wakes: bool) -> KernelRules:
-    """Translate the settings the kernel itself needs."""
-    engine = settings.engine
-    return KernelRules(
-        implied_wakes=implied_wakes,
-        bar_interval_ns=engine.bar_interval_s * NS_PER_S,
-        bar_grace_ns=engine.bar_grace_ms * NS_PER_MS,
-        max_data_age_ns=engine.max_data_age_ms * NS_PER_MS,
-        max_jump=engine.max_price_jump_pct / 100.0,
-        jump_confirmations=engine.jump_confirmations,
-        trigger_confirmations=engine.trigger_confirmations,
-        max_answer_age_ns=int(settings.risk.max_signal_age_ms * NS_PER_MS),
-        sample_ns=SAMPLE_NS,
-        assumed_notional=settings.assumed.quote_size_notional,
-        half_spread=settings.assumed.bar_spread_bps / 20_000.0,
-        pairs=tuple(engine.pairs.items()),
-    )
+    row_by_row: str  # why nothing is evaluated ahead, "" where it may be
 
 
 def plan(
@@ -132,6 +107,7 @@ def plan(
     parts.settings = settings
     parts.instruments = tuple(instruments)
     parts.quote = quote_currency(instruments)
+    check_calendars(settings, instruments)
     if len(settings.models) > MAX_MODELS:
         raise UsageError(f"models: {len(settings.models)} are named, {MAX_MODELS} can run")
     if len(settings.strategies) > MAX_STRATEGIES:
@@ -149,6 +125,8 @@ def plan(
     parts.plans, parts.specs = plan_slots(
         settings, parts.instruments, parts.models, parts.strategies
     )
+    parts.row_by_row = row_by_row(parts.models)
+    parts.bars = bars_beside(settings, parts.plans, parts.specs)
     return parts
 
 
@@ -180,8 +158,7 @@ def build(
         answers_on_tape: their answers are rows of the tape; else they come after the time that the
             registry says.
     """
-    settings = parts.settings
-    parts.kernel = load_kernel(parts.specs)
+    parts.kernel = load_kernel(parts.specs, bars=parts.bars)
     parts.audit = audit
     parts.window = (0, 0, 0)
     state = parts.state = _new_state(parts, implied_wakes)
@@ -204,7 +181,6 @@ def build(
     join(parts.pipeline, fusions)
     if parts.ahead:
         parts.ahead.stages = parts.pipeline.stages
-    assert settings.engine.block_rows >= 1
     return parts
 
 
@@ -226,8 +202,8 @@ def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelA
     return ModelAnswers(
         state.words,
         [partial(call, state.address) for call in names],
-        [plan.serving or Still() for plan in parts.plans],
-        state.slot_input,
+        parts.plans,
+        lambda at: state.slot_input(at) if (w := parts.plans[at].window) is None else w.whole,
         failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
         advise=advise,
         asker=asker,
@@ -245,6 +221,8 @@ def control(parts: Parts) -> None:
     row = row_at(rows, parts.state.words[ROW] - first_row)
     if row["kind"] == Kind.SIGNAL:
         parts.model_answers.on_row(row)
+    elif row["kind"] == Kind.STATUS:
+        parts.desk.on_halt(int(row["instrument"]))
     elif row["kind"] != Kind.CONTROL:
         if parts.answers is not None:
             parts.answers.on_row(row)
@@ -272,10 +250,10 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         parts.recorder.event(7, "swap_passed", f"control line {reference}", (reference, index))
         return
     states = [parts.state] if parts.ahead is None else [parts.state, parts.ahead.ahead]
-    for at, slot in enumerate(parts.plans):
+    for slot, at, number in places_of(parts.plans):
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
-            bind(slot, at, states, (parts.specs, parts.instruments))
+            bind(slot, at, number, states, (parts.specs, parts.instruments))
             features = readonly(parts.state, at)
             parts.pipeline.replace(at, predictor_of(slot), features)
     allow(parts.gate, index, serving.may_trade)
@@ -292,11 +270,11 @@ def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelSta
         parts.instruments,
         len(parts.plans),
         parts.kernel.features,
-        kernel_rules(settings, implied_wakes),
+        kernel_rules(settings, implied_wakes, parts.bars),
         collect,
     )
     state.root["needs_levels"] = parts.kernel.needs_levels
-    set_slots(state, parts.plans, settings.engine.bar_interval_s)
+    set_slots(state, parts.plans, settings.engine.bar_interval_s, parts.bars)
     parts.kernel.start(state.address)
     return state
 
@@ -364,6 +342,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
         partial(kernel.protect, address),
         partial(kernel.unprotect, address),
         parts.portfolio.count_leg,
+        partial(operator.setitem, state.triggers["lots"]),
     )
     parts.recorder = Recorder(partial(kernel.push, address), parts.audit, lambda: words[NOW])
     parts.desk = FillDesk(
@@ -373,7 +352,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
         parts.recorder,
         Calls(
             partial(kernel.gate_expose, address),
-            partial(kernel.send, address),
+            kernel.send,
             partial(kernel.settle_at, address),
             partial(kernel.end_at, address),
             partial(kernel.ask_cancel, address),
@@ -388,7 +367,12 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     working = [one for one in serving if one.ort is not None]
     working += parts.swaps.coming
     batched = any(not one.threaded for one in working)
-    if rows <= 1 or not batched or not all(one.batches for one in working):
+    windows = [one for one in working if one.sequence_length]
+    for one in windows:
+        one.note = one.note or WINDOWS_ALONE
+    if rows <= 1 or not batched or windows or not all(one.batches() for one in working):
+        return None
+    if parts.row_by_row:
         return None
     parts.state.set_batches(rows)
     ahead = _new_state(parts, implied_wakes, rows)

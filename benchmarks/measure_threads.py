@@ -16,7 +16,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.bars import Figure
-from ml.runtime.model_thread import SWITCH_INTERVAL_S, ModelThread
+from ml.runtime.model_thread import ModelThread
+from ml.runtime.switching import SWITCH_INTERVAL_S
 
 TRIPS = 2_000
 FEATURES, COLUMNS = 28, 3

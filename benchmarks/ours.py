@@ -231,7 +231,7 @@ class Collector:
     def __init__(self, folder: Path, spec: FeatureSpec, cadence: Cadence, number: int) -> None:
         """Compile and map; nothing is applied yet. A spec of no features keeps no rows."""
         from app.kernel import load_kernel
-        from app.wire import kernel_rules
+        from app.rules import kernel_rules
 
         self.tape = Tape.open(folder)
         self.spec, self.cadence, self.number = spec, cadence, number

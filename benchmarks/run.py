@@ -23,10 +23,12 @@ from rich.table import Table
 from benchmarks import (
     measure_flood,
     measure_live,
+    measure_market,
     measure_memory,
     measure_parts,
     measure_replay,
     measure_shadows,
+    measure_start,
     measure_threads,
     peer_models,
 )
@@ -35,9 +37,9 @@ from engine.errors import TickgateError
 
 BASELINE = Path(__file__).resolve().parent / "baseline.json"
 GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
-    "parts": measure_parts.ALL,
+    "parts": (*measure_parts.ALL, *measure_market.ALL),
     "replay": (*measure_replay.ALL, *measure_shadows.ALL),
-    "live": measure_live.ALL,
+    "live": measure_live.ALL + measure_start.ALL,
     "flood": measure_flood.ALL,
     "memory": measure_memory.ALL,
     "threads": measure_threads.ALL,

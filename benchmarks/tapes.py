@@ -68,8 +68,9 @@ def tick_instruments() -> tuple[Instrument, ...]:
     )
 
 
-def _depth_instruments() -> tuple[Instrument, ...]:
-    found = Instrument(
+def depth_instrument() -> Instrument:
+    """Return the instrument of the level-two load."""
+    return Instrument(
         venue=VENUE,
         symbol="BTCUSDT",
         base="BTC",
@@ -78,7 +79,6 @@ def _depth_instruments() -> tuple[Instrument, ...]:
         lot=str(l2_rows.LOT),
         has=("depth", "trades", "trade_sides"),
     )
-    return (found,)
 
 
 def _write(name: str, instruments: tuple[Instrument, ...], rows: list[np.ndarray]) -> Path:
@@ -148,4 +148,4 @@ def depth_tape(n: int) -> Path:
         return FOLDER / name
     load = l2_rows.generate(n)
     ends = np.flatnonzero(l2_rows.last_of_packet(load))
-    return _write(name, _depth_instruments(), [depth_rows(load)[: ends[-2] + 1]])
+    return _write(name, (depth_instrument(),), [depth_rows(load)[: ends[-2] + 1]])

@@ -31,13 +31,7 @@ def cross_check(settings: Settings) -> None:
     _check_models(settings)
     for index, strategy in enumerate(settings.strategies):
         for place, name in enumerate(strategy.models):
-            if name not in models:
-                close = shape.nearest(name, models)
-                known = f"did you mean {close}?" if close else f"known are {', '.join(models)}"
-                raise shape.Misfit(
-                    ("strategies", index, "models", place),
-                    f"{shape.shown(name)} is no model of this file; {known or 'none is listed'}",
-                )
+            _refuse_stranger(("strategies", index, "models", place), name, models)
 
 
 def _check_models(settings: Settings) -> None:
@@ -45,6 +39,7 @@ def _check_models(settings: Settings) -> None:
     by_name = {model.name: model for model in settings.models}
     for index, model in enumerate(settings.models):
         _check_origin(index, model)
+        _check_told(index, model, by_name)
         if model.fusion is not None:
             _check_members(index, model, by_name)
         if (model.mode == "ab") != bool(model.split):
@@ -77,6 +72,21 @@ def _check_origin(index: int, model: ModelSettings) -> None:
         raise shape.Misfit(("models", index, "cadence"), text)
 
 
+def _check_told(index: int, model: ModelSettings, by_name: dict[str, ModelSettings]) -> None:
+    """Check whose signals and whose book a model is told of: models of this file, not shadows."""
+    for key in ("signal_from", "classifier_from", "book_from"):
+        name, here = getattr(model, key), ("models", index, key)
+        _refuse_stranger(here, name, list(by_name))
+        if name is None:
+            continue
+        if key != "book_from" and name == model.name:
+            raise shape.Misfit(here, "a model is not told its own signal; name another one")
+        if key != "book_from" and by_name[name].mode == "shadow" != model.mode:
+            raise shape.Misfit(here, f"{name} is a shadow: it may tell shadows only")
+        if key == "book_from" and by_name[name].fusion is not None:
+            raise shape.Misfit(here, f"{name} is fused: its members hold what it advises")
+
+
 def _check_members(index: int, model: ModelSettings, by_name: dict[str, ModelSettings]) -> None:
     """Check a fused model's members: known, single, several, of its own mode's weight."""
     fusion, here = model.fusion, ("models", index, "fusion")
@@ -85,9 +95,8 @@ def _check_members(index: int, model: ModelSettings, by_name: dict[str, ModelSet
         raise shape.Misfit((*here, "members"), "must be two different models at least")
     for place, name in enumerate(fusion.members):
         at = (*here, "members", place)
-        member = by_name.get(name)
-        if member is None:
-            raise shape.Misfit(at, f"{shape.shown(name)} is no model of this file")
+        _refuse_stranger(at, name, list(by_name))
+        member = by_name[name]
         if member.fusion is not None or member.mode == "ab":
             kind = "fused itself" if member.fusion is not None else "half of an A/B split"
             raise shape.Misfit(at, f"{name} is {kind}; members are single models")
@@ -101,6 +110,16 @@ def _check_members(index: int, model: ModelSettings, by_name: dict[str, ModelSet
         if stacks != bool(getattr(fusion, key)):
             text = "is missing; rule stacking needs it" if stacks else "goes with rule: stacking"
             raise shape.Misfit((*here, key), text)
+
+
+def _refuse_stranger(path: shape.Path, name: str | None, models: list[str]) -> None:
+    """Refuse the name of a model that the file does not list."""
+    if name is not None and name not in models:
+        close = shape.nearest(name, models)
+        known = f"did you mean {close}?" if close else f"known are {', '.join(models)}"
+        raise shape.Misfit(
+            path, f"{shape.shown(name)} is no model of this file; {known or 'none is listed'}"
+        )
 
 
 def _refuse_twins(group: str, names: Iterable[str]) -> None:

@@ -22,9 +22,10 @@ Fee = Annotated[float, Meta(ge=-100, le=1000)]
 Cadence = Annotated[
     str,
     Meta(
-        pattern=r"^(quote|trade|bar:[0-9]+[smhd]|every:[0-9]+(ms|s)|every_n:[0-9]+|members)$",
-        description="quote, trade, bar:1m, every:250ms or every_n:50 (the numbers are free); "
-        "members for a fused model",
+        pattern=r"^(quote|trade|bar:[0-9]+[smhd]|bar:(ticks|volume|dollar):[0-9.]+"
+        r"|every:[0-9]+(ms|s)|every_n:[0-9]+|members)$",
+        description="quote, trade, bar:1m, bar:ticks:500, bar:volume:25, bar:dollar:250000, "
+        "every:250ms or every_n:50 (the numbers are free); members for a fused model",
     ),
 ]
 Name = Annotated[
@@ -85,7 +86,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class EngineSettings(Strict, frozen=True, kw_only=True):
     """How the kernel keeps time and bars."""
 
-    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # length of the time bars
+    bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # of the base bars; see docs/bars.md
     bar_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250  # a bar closes so long after its end
     block_rows: Annotated[int, Meta(ge=1, le=65_536)] = 65_536  # rows a kernel call handles at most
     max_data_age_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 15_000  # older touch: models HOLD
@@ -94,6 +95,8 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
     trigger_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 2  # quotes that fire a stop
     max_order_age_ms: Annotated[int, Meta(ge=1, le=60_000)] = 500  # --live: older is not sent
     pairs: dict[Name, Name] = {}  # symbol -> the one whose bars its pair features read
+    calendars: dict[Name, Name] = {}  # symbol -> exchange: opens only in its regular hours
+    exits_wait: bool = False  # true: outside of them exits and stops wait too
     batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none
     inference_cores: Cores = ()  # of threads for heavy models, in turn; empty: the last one allowed
 
@@ -193,6 +196,10 @@ class ModelSettings(Strict, frozen=True, kw_only=True):
     target: str = ""  # must be the registry's task; empty: any
     task_type: TaskType = ""  # must fit its outputs; empty: any
     horizon: str = ""  # must be the registry's, such as "30 bars"; empty: any
+    signal_from: Name | None = None  # own state: name of the model whose signal it is told
+    classifier_from: Name | None = None  # own state: whose probability; null: as signal_from
+    book_from: Name | None = None  # own state: whose position, losses, exposure; null: its own
+    signal_age_ms: Positive | None = None  # own state: of signals; null: as risk says
 
 
 class NotifySettings(Strict, frozen=True, kw_only=True):

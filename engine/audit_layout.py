@@ -24,10 +24,12 @@ same eight bytes read as float64 or int64. Records of every kind share the heade
 | SHADOW   | shadow id      | action     | as DECISION, of a model that runs as a shadow          |
 | SHADOWED | model index    | status     | as MODEL, of a model that runs as a shadow             |
 
-`reason` of DECISION and SHADOW records stands in the low byte of `aux` (HoldReason), of others 0.
-Money is in minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2
-blocked. EXPOSURE records stand after every change of a model's exposure, `model` names it; total =
-filled + resting + in_flight + unknown, all at cost (docs/risk.md).
+`reason` of DECISION and SHADOW records stands in the low byte of `aux` (HoldReason), of others 0;
+with WINDOW_SHORT its high byte says how many rows are missing (255: that many or more), else the
+first column that was not known (from 1, at most 255) where the model reads own state, else 0. Money
+is in minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked.
+EXPOSURE records stand after every change of a model's exposure, `model` names it; total = filled +
+resting + in_flight + unknown, all at cost (docs/risk.md).
 
 Digest streams: RUN, MODEL and DECISION form the decision stream; INTENT, VERDICT, ORDER, FILL and
 EXPOSURE the order stream; SHADOW and SHADOWED the shadow stream, which is no part of the decision

@@ -125,6 +125,18 @@ def reason_name(enum: type, value: int) -> str:
         return str(value)
 
 
+def hold_words(aux: int) -> str:
+    """Say why a signal is HOLD, from a DECISION's `aux`.
+
+    >>> hold_words(2), hold_words(HoldReason.WINDOW_SHORT | 12 << 8)
+    ('BELOW_THRESHOLD', 'WINDOW_SHORT: 12 rows missing')
+    """
+    reason, missing = aux & 0xFF, aux >> 8
+    more = " or more" if missing == 255 else ""
+    words = f": {missing}{more} rows missing" if reason == HoldReason.WINDOW_SHORT else ""
+    return reason_name(HoldReason, reason) + words
+
+
 def block_names(bits: int) -> list[str]:
     """Name every limit in a VERDICT's `blocks`.
 

@@ -9,8 +9,9 @@ not a number is null. The binary records stay the truth: the text can be made ag
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,7 +28,7 @@ from engine.events import (
     Purpose,
     RejectReason,
 )
-from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, Names, read_lines
+from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, ModelName, Names, read_lines
 
 RENDER_RECORDS = 8192  # rendered at once: what fits the processor's cache
 KEPT_ORDERS = 65_536  # orders whose intent and signal are remembered for their later lines
@@ -38,7 +39,9 @@ _encode = msgspec.json.Encoder().encode
 class _Stretch:
     """HOLD signals in a row: counted, not kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: Sequence[ModelName]) -> None:
+        self._models = models
+        self._unknown: Counter[tuple[int, int]] = Counter()  # by model and column
         self.count = 0
         self._from = self._to = (0, 0, 0)  # seq, ts, row
         self._reasons: Counter[int] = Counter()
@@ -51,12 +54,21 @@ class _Stretch:
         self._to = (int(last["seq"]), int(last["ts"]), int(last["row"]))
         self.count += len(records)
         self._reasons.update((records["aux"] & 0xFF).tolist())
+        named = records[records["aux"] > 0xFF]
+        self._unknown.update(zip(named["model"].tolist(), (named["aux"] >> 8).tolist()))
+
+    def _name(self, model: int, column: int) -> str:
+        """Name the feature behind a HOLD: `model: feature`, or the number of its column."""
+        known = self._models[model] if model < len(self._models) else None
+        names = () if known is None else known.features
+        feature = names[column - 1] if column <= len(names) else f"column {column}"
+        return f"{model if known is None else known.name}: {feature}"
 
     def line(self) -> str:
         """Return the stretch as one line, '' where it is empty."""
         if not self.count:
             return ""
-        line = {
+        line: dict[str, Any] = {
             "seq": self._from[0],
             "ts": self._from[1],
             "kind": "holds",
@@ -66,6 +78,8 @@ class _Stretch:
             "to_ts": self._to[1],
             "reasons": {reason_name(HoldReason, k): n for k, n in self._reasons.most_common()},
         }
+        if self._unknown:
+            line["unknown"] = {self._name(*at): n for at, n in self._unknown.most_common()}
         return _encode(line).decode() + "\n"
 
 
@@ -78,7 +92,8 @@ class Renderer:
         self._events = events
         self._signals: dict[int, int | str] = {}  # intent without verdict -> signal
         self._origins: dict[int, tuple[int, int | str]] = {}  # order -> intent, signal
-        self._held = _Stretch()
+        self._models = names.models
+        self._held = _Stretch(self._models)
         self._kinds: tuple[tuple[Record, Callable[[Columns], Fields]], ...] = (
             (Record.RUN, self._run),
             (Record.MODEL, self._model),
@@ -120,7 +135,7 @@ class Renderer:
 
     def close(self) -> str:
         """Return the line of the open stretch of HOLDs, '' where there is none."""
-        line, self._held = self._held.line(), _Stretch()
+        line, self._held = self._held.line(), _Stretch(self._models)
         return line
 
     def _run(self, c: Columns) -> Fields:

@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 
 from engine.audit_layout import NO_INDEX, Record, Verdict
-from engine.audit_reader import AuditFile, Funnel, block_names, reason_name
+from engine.audit_reader import AuditFile, Funnel, block_names, hold_words, reason_name
 from engine.errors import UsageError
-from engine.events import Action, HoldReason, OrderState, Purpose
+from engine.events import Action, OrderState, Purpose
 
 PROTECTIVE = (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)
 ORDER_KINDS = (Record.INTENT, Record.VERDICT, Record.ORDER, Record.FILL)
@@ -104,7 +104,7 @@ def _fate(record: np.void) -> SignalFate:
         instrument=int(record["instrument"]),
         model=int(record["model"]),
         action=reason_name(Action, int(record["code"])),
-        reason=reason_name(HoldReason, int(record["aux"]) & 0xFF),
+        reason=hold_words(int(record["aux"])),
         p_sell=float(record["f0"]),
         p_hold=float(record["f1"]),
         p_buy=float(record["f2"]),

@@ -81,6 +81,7 @@ class Book:
     used = _Word("used")
     peak = _Real("peak")  # of the result after fees, as marked, minor units
     drawdown = _Real("drawdown")  # the largest fall from the peak
+    trip_from = _Word("trip_from")  # result after fees when the position was last flat
 
     def apply(self, side: int, qty: int, notional: int) -> tuple[int, int, int]:
         """Book a fill of `qty` lots for `notional`; return (opened, closed at cost, realized).

@@ -35,6 +35,10 @@ class HoldReason(IntEnum):
     MODEL_SUPERSEDED = 16  # a newer request took its place before the model's thread came to it
     MODEL_TIMED_OUT = 17  # the model did not answer within its deadline
     MODEL_CLOSED = 18  # the model's thread was ended before it answered
+    SESSION_CLOSED = 19  # outside the regular hours of the instrument's exchange
+    SESSION_UNKNOWN = 20  # beyond the table of sessions: `make sessions` writes a longer one
+    VENUE_HALTED = 21  # the venue does not trade the instrument now
+    WINDOW_SHORT = 22  # too few valid rows in a row for the model's window; `aux` says how many
     MEMBERS_MISSING = 23  # fewer members of a fused model than it needs have advised of late
     MEMBERS_DISAGREE = 24  # members advise opposite things, or the stacking model what none advises
 
@@ -111,6 +115,9 @@ class Block(IntFlag):
     NUMBER = 1 << 20  # not a positive finite number that fits 63 bits
     REDUCE_ONLY = 1 << 21  # a protective order that would not reduce
     MODEL_STATUS = 1 << 22  # candidate, shadow or archived models cause no orders
+    SESSION_CLOSED = 1 << 23  # it would open outside the regular hours of the exchange
+    SESSION_UNKNOWN = 1 << 24  # beyond the table of sessions: `make sessions` writes a longer one
+    MARKET_HALTED = 1 << 25  # the venue does not trade the instrument now
 
 
 class RejectReason(IntEnum):

@@ -76,6 +76,11 @@ class FeedHealth(msgspec.Struct):
         """
         return max(0, self.connects - 1)
 
+    @property
+    def halted(self) -> bool:
+        """Whether the venue trades none of them: silence is no sign of a broken connection."""
+        return all(one.halted for one in self.instruments)
+
     def age_ns(self, instrument: int, now_ns: int) -> int:
         """Return how old an instrument's last message is, -1 before the first."""
         last = self.instruments[instrument].last_ns

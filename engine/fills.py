@@ -50,7 +50,8 @@ class Calls(NamedTuple):
 
     Attributes:
         expose: writes a model's exposure: (model, cause kind, order id, instrument).
-        send: takes an intent as twelve numbers, returns a place in the ledger or -1.
+        send: takes the state's address and an intent as twelve numbers, returns a place in the
+            ledger or -1; it is not bound, on the way of every order.
         settle: carries out one answer of the venue, by its place in `out`.
         end: ends an order of the ledger: (place, Out kind, reason).
         ask_cancel: notes that the order at a place is being cancelled.
@@ -96,6 +97,7 @@ class FillDesk:
         self.counts = Counts(portfolio.desk)
         self.calls = calls
         self._send = calls.send
+        self._address = state.address
         self._desk = portfolio.desk[0]
         self._fast = bool(self._desk["fast"])
         self._outside = int(self._desk["paper_latency_ns"]) < 0
@@ -116,6 +118,7 @@ class FillDesk:
             if stop or profit:
                 self._desk["legs_standing"] = self.protection.standing
             at = self._send(
+                self._address,
                 place.instrument,
                 owners[0][0] if owners else NOBODY,
                 place.side,
@@ -232,6 +235,27 @@ class FillDesk:
         self.recorder.event(4, "kill" if latched else "resume")
         if latched:
             for order_id in sorted(self.open_orders):
+                self.cancel(order_id)
+
+    def on_session_end(self) -> None:
+        """Cancel what could still open where a session has closed, as day orders end."""
+        sessions = self.state.sessions
+        for order_id in sorted(self.open_orders):
+            order = self.open_orders[order_id]
+            hours = sessions[order.instrument]
+            if hours["over"] and (order.opening_lot > 0 or hours["exits_wait"]):
+                self.cancel(order_id)
+        sessions["over"] = 0
+
+    def on_halt(self, instrument: int) -> None:
+        """Ask for the removal of entries: an instrument that the venue halts may reopen anywhere.
+
+        What reduces a position stays.
+        """
+        self.recorder.event(13, "venue_halt", f"instrument {instrument}", (instrument,))
+        for order_id in sorted(self.open_orders):
+            order = self.open_orders[order_id]
+            if order.instrument == instrument and order.opening_lot > 0:
                 self.cancel(order_id)
 
     def end_orders(self) -> None:

@@ -10,6 +10,14 @@ import numpy as np
 BOOK_SLOTS = 1 << 16  # levels kept a side, by price tick modulo this; a power of two
 TOP_LEVELS = 10  # levels gathered for features that read the book's depth
 
+CLOSED_BAR = np.dtype(
+    [  # the fields of MARKET that say of the last closed bar, see there
+        *((name, "f8") for name in ("bar_open", "bar_high", "bar_low", "bar_close")),
+        *((name, "f8") for name in ("bar_volume", "bar_buy_volume", "bar_sell_volume")),
+        *((name, "i8") for name in ("bar_ts", "bar_interval_ns", "bar_count", "bar_filled")),
+    ],
+    align=True,
+)
 MARKET = np.dtype(
     [
         # time and rules
@@ -36,7 +44,7 @@ MARKET = np.dtype(
         ("trade_size", "f8"),
         ("trade_side", "f8"),  # +1.0 buyer was the aggressor, -1.0 seller, 0.0 unknown
         ("trade_ts", "i8"),
-        ("trade_count", "i8"),
+        ("trade_count", "i8"),  # market trades since the last gap
         # the bar that has just closed (on_bar), volumes in base units
         ("bar_open", "f8"),
         ("bar_high", "f8"),
@@ -51,7 +59,7 @@ MARKET = np.dtype(
         ("bar_filled", "i8"),  # 1 when nothing traded in the bar (flat at the last close)
         # level-two book, filled where depth exists: best first; the gathered levels are fresh only
         # while `value` functions run (`on_depth` may read the touch and the book arrays)
-        ("depth_count", "i8"),  # depth packets applied
+        ("depth_count", "i8"),  # packets since the book was last torn or crossed; 0 while it is
         ("levels", "i8"),  # levels gathered below on the thinner side
         ("bid_prices", "f8", (TOP_LEVELS,)),
         ("bid_sizes", "f8", (TOP_LEVELS,)),
@@ -73,6 +81,7 @@ MARKET = np.dtype(
         ("gap_count", "i8"),  # gaps and disconnects so far
         ("stale", "i8"),  # 1 between a gap or disconnect and the next good update
         ("window_overflows", "i8"),  # a feature's time window was larger than its ring
+        ("own", "i8"),  # address of the OWN record while a slot that reads one is read, else 0
     ],
     align=True,
 )

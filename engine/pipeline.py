@@ -18,7 +18,7 @@ from engine.kernel.layout import ROOT, WORD, Reason
 from engine.kernel.state import KernelState
 from engine.latency import Stages
 from engine.ports import Predictor, Strategy
-from engine.view import FusedView, Source, View
+from engine.view import FusedView, LatestSignals, Source, View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
@@ -104,7 +104,7 @@ class Pipeline:
         self.stages = Stages()
         self.advice = desk.bus.topic(Signal)
         self._place = desk.place
-        self.signals: dict[tuple[int, int], Signal] = {}
+        self.signals = LatestSignals()
         self._filled = desk.filled
         self._heard: object = None
         self.kernel_calls = 0
@@ -115,10 +115,11 @@ class Pipeline:
         self._advice = partial(_ADVICE.unpack_from, root, _ADVICE_AT)
         for port in self.slots:
             port.view = self._new_view(port)
-        self._ports = tuple((p.key, p.view, p.strategies) for p in slots)
+        self._ports = tuple((p.view, p.strategies) for p in slots)
         self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (int(Reason.VENUE), desk.on_venue),
             (int(Reason.CONTROL), hooks[Reason.CONTROL]),
+            (int(Reason.SESSION), desk.on_session_end),
             (int(Reason.SIGNAL), self.on_signal),
             (int(Reason.FLUSH), self.on_flush),
             (int(Reason.SAMPLE), hooks[Reason.SAMPLE]),
@@ -184,8 +185,8 @@ class Pipeline:
     def on_signal(self) -> None:
         """Show advice to the strategies that listen, and send what they want through the gate."""
         signal = Signal(*self._advice())
-        key, view, strategies = self._ports[self.words[SLOT]]
-        self.signals[key] = view.signal = signal
+        view, strategies = self._ports[self.words[SLOT]]
+        view.signal = signal
         if self.advice.handlers:
             self.advice.publish(signal)
         number = signal.signal_id
@@ -224,6 +225,7 @@ class Pipeline:
         view.model = port.model
         view.size_quote = port.size_quote
         view.signals = self.signals
+        self.signals.follow(port.key, view)
         view.grid = self.desk.grids[port.instrument]
         view.orders = self.desk.open_orders
         view.market = self.state.markets[port.instrument]

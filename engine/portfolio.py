@@ -183,9 +183,24 @@ class Portfolio:
     def _book_one(self, owner: int, fill: Fill, share: tuple[int, int, int]) -> Change:
         qty, notional, paid = share
         book = self.book(owner, fill.instrument)
+        before = book.position_lot
         moved = book.apply(fill.side, qty, notional)
         book.fees += paid
+        self._count_trip(owner, book, before)
         return Change(owner, qty, moved, paid)
+
+    def _count_trip(self, owner: int, book: Book, before: int) -> None:
+        """Count a round trip that a fill has ended; the rule of engine/kernel/books.py."""
+        after = book.position_lot
+        if before == 0 or (after != 0 and (after > 0) == (before > 0)):
+            return
+        result = book.realized - book.fees
+        losses = self.desk[0]["losses"]
+        if result < book.trip_from:
+            losses[owner + 1] += 1
+        elif result > book.trip_from:
+            losses[owner + 1] = 0
+        book.trip_from = result
 
     def _book_shares(self, fill: Fill, order: Order, money: tuple[int, int]) -> list[Change]:
         """Book a fill of several owners, so that the shares do not depend on how the order fills.

@@ -12,6 +12,7 @@ class Leg:
     __slots__ = (
         "instrument",
         "owner",
+        "place",
         "profit_tick",
         "qty_lot",
         "side",
@@ -23,6 +24,7 @@ class Leg:
 
     def __init__(self, trigger_id: int, order: Order, owner: int) -> None:
         self.trigger_id = trigger_id
+        self.place = -1  # of its trigger in the kernel
         self.owner = owner
         self.instrument = order.instrument
         self.side = order.side
@@ -40,6 +42,7 @@ class Protection:
         protect: lays a trigger: (id, instrument, side, stop tick, profit tick) -> place or -1.
         unprotect: removes one by id.
         count: told of every leg laid or taken away: (owner, instrument, +1 or -1).
+        measure: told how many lots a trigger protects: (place, lots).
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class Protection:
         protect: Callable[[int, int, int, int, int], int],
         unprotect: Callable[[int], int],
         count: Callable[[int, int, int], None],
+        measure: Callable[[int, int], None],
     ) -> None:
         self._count = count
+        self._measure = measure
         self._protect = protect
         self._unprotect = unprotect
         self._next = 0
@@ -60,7 +65,7 @@ class Protection:
         """Protect what an entry has opened; later fills of the order join its leg."""
         trigger_id = self._of_order.get((order.order_id, owner))
         if trigger_id is not None and trigger_id in self.legs:
-            self.legs[trigger_id].qty_lot += lots
+            self._resize(self.legs[trigger_id], self.legs[trigger_id].qty_lot + lots)
             return
         leg = Leg(self._next, order, owner)
         self._next += 1
@@ -77,12 +82,18 @@ class Protection:
         """Watch a leg; with all places taken its lots join another leg of the same position."""
         at = self._protect(leg.trigger_id, leg.instrument, leg.side, leg.stop_tick, leg.profit_tick)
         if at >= 0:
+            leg.place = at
+            self._resize(leg, leg.qty_lot)
             self.legs[leg.trigger_id] = leg
             self._count(leg.owner, leg.instrument, 1)
             return
         others = [other for other in self._of(leg.owner, leg.instrument) if other.side == leg.side]
         assert others, "more protective triggers than the kernel has places"
-        others[0].qty_lot += leg.qty_lot
+        self._resize(others[0], others[0].qty_lot + leg.qty_lot)
+
+    def _resize(self, leg: Leg, lots: int) -> None:
+        leg.qty_lot = lots
+        self._measure(leg.place, lots)
 
     def _of(self, owner: int, instrument: int) -> list[Leg]:
         """Return the legs of one position, oldest first."""
@@ -101,7 +112,7 @@ class Protection:
         excess = sum(leg.qty_lot for leg in held) - abs(position_lot)
         for leg in mine:
             cut = min(max(0, excess), leg.qty_lot) if leg.side * position_lot > 0 else leg.qty_lot
-            leg.qty_lot -= cut
+            self._resize(leg, leg.qty_lot - cut)
             if leg.side * position_lot > 0:
                 excess -= cut
             if leg.qty_lot == 0:

@@ -18,8 +18,8 @@ def copy_rows(rows: np.ndarray) -> np.ndarray:
     return rows.view(_ITEM).copy().view(ROW)
 
 
-def take_rows(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Return the rows of ROW[n] at int64[m] places, or where bool[n] is true."""
+def take_rows(rows: np.ndarray, which: np.ndarray | slice) -> np.ndarray:
+    """Return the rows of ROW[n] at int64[m] places, where bool[n] is true, or of a slice."""
     return rows.view(_ITEM)[which].view(ROW)
 
 

@@ -115,6 +115,9 @@ class ModelName(_File):
     min_confidence: float = 0.0
     placement: str = "inline"  # or thread
     trades: bool | None = None  # whether its signals may cause orders, at the start
+    features: tuple[str, ...] = ()  # its columns at the start, where own state is among them
+    feature_spec_sha256: str = ""  # of what it reads, as in its metadata; empty without a file
+    kernel_identity: str = ""  # of the code that computes it
 
 
 class RunName(_File):
@@ -197,6 +200,7 @@ class ModelLine(_File):
     requests: int = 0
     answers: dict[str, int] = {}  # by how the request ended
     served: tuple[ServedVersion, ...] = ()  # in the order in which they first served
+    evaluated: str = ""  # why the run decided row by row; empty where batches ahead may be
 
 
 class BookLine(_File):

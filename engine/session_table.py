@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.session_data import PACKED
 
+NS_PER_MINUTE = 60_000_000_000
 EXCHANGES = tuple(PACKED)  # market identifier codes: XNYS New York, XLON, XETR, XTKS Tokyo
 
 

@@ -1,6 +1,6 @@
 """What a strategy sees: the market, the advice, what its owner holds. Nothing can be changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -151,3 +151,29 @@ class FusedView(View):
             if side * book.position_lot > 0
         )
         return tuple((model, lots) for model, lots in free if lots > 0)
+
+
+class LatestSignals(Mapping[tuple[int, int], Signal]):
+    """The latest signals by (model, instrument), read from the views that got them."""
+
+    def __init__(self) -> None:
+        self._views: dict[tuple[int, int], list[View]] = {}
+
+    def follow(self, key: tuple[int, int], view: View) -> None:
+        """Let signals of a key be found where the pipeline leaves them; several slots may share."""
+        self._views.setdefault(key, []).append(view)
+
+    def __getitem__(self, key: tuple[int, int]) -> Signal:
+        """Return the latest signal of a key."""
+        found = [view.signal for view in self._views[key] if hasattr(view, "signal")]
+        if not found:
+            raise KeyError(key)
+        return max(found, key=lambda signal: signal.signal_id)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Go over the keys that have a signal."""
+        return (k for k, views in self._views.items() if any(hasattr(v, "signal") for v in views))
+
+    def __len__(self) -> int:
+        """Count the keys that have a signal."""
+        return sum(1 for _ in self)

@@ -9,9 +9,11 @@ import numpy as np
 
 from engine.errors import UsageError
 from engine.instruments import Instrument
-from engine.kernel.layout import BarMode
+from engine.kernel.bars_layout import BarMode
 from engine.kernel.state import KernelState
 from engine.rows import LAST, NS_PER_S, ROW, ROW_BYTES, Kind, bar_flags
+from features.feature_bars import bars_of
+from features.feed import SERIES_SHIFT
 from features.feed_module import KERNEL_FOLDER, PLACE, REQUEST, feed_state, load_feed
 from features.spec import FeatureSpec
 
@@ -30,6 +32,7 @@ class FeatureBlock(NamedTuple):
     valid: np.ndarray  # bool[n]: every value of the row is finite
     ts: np.ndarray  # int64[n]: kernel time, ns
     row: np.ndarray  # int64[n]: the row that caused it; for a bar closed by time, the row after it
+    gaps: np.ndarray  # int64[n]: gaps of the feed before it
 
 
 def batch_features(
@@ -50,7 +53,7 @@ def batch_features(
         rows: ROW[n] in tape order; see `bar_rows` and `quote_rows` for making them from arrays.
         instrument: what the rows hold (`has`) decides where touch and bars come from.
         after: write a row of features after each quote, trade, bar, depth (packet of the book) or
-            packet.
+            packet, or after each `bar:5m` that the spec names.
         bar_interval_s, bar_grace_ms: of the bars, as in the engine's settings.
         peer: the instrument that it is paired with; rows of it say 1 in the field `instrument`.
         folder: where the compiled kernel is kept, None for nowhere.
@@ -60,11 +63,13 @@ def batch_features(
         UsageError: `after` or the interval is unknown.
         ConfigError: the spec does not resolve.
     """
-    if after not in AFTER:
-        raise UsageError(f"after is {after!r}; allowed: {', '.join(AFTER)}")
+    further = {f"bar:{name}": 1 << (SERIES_SHIFT + k) for k, name in enumerate(bars_of([spec]))}
+    choices = {**AFTER, **further}
+    if after not in choices:
+        raise UsageError(f"after is {after!r}; allowed: {', '.join(choices)}")
     module = load_feed(spec, folder)
     state = feed_state(module, instrument, bar_interval_s, bar_grace_ms, peer)
-    return run_feed(module, state, rows, AFTER[after])
+    return run_feed(module, state, rows, choices[after])
 
 
 def run_feed(
@@ -75,7 +80,7 @@ def run_feed(
     Where neither a feature nor `wanted` looks at bars, none are made.
     """
     assert rows.dtype == ROW, "rows must have the dtype ROW; join arrays of them with merge_rows"
-    if not module.READS_BARS and not wanted & AFTER["bar"]:
+    if not module.READS_BARS and not wanted & (AFTER["bar"] | -1 << SERIES_SHIFT):
         state.bars["mode"] = int(BarMode.NONE)
     rows = np.ascontiguousarray(rows)
     n_features = module.SPECS[0]
@@ -92,7 +97,9 @@ def run_feed(
         at.append(places[:n])
     x = np.concatenate([np.empty((0, n_features), np.float32), *xs])
     place = np.concatenate([np.empty(0, PLACE), *at])
-    return FeatureBlock(x, place["valid"] == 1, place["ts"].copy(), place["row"].copy())
+    return FeatureBlock(
+        x, place["valid"] == 1, place["ts"].copy(), place["row"].copy(), place["gaps"].copy()
+    )
 
 
 def bar_rows(bars: Mapping[str, Any], interval_s: int = 60) -> np.ndarray:

@@ -34,7 +34,10 @@ A model names its features, in the order of its input columns, in a JSON file:
 ```
 
 Numbers in braces below stand in the name (`rsi_{span}`: `rsi_14`), other parameters under `params`.
-Unknown names, parameters and values are refused, with the nearest known name. `config/features/`
+Unknown names, parameters and values are refused, with the nearest known name. Every feature whose
+inputs name `bars` takes `bar` besides: `{"name": "rsi_14", "params": {"bar": "5m"}}` is computed on
+bars of five minutes, and its column is called `rsi_14@5m`; without it, on the run's base bars
+([bars.md](bars.md)). `config/features/`
 holds the specs of the demonstration models and the sets below. The schema of the file:
 
 ```json
@@ -64,6 +67,15 @@ In `config/features/`, each for one use:
 - `tick_mlp`, `tick_quotes`: the demonstration models on ticks, from trades and quotes, or quotes
   alone.
 
+- `position_sizer_15`: how large, for a model beside the one that says which way. The signal
+  (`signal_confidence`, `signal_classifier_prob`), how wild and how directed the market is
+  (`atr_pct`, `volatility_20`, `volatility_regime`, `adx_14`, `ema_alignment`), how the account
+  stands (`current_drawdown_pct`, `consecutive_losses`, `portfolio_heat`), what goes together
+  (`pair_correlation_60`, `correlation_exposure`), what is left after costs
+  (`expected_profit_after_fees`); and two more: `position_pct`, because the right size of the next
+  order depends on what is held already, and `exposure_room`, because what the risk gate will cut
+  off is not worth asking for.
+
 ## Two instruments
 
 The features of the group cross-instrument read the bars of another instrument on the same tape: the
@@ -72,6 +84,37 @@ pair, in whichever order they stand on the tape. Which instrument is the peer is
 settings and of its audit, not of the spec. Where there is none these features are named as absent.
 From Python: `batch_features(spec, rows, instrument=a, peer=b)`, rows of the peer saying 1 in the
 field `instrument`.
+
+## Own state
+
+The features of the group own state say what the engine knows of itself when a model decides. They
+are no function of the market's tape: `value(s, m, o)` reads a record beside it (`OWN` in
+`engine/own_state.py`), put together for each decision of a model that reads any
+(`risk/own_kernel.py`) and for no other. A spec names them like all others. Money in them is the
+account's and the owner's of this run, paper or live; a replay comes to the same numbers, and the
+decision's row hash in the audit covers them.
+
+The settings of the model say whose: `models[].signal_from` (whose signal it is told),
+`classifier_from` (whose probability; the same one by default), `book_from` (whose position, losses
+and exposure; its own by default) and `signal_age_ms`. Signals are those of the same instrument; a
+model further up in the file is heard at the same wake, one further down as of its decision before.
+A model reads own state, a rule-based strategy has its view for that.
+
+Doubt is HOLD. What is not known is NaN: an account without equity, a position without a price, a
+model that was not asked or held for a reason other than its own word, a signal that is too old. The
+row is not whole then, and the audit's HOLD names the first such column (docs/audit.md, `aux`; a
+line `unknown` in audit.jsonl). A model told of a signal without `signal_from` holds from the start,
+and the run's notes name the feature.
+
+Decisions on own state depend on the orders of the decisions before. A run with such a model
+decides row by row, never in batches ahead, and says so beside each model in its summary.
+
+For training: `batch_features`, `FeatureCalculator` and golden tape slices have no run; there these
+columns are NaN and the rows not whole, and commands that collect rows from a market's tape refuse
+such a spec by name. Rows with own state come from a replay in which a model of that spec runs, an
+untrained candidate that never says HOLD will do: a strategy that listens to it sees the row behind
+each piece of advice (`view.features`) as the model saw it, and its hash in the audit proves it
+(decision 0032; `tests/app/own_world.py` does it).
 
 ## Rules that hold for all
 
@@ -83,7 +126,11 @@ field `instrument`.
 - Bars and sizes that are not finite, beyond 1e100, or volumes below zero are passed over as if they
   had not come.
 - Values depend on nothing later than the row (tested by cutting the tape at random rows).
-- A gap of the feed starts all features anew.
+- A gap of the feed starts all features anew. A gap of the book alone takes away what reads its
+  levels, until the next snapshot; so does a book that is crossed or locked at the end of a packet,
+  until it is neither.
+- The book keeps 65,536 prices a side. How many of its best levels a feature reads stands in its
+  name, 1 to 10 (`book_imbalance_5`), and so in the spec.
 - A feature whose inputs the data lacks is named when the run starts. Inputs: `bars` (from the data,
   or made from its trades, or from its quotes with their count as volume), `quotes`, `quote_sizes`,
   `trades`, `trade_sides`, `levels` (depth of the book), `peer_bars` (of the paired instrument).
@@ -110,10 +157,12 @@ warm = calculator.fill_feature_vector(buffer)  # float32[28]
 
 ## Add a feature
 
-Copy `features/returns.py`, change the formula and the docstring, run
-`pytest tests/features/test_every_feature.py`: warm-up, NaN, truncation, reset, odd inputs and
-allocation are checked unasked; add an independent version to `tests/features/bar_reference.py`,
-`test_tick_features.py` or `book_reference.py`, and write this page again.
+`lab.py features new NAME` writes `features/NAME.py` and its independent version
+`references/NAME.py`; change the formula in both, name the feature in a set, and run `lab.py
+features check` ([feature_lab.md](feature_lab.md)) and `make test ARGS=tests/features`: warm-up,
+NaN, truncation, reset, odd inputs and allocation are checked unasked. Then write this page again.
+A feature of own state (`inputs=OWN_STATE`, copy `features/position_pct.py`) gets its second
+version, from the audit alone, in `tests/app/own_reference.py`.
 """
 
 

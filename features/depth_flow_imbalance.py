@@ -59,7 +59,7 @@ def joined(price: float, size: float, price_before: float, size_before: float) -
 @step
 def on_depth(s: Record, m: Record) -> None:
     """Add the flow of this packet, level by level."""
-    going = window_touch(s["window"], m)
+    going = window_touch(s["window"], m) and m["depth_count"] > 1
     flow = 0.0
     total = 0.0
     for k in range(s["levels"]):
@@ -80,7 +80,7 @@ def on_depth(s: Record, m: Record) -> None:
 @step
 def value(s: Record, m: Record) -> float:
     """Return the imbalance, -1 (all selling pressure) to 1 (all buying pressure)."""
-    if not window_warm(s["window"], m):
+    if m["depth_count"] < 1 or not window_warm(s["window"], m):
         return NAN
     flow, total = window_sums(s["window"], m)
     return min(1.0, max(-1.0, ratio(flow, total, 0.0)))

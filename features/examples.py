@@ -1,6 +1,7 @@
 """A made-up market, and the first values that a feature takes on it: the examples of the catalogue.
 
-Prices swing around 100, bars last a minute, ticks come every 20 ms; a peer swings around 50.
+Prices swing around 100, bars last a minute, ticks come every 20 ms; a peer swings around 50. The
+account of own-state features began with 10,000 and holds about 500 of the instrument.
 """
 
 import math
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from engine.market import MARKET, TOP_LEVELS
+from engine.own_state import OWN
 from features.registry import Resolved
 from features.step import Record
 
 MINUTE_NS = 60_000_000_000
 TICK_NS = 20_000_000
 START_NS = 1_741_614_000_000_000_000  # Monday 2025-03-10, 13:40 UTC: ten minutes after New York
+MINOR = 1e8  # minor units of one unit of money
 MOST = 2_000  # steps of the market until a feature must be warm
 
 
@@ -28,18 +31,34 @@ def example(entry: Resolved, count: int = 3) -> list[float]:
         entry.feature.init(state, *entry.params.values())
     m = np.zeros(1, MARKET)[0]
     m["tick"], m["lot"] = 0.01, 0.01
+    o = np.zeros(1, OWN)[0]
     bars = entry.warmup.of == "bars"
     seen: list[float] = []
     for k in range(MOST):
         for event in bar_step(m, k) if bars else tick_step(m, k):
             if event in entry.feature.steps:
                 entry.feature.steps[event](state, m)
-        value = float(entry.feature.value(state, m))
+        own_step(o, k)
+        value = float(entry.feature.value(state, m, *([o] if entry.is_own else [])))
         if math.isfinite(value):
             seen.append(value)
         if len(seen) == count:
             break
     return seen
+
+
+def own_step(o: Record, k: int) -> None:
+    """Say what the engine knows of itself at step k."""
+    gain = 40.0 * math.sin(k / 3.0)
+    o["equity"], o["peak"] = (10_000.0 + gain) * MINOR, 10_040.0 * MINOR
+    o["position"], o["cost"] = (500.0 + gain) * MINOR, 500.0 * MINOR
+    o["held"], o["peer_held"] = o["position"], -100.0 * MINOR
+    o["at_risk"], o["used"], o["limit"] = 7.5 * MINOR, 500.0 * MINOR, 1000.0 * MINOR
+    o["losses"], o["taker_fee"] = float(k % 4), 2e-4
+    o["signal_action"] = 2.0
+    o["signal_sell"], o["signal_hold"] = 0.1, 0.2 + 0.1 * math.sin(float(k))
+    o["signal_buy"] = 0.9 - o["signal_hold"]
+    o["classifier_buy"] = 0.5 + 0.2 * math.sin(k / 2.0)
 
 
 def price(k: int) -> float:
@@ -63,6 +82,7 @@ def bar_step(m: Record, k: int) -> tuple[str, ...]:
     m["bar_buy_volume"] = m["bar_volume"] * (0.5 + 0.4 * math.sin(float(k)))
     m["bar_sell_volume"] = m["bar_volume"] - m["bar_buy_volume"]
     m["bar_count"] += 1
+    m["bid"], m["ask"], m["mid"] = closed - 0.01, closed + 0.01, closed
     m["peer_bar_ts"], m["peer_bar_interval_ns"] = m["bar_ts"], MINUTE_NS
     m["peer_bar_close"] = 50.0 + 0.4 * math.sin(k / 5.0 - 0.3) + 0.1 * math.sin(2.3 * k)
     return ("on_bar", "on_peer_bar")

@@ -22,12 +22,14 @@ from engine.kernel.apply import (
 from engine.kernel.bars import close_bar, next_close
 from engine.kernel.layout import NEVER
 from engine.kernel.places import bars_at, market_at
+from engine.kernel.series import WITH_SERIES, close_due, next_of_series
 from engine.rows import HISTORY, LAST, Kind
 
 QUOTE_ROW, TRADE_ROW, DEPTH_ROW = int(Kind.QUOTE), int(Kind.TRADE), int(Kind.DEPTH)
 BAR_ROW, GAP_ROW, DISCONNECT_ROW = int(Kind.BAR), int(Kind.GAP), int(Kind.DISCONNECT)
 FILTERS_ROW = int(Kind.FILTERS)
 BOOK_GAP = 1
+SERIES_SHIFT = 8  # further bars are the bits from here on
 BAR_CLOSED, PACKET_ENDED = 4, 16  # bits of what a row changed, with those of engine/kernel/apply.py
 
 
@@ -54,11 +56,24 @@ def close_one(root: Any, fused: Any) -> int:
         if next_close(root, b) <= due:
             m = market_at(root, at)
             m["ts"] = root["now"]
-            if close_bar(root, m, b) == 1:
+            if close_bar(m, b) == 1:
                 show_bar(root, fused, at)
                 changed |= BAR_CLOSED if at == 0 else 0
         root["next_timer"] = min(root["next_timer"], next_close(root, b))
+        if WITH_SERIES:
+            market_at(root, at)["ts"] = root["now"]
+            close_due(root, fused, at, due)
+            root["next_timer"] = next_of_series(root, at, root["next_timer"])
+            changed |= series_bits(root, at)
     return changed
+
+
+@njit(forceinline=True)
+def series_bits(root: Any, instrument: int) -> int:
+    """Return the bits of the further bars that have just closed, of the instrument itself."""
+    closed = root["closed_series"]
+    root["closed_series"] = 0
+    return closed << SERIES_SHIFT if instrument == 0 else 0
 
 
 @njit(forceinline=True)
@@ -87,6 +102,8 @@ def apply_one(root: Any, fused: Any, row: Any, ts: int) -> int:
     elif kind == FILTERS_ROW:
         m["tick"] = row["f0"]
         m["lot"] = row["f1"]
+    if WITH_SERIES:
+        changed |= series_bits(root, at)
     if at != 0:
         return 0
     return changed | PACKET_ENDED if row["flags"] & LAST != 0 else changed

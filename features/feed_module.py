@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from engine.bar_kinds import several
 from engine.errors import UsageError
 from engine.instruments import Instrument
 from engine.kernel.state import KernelRules, KernelState
 from engine.rows import BAR_INTERVALS_NS, NS_PER_S
-from features.fuse import bound_source, load_fused, sources_sha256
+from features.feature_bars import bars_of
+from features.fuse import inner_source, load_fused, sources_sha256
+from features.fuse_bars import without_series
 from features.spec import FeatureSpec
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
-EMBEDDED = ("engine.kernel.apply", "features.feed")
+EMBEDDED = tuple(
+    f"engine.kernel.{name}" for name in ("memory", "book", "touch", "bars", "series", "apply")
+) + ("features.feed",)
 PARTS = tuple(
-    f"engine.kernel.{name}"
-    for name in ("bars", "book", "layout", "memory", "places", "state", "touch")
+    f"engine.kernel.{name}" for name in ("bars_layout", "kept_bar", "layout", "places", "state")
 ) + ("engine.rows", "engine.market", "engine.limits")
 
 REQUEST = np.dtype(
@@ -31,14 +35,12 @@ REQUEST = np.dtype(
         ("places", "i8"),
     ]
 )
-PLACE = np.dtype([("row", "i8"), ("ts", "i8"), ("valid", "i8")])
+PLACE = np.dtype([("row", "i8"), ("ts", "i8"), ("valid", "i8"), ("gaps", "i8")])
 
 TAIL = '''
 from numba import carray
 
-from engine.kernel.book import gather_levels
 from engine.kernel.layout import ROOT
-from engine.kernel.memory import floats32, pointer
 from engine.kernel.places import MANY, market_at, matching_at
 from engine.rows import ROW
 from features.feed_module import PLACE, REQUEST
@@ -119,6 +121,7 @@ def run_rows(state, rows, request):
             place = places[q["written"]]
             place["row"] = q["cursor"] - applied
             place["ts"] = root["now"]
+            place["gaps"] = market_at(root, 0)["gap_count"]
             out = q["out"] + q["written"] * 4 * SPECS[0]
             place["valid"] = read_features(root, out)
             q["written"] += 1
@@ -132,7 +135,8 @@ def load_feed(spec: FeatureSpec, folder: Path | None = KERNEL_FOLDER) -> ModuleT
     None for the folder compiles anew.
     """
     parts = f"FEED_PARTS = {sources_sha256(PARTS)!r}\n"
-    embedded = "\n".join(bound_source(name, EMBEDDED) for name in EMBEDDED)
+    embedded = "\n".join(inner_source(name, EMBEDDED) for name in EMBEDDED)
+    embedded = without_series(embedded, bars_of([spec]))
     return load_fused([spec], folder, parts + embedded + TAIL)
 
 
@@ -160,6 +164,7 @@ def feed_state(
         assumed_notional=0.0,
         half_spread=0.5e-4,
         pairs=() if peer is None else ((instrument.symbol, peer.symbol),),
+        series=several(module.BARS),
     )
     instruments = [instrument] if peer is None else [instrument, peer]
     state = KernelState(instruments, 0, module.FEATURES, rules)

@@ -37,7 +37,8 @@ def kernel_identity(spec: FeatureSpec) -> str:
 def feature_identity(entry: Resolved) -> str:
     """Hash one feature: name, parameters, state layout, inputs and code."""
     digest = hashlib.sha256()
-    digest.update(repr((entry.name, sorted(entry.params.items()), entry.inputs)).encode())
+    words = (entry.name, sorted(entry.params.items()), entry.inputs)
+    digest.update(repr((*words, entry.bar) if entry.bar else words).encode())
     digest.update(dtype_source(entry.state).encode())
     kernels = {"init": entry.feature.init, "value": entry.feature.value, **entry.feature.steps}
     for role, kernel in sorted(kernels.items()):

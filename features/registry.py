@@ -17,15 +17,18 @@ import numpy as np
 
 import features
 from engine.errors import ConfigError
-from features.spec import FeatureSpec, Params, Value, check_unique
+from features.feature_bars import BARS_OF, bar_of, inputs_on, too_fine
+from features.spec import BAR, FeatureSpec, Params, Value, check_unique, column_name
 from features.step import STATELESS
 
 INPUTS = ("bars", "quotes", "quote_sizes", "trades", "trade_sides", "depth", "levels", "peer_bars")
+# Of a run, no data set has them. With own_state, `value(s, m, o)`: o as in engine/own_state.py.
+OWN_INPUTS = ("own_state", "own_signal", "own_classifier")
 EVENTS = ("on_quote", "on_trade", "on_bar", "on_peer_bar", "on_depth")
 OTHER = "other"
 GROUPS = (
     *("price and trend", "momentum", "volatility", "volume and flow", "book", "time"),
-    *("cross-instrument", OTHER),
+    *("cross-instrument", "own state", OTHER),
 )
 MAX_NAME_NUMBER = 10_000  # upper bound of a number in a name: it sizes rings
 _NOT_FEATURES = frozenset(
@@ -40,6 +43,10 @@ _NOT_FEATURES = frozenset(
         "identity",
         "catalogue",
         "examples",
+        "own_record",
+        "feature_bars",
+        "fuse_bars",
+        "windows",
     }
 )
 
@@ -117,9 +124,10 @@ class Feature:
 class Resolved:
     """One concrete feature of a spec: parameters complete, words replaced by their numbers."""
 
-    name: str
+    name: str  # of the column
     feature: Feature
     params: Mapping[str, int | float]  # in the order of init's arguments
+    bar: str = ""  # name of the bar it is computed on; empty: the run's base bar
 
     @property
     def state(self) -> np.dtype[Any]:
@@ -130,12 +138,18 @@ class Resolved:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Inputs it cannot do without, of INPUTS."""
-        return self.feature.inputs(self.params)
+        return inputs_on(self.bar, self.feature.inputs(self.params))
+
+    @property
+    def is_own(self) -> bool:
+        """Whether its value reads the engine's own state: `value(s, m, o)`."""
+        return "own_state" in self.inputs
 
     @property
     def warmup(self) -> Warmup:
         """What it must have seen before its value is finite."""
-        return self.feature.warmup(self.params)
+        n, of = self.feature.warmup(self.params)
+        return Warmup(n, BARS_OF + self.bar if self.bar and of == "bars" else of)
 
 
 _CATALOGUE: dict[str, Feature] = {}
@@ -176,20 +190,18 @@ def feature(
             `on_x(s, m)`, called when MARKET `m` is up to date with the event. Allocates nothing.
         defaults: every parameter with its default. Its type is the parameter's type; a word among
             `choices` reaches the kernels as its index there.
-        bounds, check: lowest and highest value of numbers; what is wrong with all together, or "".
-        warmup, inputs: see Warmup and INPUTS; may depend on the parameters.
+        bounds, check: lowest and highest of numbers; what is wrong with all together, or "".
+        warmup, inputs: see Warmup, INPUTS, OWN_INPUTS; may depend on the parameters.
         unit, range, source, group: words for the catalogue; group is one of GROUPS.
     Raises:
-        ValueError: a part is missing or the name is taken (at import, so tests see it).
+        ValueError: a part is missing or the name is taken, at import.
     """
-    steps = dict(zip(EVENTS, (on_quote, on_trade, on_bar, on_peer_bar, on_depth), strict=True))
+    kernels = (on_quote, on_trade, on_bar, on_peer_bar, on_depth)
     numbers = tuple(re.findall(r"\{(\w+)\}", name))
     entry = Feature(
-        name=name,
-        state=STATELESS if state is None else state,
+        name=name, value=value, state=STATELESS if state is None else state,
         init=value if init is None else init,
-        value=value,
-        steps={event: kernel for event, kernel in steps.items() if kernel is not None},
+        steps={event: kernel for event, kernel in zip(EVENTS, kernels) if kernel is not None},
         defaults=dict(defaults or {}),
         choices=dict(choices or {}),
         bounds={**dict.fromkeys(numbers, (1, MAX_NAME_NUMBER)), **(bounds or {})},
@@ -199,7 +211,7 @@ def feature(
         words=FeatureWords(unit, range, source, _doc(value), group),
         module=value.__module__,
         numbers=numbers,
-    )
+    )  # fmt: skip
     _check_entry(entry, (state is None) == (init is None))
     _CATALOGUE[name] = entry
 
@@ -273,6 +285,8 @@ def resolve_one(name: str, params: Params | None = None) -> Resolved:
     """
     entry, numbers = lookup(name)
     given = dict(params or {})
+    column = column_name(name, given)
+    named = given.pop(BAR, "")
     free = [key for key in entry.defaults if key not in entry.numbers]
     for key in given:
         if key in entry.numbers:
@@ -285,7 +299,8 @@ def resolve_one(name: str, params: Params | None = None) -> Resolved:
     wrong = entry.check(values)
     if wrong:
         raise ConfigError(f"feature {name!r}: {wrong}")
-    return Resolved(name=name, feature=entry, params=values)
+    bar = bar_of(name, named, entry.inputs(values))
+    return Resolved(name=column, feature=entry, params=values, bar=bar)
 
 
 def _checked(entry: Feature, name: str, key: str, value: Value) -> int | float:
@@ -317,11 +332,14 @@ def resolve(spec: FeatureSpec) -> tuple[Resolved, ...]:
 
 def required_inputs(spec: FeatureSpec) -> frozenset[str]:
     """Return what the data must hold of the instrument itself: bars, quotes, ..., depth."""
-    found = {name for entry in resolve(spec) for name in entry.inputs} - {"peer_bars"}
+    found = {name for entry in resolve(spec) for name in entry.inputs}
+    found -= {"peer_bars", *OWN_INPUTS}
     return frozenset("depth" if name == "levels" else name for name in found)
 
 
-def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def absent_features(
+    spec: FeatureSpec, has: Iterable[str], row_interval_ns: int = 0
+) -> dict[str, tuple[str, ...]]:
     """Name the features whose inputs the data lacks, and the inputs.
 
     Depth implies quotes with sizes; bars can be built from trades or from quotes. Bars that the
@@ -329,8 +347,9 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
 
     Args:
         spec: the model's spec.
-        has: what the data holds, as in `Instrument.has`, and peer_bars where the instrument is
-            paired with another one whose bars are there.
+        has: what the data holds, as in `Instrument.has`, peer_bars where the instrument is paired
+            with another one whose bars are there, and OWN_INPUTS as far as a run gives them.
+        row_interval_ns: of the bars that the data holds, 0 where it holds none.
     Returns:
         Feature name -> missing inputs, in the order of the spec; empty when all are there.
     """
@@ -345,6 +364,8 @@ def absent_features(spec: FeatureSpec, has: Iterable[str]) -> dict[str, tuple[st
         missing = tuple(name for name in entry.inputs if name not in there)
         if "bars" in given and "bars" in entry.inputs and "trade_sides" in entry.inputs:
             missing = (*(name for name in missing if name != "trade_sides"), "trade_sides")
+        if "bars" in given and "bars" in entry.inputs and too_fine(entry.bar, row_interval_ns):
+            missing = (*missing, BARS_OF + entry.bar)
         if missing:
             absent[entry.name] = missing
     return absent
@@ -361,8 +382,13 @@ def reads_peer(specs: Iterable[FeatureSpec]) -> bool:
     return any("peer_bars" in entry.inputs for spec in specs for entry in resolve(spec))
 
 
+def own_features(spec: FeatureSpec) -> tuple[str, ...]:
+    """Name the features of a spec that read the engine's own state, in its order."""
+    return tuple(entry.name for entry in resolve(spec) if entry.is_own)
+
+
 def warmup_of(spec: FeatureSpec) -> dict[str, int]:
-    """Return the longest warm-up of a spec by kind: bars, quotes, trades, depth, seconds."""
+    """Return the longest warm-up of a spec by kind: bars, bars of 5m, quotes, trades, seconds."""
     longest: dict[str, int] = {}
     for entry in resolve(spec):
         n, of = entry.warmup

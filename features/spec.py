@@ -12,6 +12,7 @@ from engine.errors import ConfigError
 SPEC_VERSION = 1
 Value = int | float | str
 Params = dict[str, Value]
+BAR = "bar"  # the parameter that every feature on bars has
 
 _HELP = "a feature spec is {version: 1, features: [{name, params?}, ...]}"
 
@@ -34,7 +35,8 @@ class FeatureSpec(msgspec.Struct, frozen=True):
     """Ordered features with parameters. The order is the order of the model's input columns.
 
     `params` hold only what differs from the feature's defaults; numbers that stand in a name
-    (`rsi_14`) are not repeated there.
+    (`rsi_14`) are not repeated there. `bar` among them names the bar that a feature on bars is
+    computed on, and the column is then called after both; without it that is the run's base bar.
 
     Example:
         >>> spec = FeatureSpec(features=(("rsi_14", {}), ("vpin", {"mode": "bulk"})))
@@ -42,14 +44,16 @@ class FeatureSpec(msgspec.Struct, frozen=True):
         (('rsi_14', 'vpin'), 2, '4d0f8102173d')
         >>> parse_spec(spec.to_json()) == spec
         True
+        >>> FeatureSpec((("rsi_14", {}), ("rsi_14", {"bar": "1h"}))).names
+        ('rsi_14', 'rsi_14@1h')
     """
 
     features: tuple[tuple[str, Params], ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names in order."""
-        return tuple(name for name, _ in self.features)
+        """Names of the columns in order."""
+        return tuple(column_name(name, params) for name, params in self.features)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -77,6 +81,21 @@ class FeatureSpec(msgspec.Struct, frozen=True):
         for name, params in self.features:
             features.append({"name": name, "params": params} if params else {"name": name})
         return {"version": SPEC_VERSION, "features": features}
+
+
+def column_name(name: str, params: Params) -> str:
+    """Return what a feature's column is called."""
+    return f"{name}@{params[BAR]}" if BAR in params else name
+
+
+def entry_of(column: str) -> tuple[str, Params]:
+    """Return the entry of a column's name, all other parameters being the defaults.
+
+    >>> entry_of("rsi_14@1h"), entry_of("rsi_14")
+    (('rsi_14', {'bar': '1h'}), ('rsi_14', {}))
+    """
+    name, at, bar = column.partition("@")
+    return name, {BAR: bar} if at else {}
 
 
 def parse_spec(data: bytes | str, source: str = "feature spec") -> FeatureSpec:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ml.manifest import (
     check_output,
     decode,
     name_difference,
+    row_shape,
 )
 from ml.onnx_scan import FLOAT32, Port, Scan, scan
 from ml.refusal import ModelRefused
@@ -70,6 +72,16 @@ class LoadedModel:
         return self.entry.output_schema.columns
 
     @property
+    def sequence_length(self) -> int:
+        """Rows of the window that it reads; 0 for single rows."""
+        return self.entry.sequence_length
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of what it reads at once: (F,) or (sequence_length, F)."""
+        return row_shape(self.sequence_length, len(self.spec))
+
+    @property
     def normalise(self) -> tuple[np.ndarray, np.ndarray] | None:
         """(mean, 1 / std) float32[F] that the runtime must apply, or None when the graph does."""
         return normalise_arrays(self.entry.normalisation)
@@ -78,7 +90,7 @@ class LoadedModel:
         """Make a session bound to the caller's arrays (or to new ones).
 
         Args:
-            x: float32[1, F].
+            x: float32[1, F], or float32[1, n, F] of a sequence model.
             y: float32[1, columns].
         Raises:
             ModelRefused: `runtime.missing`, `model.invalid`, `model.contract`; `model.kind` for
@@ -89,7 +101,7 @@ class LoadedModel:
             raise ModelRefused("model.kind", f"{text}; export it to ONNX to serve it in a run")
         return OrtModel(
             self.model_bytes,
-            x=np.zeros((1, len(self.spec)), np.float32) if x is None else x,
+            x=np.zeros((1, *self.row_shape), np.float32) if x is None else x,
             y=np.zeros((1, self.columns), np.float32) if y is None else y,
             optimisation=self.entry.optimisation,
             output=self.entry.output_schema.name,
@@ -153,7 +165,8 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
     if graph is not None:
         _check_ports(entry, graph, len(spec), shown)
     golden = golden_rows.unpack(files["golden.npz"], f"{shown}: golden.npz")
-    if golden.x.shape[1] != len(spec) or golden.y.shape[1] != entry.output_schema.columns:
+    shape = row_shape(entry.sequence_length, len(spec))
+    if golden.x.shape[1:] != shape or golden.y.shape[1] != entry.output_schema.columns:
         raise ModelRefused("model.metadata", f"{shown}: golden.npz is of other columns")
     return LoadedModel(
         entry=entry,
@@ -166,16 +179,19 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
     )
 
 
-def check_kernel(loaded: LoadedModel) -> None:
+def check_kernel(loaded: LoadedModel, known: Mapping[str, str] = MappingProxyType({})) -> None:
     """Compare the identity of the feature code with the one the model was trained with.
 
+    Args:
+        loaded: the model.
+        known: identities, by the sha256 of their spec, of code that this process runs already.
     Raises:
         ModelRefused: `model.kernel`, or `model.features` for a feature that does not exist.
     """
     from features.identity import kernel_identity
 
     try:
-        identity = kernel_identity(loaded.spec)
+        identity = known.get(loaded.spec.sha256) or kernel_identity(loaded.spec)
     except ConfigError as error:
         raise ModelRefused("model.features", f"{loaded.name}: {error}") from None
     if identity != loaded.entry.kernel_identity:
@@ -194,7 +210,7 @@ def _check_claims(entry: Entry, metadata: Metadata, files: Mapping[str, bytes], 
     """Compare what the registry and metadata.json both say."""
     both = (
         "model_id version task feature_spec_sha256 kernel_identity output_schema normalisation "
-        "training_data cadence horizon"
+        "training_data cadence horizon sequence_length"
     )
     for field in both.split():
         if getattr(entry, field) != getattr(metadata, field):
@@ -237,14 +253,18 @@ def _check_ports(entry: Entry, graph: Scan, features: int, shown: str) -> None:
     if not outputs:
         known = ", ".join(port.name for port in graph.outputs)
         raise ModelRefused("model.contract", f"{shown}: no output {name!r}; there is {known}")
-    for port, want, what in ((graph.inputs[0], features, "input"), (outputs[0], columns, "output")):
+    read = row_shape(entry.sequence_length, features)
+    ports = ((graph.inputs[0], read, "input"), (outputs[0], (columns,), "output"))
+    for port, want, what in ports:
         if not _serves(port, want):
             shape = [size if size is not None else "n" for size in port.shape]
             text = f"{shown}: {what} {port.name} is of type {port.elem_type} and shape {shape}"
-            raise ModelRefused("model.contract", f"{text}, served is float32 [n, {want}]")
+            served = ", ".join(map(str, ("n", *want)))
+            raise ModelRefused("model.contract", f"{text}, served is float32 [{served}]")
 
 
-def _serves(port: Port, columns: int) -> bool:
-    if port.elem_type != FLOAT32 or len(port.shape) != 2:
+def _serves(port: Port, sizes: tuple[int, ...]) -> bool:
+    if port.elem_type != FLOAT32 or len(port.shape) != 1 + len(sizes):
         return False
-    return port.shape[0] in (None, 1) and port.shape[1] in (None, columns)
+    fits = zip(port.shape, (1, *sizes), strict=True)
+    return all(there in (None, want) for there, want in fits)

@@ -22,7 +22,8 @@ class Golden:
     """Golden rows, and optionally a tape slice with the features expected from it.
 
     Attributes:
-        x: float32[n, F] inputs; NaN, zeros and rows beside thresholds included.
+        x: float32[n, F] inputs, or windows float32[n, steps, F]; NaN, zeros and
+            rows beside thresholds included.
         y: float32[n, C] answers of the source model (not of the ONNX file).
         tape_rows: uint8[m, 64] rows of a tape, or empty.
         tape_at: int64[k] row indices after which features were read.
@@ -80,7 +81,7 @@ def _check_arrays(golden: Golden, shown: str) -> None:
     fits = (
         x.dtype == np.float32
         and y.dtype == np.float32
-        and x.ndim == 2
+        and x.ndim in (2, 3)
         and y.ndim == 2
         and len(x) == len(y)
         and MIN_ROWS <= len(x) <= MAX_ROWS
@@ -88,7 +89,7 @@ def _check_arrays(golden: Golden, shown: str) -> None:
         and golden.tape_rows.shape[1:] == (64,)
         and golden.tape_at.dtype == np.int64
         and golden.tape_x.dtype == np.float32
-        and golden.tape_x.shape == (len(golden.tape_at), x.shape[1])
+        and golden.tape_x.shape == (len(golden.tape_at), x.shape[-1])
     )
     if not fits:
         text = f"{shown}: x {x.dtype}{list(x.shape)} and y {y.dtype}{list(y.shape)} do not fit"

@@ -20,6 +20,7 @@ from ml.manifest import (
     TrainingData,
     check_normalisation,
     check_output,
+    row_shape,
 )
 from ml.model_interface import NO_TRUST, Trust
 from ml.onnx_scan import OPSET, scan
@@ -57,7 +58,9 @@ class Foreign:
         horizon: what it predicts, for the reader.
         owner: who is answerable for it.
         placement: in the hot path or on a thread; `auto` goes by its time and cadence.
-        rows: float32[n, F] typical inputs for the golden rows; None draws normal ones.
+        sequence_length: rows of the window that it reads; 0 for single rows.
+        rows: float32[n, F] typical inputs for the golden rows, float32[n, steps, F] of a sequence
+            model; None draws normal ones.
         answers: float32[n, C] what its source says of `rows`; None takes this runtime's answers,
             which then prove only that the runtime stays the same.
         metrics: its figures, such as test_log_loss.
@@ -82,6 +85,7 @@ class Foreign:
     owner: str = "imported"
     placement: Wish = "auto"
     note: str = "Made elsewhere. Its training data is not known to this registry."
+    sequence_length: int = 0
     rows: np.ndarray | None = None
     answers: np.ndarray | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -157,6 +161,7 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
         min_confidence=foreign.min_confidence,
         trust=foreign.trust,
         placement=foreign.placement,
+        sequence_length=foreign.sequence_length,
     )
     check_output(draft.schema, foreign.model_id)
     worker = None if foreign.file_kind == "onnx" else open_asked(draft, data)
@@ -178,18 +183,20 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
 def _golden(data: bytes, foreign: Foreign, draft: Draft) -> Golden:
     """Choose golden rows and answer them, by the source where its answers are given."""
     width = len(foreign.spec)
+    shape = row_shape(foreign.sequence_length, width)
     rows = foreign.rows
     if rows is None:
-        rows = np.random.default_rng(42).standard_normal((GOLDEN_ROWS, width))
+        rows = np.random.default_rng(42).standard_normal((GOLDEN_ROWS, *shape))
     rows = np.ascontiguousarray(rows[:GOLDEN_ROWS], np.float32)
-    if rows.ndim != 2 or rows.shape[1] != width:
-        text = f"rows for the golden answers have shape {list(rows.shape)}, expected [n, {width}]"
+    if rows.shape[1:] != shape:
+        text = f"rows for the golden answers have shape {list(rows.shape)}"
+        text += f", expected n of {list(shape)}"
         raise ModelRefused("model.contract", text)
     check_normalisation(foreign.normalisation, width, foreign.model_id)
     answers = foreign.answers
     if answers is None:
         onnx = foreign.file_kind == "onnx"
-        model = open_bound(draft, data, width) if onnx else open_asked(draft, data)
+        model = open_bound(draft, data) if onnx else open_asked(draft, data)
         answers = model.run_rows(rows)
     return with_slice(
         Golden(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from engine.limits import MAX_WINDOW
 from ml.refusal import ModelRefused
 from ml.safe_files import check_name
 
@@ -61,6 +62,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of all structs here: frozen, named fields only, unknown keys refused."""
 
 
+Steps = Annotated[int, Meta(ge=0, le=MAX_WINDOW)]  # rows of a window; 0: single rows
 Finite = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Above0 = Annotated[float, Meta(gt=0, le=1e12)]
 
@@ -166,6 +168,7 @@ class Entry(Strict, frozen=True, omit_defaults=True):
     latency_us: Annotated[float, Meta(ge=0)]
     history: tuple[Change, ...] = ()
     kind: Kind = "onnx"
+    sequence_length: Steps = 0
 
     @property
     def model_file(self) -> str:
@@ -190,7 +193,7 @@ class Registry(Strict, frozen=True):
     entries: tuple[Entry, ...]
 
 
-class Metadata(Strict, frozen=True):
+class Metadata(Strict, frozen=True, omit_defaults=True):
     """metadata.json: what the model itself claims, compared with entry, spec and graph at load."""
 
     schema_version: Annotated[int, Meta(ge=1, le=SCHEMA_VERSION)]
@@ -211,6 +214,7 @@ class Metadata(Strict, frozen=True):
     created_at: Text
     commit: Text
     libraries: dict[str, str]
+    sequence_length: Steps = 0
 
 
 def to_json(value: object) -> bytes:
@@ -277,6 +281,15 @@ def name_difference(expected: Sequence[str], found: Sequence[str]) -> str:
         at, name = next((k, n) for k, n in enumerate(expected) if found[k] != n)
         parts = [f"reordered: {name} is at {list(found).index(name)}, expected at {at}"]
     return "; ".join(parts)
+
+
+def row_shape(sequence_length: int, features: int) -> tuple[int, ...]:
+    """Return the shape of what a model reads at once: a row, or a window of rows.
+
+    >>> row_shape(0, 10), row_shape(60, 10)
+    ((10,), (60, 10))
+    """
+    return (sequence_length, features) if sequence_length else (features,)
 
 
 def check_output(schema: OutputSchema, shown: str) -> None:

@@ -32,6 +32,7 @@ from ml.manifest import (
     OutputSchema,
     Status,
     TrainingData,
+    row_shape,
     to_json,
 )
 from ml.model_interface import NO_TRUST, ModelSpec, Trust
@@ -70,6 +71,7 @@ class Draft:
     min_confidence: float = 0.0
     trust: Trust = NO_TRUST
     placement: Wish = "auto"  # by its latency and the budget of its cadence
+    sequence_length: int = 0  # rows of a window; 0: it reads single rows
 
     @property
     def schema(self) -> OutputSchema:
@@ -200,6 +202,7 @@ def _claims(draft: Draft, version: str, same: Entry | None) -> dict[str, Any]:
         "training_data": draft.training_data,
         "cadence": draft.cadence,
         "horizon": draft.horizon,
+        "sequence_length": draft.sequence_length,
         "created_at": same.created_at if same else utc_text(time.time_ns()),
         "commit": same.commit if same else features_commit(),
     }
@@ -261,7 +264,7 @@ def _asker(draft: Draft, data: bytes, rows: np.ndarray) -> Callable[[int], Any]:
     if draft.file_kind != "onnx":
         model = open_asked(draft, data)
         return lambda k: model.run_rows(rows[k : k + 1])
-    bound = open_bound(draft, data, rows.shape[1])
+    bound = open_bound(draft, data)
 
     def ask(k: int) -> None:
         bound.x[0] = rows[k]
@@ -270,11 +273,11 @@ def _asker(draft: Draft, data: bytes, rows: np.ndarray) -> Callable[[int], Any]:
     return ask
 
 
-def open_bound(draft: Draft, data: bytes, features: int) -> OrtModel:
+def open_bound(draft: Draft, data: bytes) -> OrtModel:
     """Make a session of an ONNX draft over arrays of its own."""
     return OrtModel(
         data,
-        x=np.zeros((1, features), np.float32),
+        x=np.zeros((1, *row_shape(draft.sequence_length, len(draft.spec))), np.float32),
         y=np.zeros((1, draft.schema.columns), np.float32),
         output=draft.output,
         normalise=normalise_arrays(draft.normalisation),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import get_args
 
 import msgspec
@@ -82,7 +83,12 @@ def entries(root: Path) -> tuple[Entry, ...]:
 
 
 def load(
-    root: Path, model_id: str, version: str = "production", *, view: View | None = None
+    root: Path,
+    model_id: str,
+    version: str = "production",
+    *,
+    view: View | None = None,
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> LoadedModel:
     """Read one version that a run can serve, and compare all that is claimed of it.
 
@@ -91,6 +97,7 @@ def load(
         model_id: as in the registry.
         version: a version, or `production`.
         view: a registry read before; None reads it now.
+        known: see check_kernel.
     Returns:
         The model, without a session.
     Raises:
@@ -103,13 +110,15 @@ def load(
     if entry.output_schema.kind not in WIRED:
         text = f"{entry.name}: a run serves outputs of kind {' and '.join(WIRED)}"
         raise ModelRefused("model.contract", f"{text}, this one is {entry.output_schema.kind}")
-    return load_any(root, entry)
+    return load_any(root, entry, known)
 
 
-def load_any(root: Path, entry: Entry) -> LoadedModel:
+def load_any(
+    root: Path, entry: Entry, known: Mapping[str, str] = MappingProxyType({})
+) -> LoadedModel:
     """Read one version of any kind and compare all that is claimed of it."""
     loaded = assemble(entry, read_files(root, entry))
-    check_kernel(loaded)
+    check_kernel(loaded, known)
     return loaded
 
 

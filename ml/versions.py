@@ -140,6 +140,7 @@ def _agreement(
     a: LoadedModel, b: LoadedModel, trust: Trust
 ) -> tuple[float | None, float | None, int]:
     same = a.spec.names == b.spec.names and a.output_kind == b.output_kind
+    same = same and a.sequence_length == b.sequence_length
     if not same or sorted(a.classes) != sorted(b.classes):
         return None, None, 0
     rows = np.concatenate([a.golden.x, b.golden.x])
@@ -167,8 +168,8 @@ def _drift(a: LoadedModel, b: LoadedModel) -> dict[str, float]:
     common = [name for name in a.spec.names if name in b.spec.names]
     found = {}
     for name in common:
-        one = a.golden.x[:, a.spec.names.index(name)]
-        two = b.golden.x[:, b.spec.names.index(name)]
+        one = a.golden.x[..., a.spec.names.index(name)]
+        two = b.golden.x[..., b.spec.names.index(name)]
         found[name] = stability_index(one[np.isfinite(one)], two[np.isfinite(two)])
     return found
 

@@ -108,7 +108,7 @@ PRICE_COLLAR = int(Block.PRICE_COLLAR)
 ORDER_RATE = int(Block.ORDER_RATE)
 DUPLICATE = int(Block.DUPLICATE)
 MARKET_STALE = int(Block.MARKET_STALE)
-MARKET_CROSSED = int(Block.MARKET_CROSSED)
+MARKET_CROSSED, MARKET_HALTED = int(Block.MARKET_CROSSED), int(Block.MARKET_HALTED)
 SIGNAL_AGE = int(Block.SIGNAL_AGE)
 DAILY_LOSS = int(Block.DAILY_LOSS)
 DRAWDOWN = int(Block.DRAWDOWN)
@@ -138,16 +138,22 @@ def used_by(gate, model):  # type: ignore[no-untyped-def]
     )
 
 
-@njit
-def mark(gate, markets, now):  # type: ignore[no-untyped-def]
-    """Bring equity, peak, drawdown and the day up to date at the current mids."""
+@njit(forceinline=True)
+def equity_now(gate, markets):  # type: ignore[no-untyped-def]
+    """Return the equity at the current mids; NaN where one that is needed was never seen."""
     unrealized = 0.0
     for at in range(len(markets)):
         lots = gate["position_lot"][at]
         if lots != 0:
             m = markets[at]
             unrealized += lots * m["lot"] * m["mid"] * MINOR - gate["position_cost"][at]
-    gate["equity"] = gate["start_equity"] + gate["realized"] + unrealized
+    return gate["start_equity"] + gate["realized"] + unrealized
+
+
+@njit
+def mark(gate, markets, now):  # type: ignore[no-untyped-def]
+    """Bring equity, peak, drawdown and the day up to date at the current mids."""
+    gate["equity"] = equity_now(gate, markets)
     if gate["equity"] > gate["peak_equity"]:
         gate["peak_equity"] = gate["equity"]
     peak = gate["peak_equity"]
@@ -168,6 +174,8 @@ def market_blocks(gate, m, x, request, now):  # type: ignore[no-untyped-def]
     blocks = 0
     if x["trusted"] == 0 or m["quote_count"] == 0:
         blocks |= MARKET_CROSSED
+    if x["halted"] == 1:
+        blocks |= MARKET_HALTED
     if now - m["quote_ts"] > gate["max_market_age_ns"]:
         blocks |= MARKET_STALE
     if request["signal_ts"] > 0 and now - request["signal_ts"] > gate["max_signal_age_ns"]:

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from engine.audit_layout import NO_INDEX, Record, Verdict
-from engine.events import Block, OrderState, OrderType, Purpose
+from engine.events import Block, HoldReason, OrderState, OrderType, Purpose
 from engine.kernel.books import need, promise, relock
 from engine.kernel.exact import NO_FIT, notional
 from engine.kernel.places import (
@@ -24,6 +24,7 @@ from engine.kernel.places import (
     wallet_at,
 )
 from engine.kernel.placing import free_line, place_order
+from engine.kernel.sessions import exits_wait, shut_after
 from engine.limits import MAX_ORDERS, MAX_TRIGGERS
 from risk.gate_kernel import LARGEST, gate_of, judge_order, record_exposure, used_by
 
@@ -34,6 +35,8 @@ MARKET, POST_ONLY = int(OrderType.MARKET), int(OrderType.POST_ONLY)
 ENTRY = int(Purpose.ENTRY)
 LOT, TICK, NUMBER = int(Block.LOT_SIZE), int(Block.TICK_SIZE), int(Block.NUMBER)
 CROSSED, OPPOSITE = int(Block.MARKET_CROSSED), int(Block.OPPOSITE_INTENT)
+NO_REASON, UNKNOWN_HOURS = int(HoldReason.NONE), int(HoldReason.SESSION_UNKNOWN)
+SESSION_CLOSED, SESSION_UNKNOWN = int(Block.SESSION_CLOSED), int(Block.SESSION_UNKNOWN)
 BALANCE, STATUS, OPEN_ORDERS = int(Block.BALANCE), int(Block.MODEL_STATUS), int(Block.OPEN_ORDERS)
 SIZE_LIMITS = int(
     Block.ORDER_NOTIONAL | Block.POSITION | Block.MODEL_EXPOSURE | Block.GROSS_EXPOSURE
@@ -151,6 +154,20 @@ def balance_blocks(root, want, closing, worst):  # type: ignore[no-untyped-def]
 
 
 @njit
+def session_blocks(root, want):  # type: ignore[no-untyped-def]
+    """Check the regular hours: nothing opens that would be outside of them when it arrives.
+
+    Where exits wait, nothing else goes either: a stop that is blocked is watched again.
+    """
+    if want["opening"] == 0 and not exits_wait(root, want["instrument"]):
+        return 0
+    shut = shut_after(root, want["instrument"], max(0, desk_of(root)["paper_latency_ns"]))
+    if shut == NO_REASON:
+        return 0
+    return SESSION_UNKNOWN if shut == UNKNOWN_HOURS else SESSION_CLOSED
+
+
+@njit
 def judge_size(root, want):  # type: ignore[no-untyped-def]
     """Check one size; return (blocks, opening lots, worst price, answer for the audit)."""
     at, model, qty = want["instrument"], want["model"], want["qty_lot"]
@@ -179,7 +196,7 @@ def judge_size(root, want):  # type: ignore[no-untyped-def]
     want["reference_notional"] = reference
     want["reduce_only"] = 1 if want["purpose"] != ENTRY else 0
     want["shorts"] = 1 if want["side"] < 0 and closing < qty else 0
-    want["off_grid"] = bad
+    want["off_grid"] = bad | session_blocks(root, want)
     used = limit = 0
     if model >= 0:
         used = used_by(gate_of(root), model)

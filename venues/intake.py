@@ -339,22 +339,23 @@ class Intake:
         """Look at the clock, some twenty times a second.
 
         Returns:
-            the instruments that became stale now; all of them when nothing came from any.
+            those to subscribe to: silent now, or still; all when nothing came from any.
         """
         if self.sink.lost and not self.tape.exhausted:
             self._mend(now_ns)
         limits = self.limits
         late = [line for line in self.lines.values() if line.age_ns(now_ns) > limits.stale_ns]
-        if len(late) == len(self.lines):
+        if len(late) == len(self.lines) and not self._health.halted:
             return late
         found = [line for line in late if line.state != FeedState.STALE]
         for line in found:
             self._event("feed.stale", {"symbol": line.health.symbol})
             self.gap(line, GapReason.STALE, now_ns)
+            line.ask_at_ns = 0
         for line in self.lines.values():
             if abs(line.skew_ns) > limits.max_skew_ns:
                 self._event("feed.skew", {"symbol": line.health.symbol, "skew_ns": line.skew_ns})
-        return found
+        return [line for line in late if line.asks(now_ns)]
 
     def _without_rows(self, message: bytes, ts_recv: int) -> bytes | None:
         """Take what the decoder has no rows for: an empty update, an answer, or an error."""

@@ -11,6 +11,7 @@ from engine.feed_health import FeedState, InstrumentHealth
 from engine.instruments import Instrument
 from venues.admit import WORDS
 
+ASK_AGAIN_NS = 10_000_000_000  # between two subscriptions of a silent instrument
 MAX_REPEATS = 8  # repeats in a row after which the venue's ids are taken to have begun anew
 DIRECT, LAST_NS, SKEW_NS = (WORDS.index(name) for name in ("direct", "last_ns", "skew_ns"))
 MESSAGES, BYTES, ROWS = (WORDS.index(name) for name in ("messages", "bytes", "rows"))
@@ -76,6 +77,7 @@ class Line:
         self.held: list[bytes] | None = None  # packets, while warming
         self.held_rows = 0
         self.since_ns = 0  # nothing is awaited from before
+        self.ask_at_ns = 0  # while it is silent
         self.errors: deque[int] = deque()
         self._health = health
 
@@ -111,6 +113,13 @@ class Line:
         news = halted != self._health.halted
         self._health.halted = halted
         return news
+
+    def asks(self, now_ns: int) -> bool:
+        """Tell whether a silent instrument's streams are to be asked for; then not for a while."""
+        if now_ns < self.ask_at_ns:
+            return False
+        self.ask_at_ns = now_ns + ASK_AGAIN_NS
+        return True
 
     def age_ns(self, now_ns: int) -> int:
         """Return for how long nothing has come."""

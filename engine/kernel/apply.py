@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit
 
-from engine.kernel.bars import add_print, begin_bar, forget_bars
+from engine.kernel.bars import add_print, begin_bar, forget_bars, show_peer
+from engine.kernel.bars_layout import BarMode
 from engine.kernel.book import (
     NO_TICK,
     clear_book,
@@ -13,9 +14,10 @@ from engine.kernel.book import (
     set_bid,
     size_at,
 )
-from engine.kernel.layout import BarMode, TouchFrom
+from engine.kernel.layout import TouchFrom
 from engine.kernel.memory import book_floats, book_ticks
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
+from engine.kernel.series import WITH_SERIES, forget_series, take_bar_row, take_print
 from engine.kernel.touch import market_print, set_touch
 from engine.rows import GROWING, HISTORY, LAST, OFF_MARKET, SNAPSHOT_START
 
@@ -46,7 +48,11 @@ def after_touch(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     m = market_at(root, instrument)
     b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_MIDS:
-        add_print(root, b, event_time(row, m["ts"]), (m["mid"], 1.0, 0.0))
+        at = event_time(row, m["ts"])
+        root["late_trades"] += add_print(root, b, at, (m["mid"], 1.0, 0.0))
+    if WITH_SERIES:
+        seen = (event_time(row, m["ts"]), row["flags"], (m["mid"], 1.0, 0.0))
+        take_print(root, fused, instrument, BARS_FROM_MIDS, seen)
     if root["follows"] == 0:
         fused.on_quote(fused.features_at(root, instrument), m)
 
@@ -80,9 +86,13 @@ def apply_trade(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     x["updates"] += 1
     b = bars_at(root, instrument)
     if b["mode"] == BARS_FROM_TRADES:
-        add_print(root, b, event_time(row, m["ts"]), (price, size, side))
+        at = event_time(row, m["ts"])
+        root["late_trades"] += add_print(root, b, at, (price, size, side))
     if root["follows"] == 0:
         fused.on_trade(fused.features_at(root, instrument), m)
+    if WITH_SERIES:
+        seen = (event_time(row, m["ts"]), row["flags"], (price, size, side))
+        take_print(root, fused, instrument, BARS_FROM_TRADES, seen)
     if x["touch_from"] != TOUCH_FROM_TRADES:
         return TRADE
     half = price * x["half_spread"]
@@ -95,7 +105,10 @@ def apply_trade(root, fused, instrument, row):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
-    """Apply a DEPTH row; the last of its packet may set the touch."""
+    """Apply a DEPTH row; the last of its packet may set the touch.
+
+    A torn book shows nothing until its next snapshot, a crossed one nothing until it is uncrossed.
+    """
     m = market_at(root, instrument)
     x = matching_at(root, instrument)
     if row["flags"] & SNAPSHOT_START != 0:
@@ -108,13 +121,18 @@ def apply_depth(root, fused, instrument, row):  # type: ignore[no-untyped-def]
             set_ask(x, m, row["i2"], row["f1"])
     if row["flags"] & LAST == 0:
         return 0
-    m["depth_count"] += 1
     x["updates"] += 1
     changed = DEPTH
+    if x["book_ready"] == 0:
+        return changed
+    crossed = m["best_bid_tick"] >= m["best_ask_tick"] and m["best_ask_tick"] != NO_TICK
+    m["depth_count"] = 0 if crossed else m["depth_count"] + 1
     if x["touch_from"] == TOUCH_FROM_DEPTH and touch_from_book(root, instrument) == 1:
         after_touch(root, fused, instrument, row)
         changed |= TOUCH
-    if root["follows"] == 0:
+    if crossed:
+        root["dropped_crossed"] += 1 if x["touch_from"] != TOUCH_FROM_DEPTH else 0
+    elif root["follows"] == 0:
         if root["needs_levels"] >= STEPS_READ_LEVELS:
             gather_levels(x, m)
         fused.on_depth(fused.features_at(root, instrument), m)
@@ -132,12 +150,7 @@ def show_bar(root, fused, instrument):  # type: ignore[no-untyped-def]
         for at in range(root["n_instruments"]):
             m = market_at(root, at)
             if m["peer"] == instrument + 1:
-                m["peer_bar_ts"] = peer["bar_ts"]
-                m["peer_bar_interval_ns"] = peer["bar_interval_ns"]
-                m["peer_bar_close"] = peer["bar_close"]
-                m["peer_bar_volume"] = peer["bar_volume"]
-                m["peer_mid"] = peer["mid"]
-                m["peer_gap_count"] = peer["gap_count"]
+                show_peer(m, peer)
                 fused.on_peer_bar(fused.features_at(root, at), m)
 
 
@@ -172,6 +185,8 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
         root["dropped_insane"] += 1
         return 0
     if row["flags"] & HISTORY != 0 and past_bar(root, b, row) == 1:
+        if WITH_SERIES:
+            take_bar_row(root, fused, instrument, row)
         return 0
     m["bar_open"] = open_
     m["bar_high"] = high
@@ -186,6 +201,8 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
     m["bar_count"] += 1
     matching_at(root, instrument)["updates"] += 1
     show_bar(root, fused, instrument)
+    if WITH_SERIES:
+        take_bar_row(root, fused, instrument, row)
     return BAR
 
 
@@ -193,7 +210,7 @@ def apply_bar(root, fused, instrument, row):  # type: ignore[no-untyped-def]
 def past_bar(root, b, row):  # type: ignore[no-untyped-def]
     """Fit a HISTORY bar to the bars made here; return 1 when it only opens the one in progress."""
     if b["mode"] != BARS_FROM_ROWS:
-        end = row["ts_event"] + root["bar_interval_ns"]
+        end = row["ts_event"] + b["interval_ns"]
         if row["flags"] & GROWING != 0:
             begin_bar(root, b, row["ts_event"])
         elif b["end"] <= end:
@@ -208,6 +225,7 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
     m = market_at(root, instrument)
     x = matching_at(root, instrument)
     x["book_ready"] = 0
+    m["depth_count"] = 0
     if book_only == 1 and x["touch_from"] != TOUCH_FROM_DEPTH:
         return
     m["gap_count"] += 1
@@ -215,9 +233,12 @@ def apply_gap(root, fused, instrument, book_only):  # type: ignore[no-untyped-de
     x["trusted"] = 0
     if book_only == 1:
         return
+    m["trade_count"] = 0
     forget_bars(bars_at(root, instrument))
     bars_at(root, instrument)["last_close"] = np.nan
     bars_at(root, instrument)["whole_from"] = root["now"]
+    if WITH_SERIES:
+        forget_series(root, instrument)
     fused.init(fused.features_at(root, instrument))
     for at in range(x["slot_from"], x["slot_to"]):
         slot_at(root, at)["was_valid"] = 0

@@ -22,6 +22,8 @@ from engine.kernel.layout import NEVER
 from engine.kernel.memory import floats32
 from engine.kernel.places import asked_at, audit_at, market_at, model_at, slot_at
 from engine.kernel.records import push_decision
+from engine.kernel.sessions import shut_out
+from engine.kernel.window import window_address
 from engine.limits import ASKED_PLACES
 
 FREE, WAITING = int(AskedState.FREE), int(AskedState.WAITING)
@@ -50,16 +52,31 @@ def place_in(root, at, state):  # type: ignore[no-untyped-def]
 
 @njit
 def copy_row(root, at, place, into_slot):  # type: ignore[no-untyped-def]
-    """Copy the feature row of a request from the slot's input, or back into it."""
+    """Copy the feature row (or window) of a request from the slot's input, or back into it."""
     slot = slot_at(root, at)
-    width = root["asked_width"]
-    x = floats32(slot["x"], slot["n_features"])
+    width, count = root["asked_width"], slot["n_features"]
+    if slot["window"] > 0:
+        count *= slot["window"]
+    x = floats32(slot["window_x"] if slot["window"] > 0 else slot["x"], count)
     kept = floats32(root["asked_x"] + 4 * width * place, width)
-    for column in range(slot["n_features"]):
+    for column in range(count):
         if into_slot == 1:
             x[column] = kept[column]
         else:
             kept[column] = x[column]
+    if into_slot == 1 and slot["window"] > 0:
+        newest = floats32(slot["x"], slot["n_features"])
+        for column in range(slot["n_features"]):
+            newest[column] = x[count - slot["n_features"] + column]
+
+
+@njit
+def gather_window(slot):  # type: ignore[no-untyped-def]
+    """Copy the slot's window to where a model on a thread reads it."""
+    count = slot["window"] * slot["n_features"]
+    x, rows = floats32(slot["window_x"], count), floats32(window_address(slot), count)
+    for at in range(count):
+        x[at] = rows[at]
 
 
 @njit
@@ -89,6 +106,8 @@ def ask_model(root, at):  # type: ignore[no-untyped-def]
     asked["ask"] = m["ask"]
     root["requests"] += 1
     slot["requests"] += 1
+    if slot["window"] > 0:
+        gather_window(slot)
     copy_row(root, at, place, 0)
     if root["answers_on_tape"] == 0 and model_at(root, slot["model"])["serves"] == 0:
         serve(root, place, root["now"])
@@ -212,7 +231,7 @@ def record_asked(root, place, action, reason):  # type: ignore[no-untyped-def]
     record["f4"] = asked["bid"]
     record["f5"] = asked["ask"]
     record["i6"] = root["now"] - asked["quote_ts"]
-    root["signal_ts"] = asked["ts"]
+    root["signal_ts"] = slot["said_ts"] = asked["ts"]
     asked["state"] = FREE
 
 
@@ -243,6 +262,8 @@ def begin_answer(root, at):  # type: ignore[no-untyped-def]
     reason = obstacle(root, slot)
     if reason == NONE and root["now"] - asked["ts"] > root["max_answer_age_ns"]:
         reason = MODEL_LATE
+    if reason == NONE:
+        reason = shut_out(root, slot)
     if reason != NONE:
         hold_asked(root, place, reason)
         return SETTLED

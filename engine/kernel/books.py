@@ -34,6 +34,25 @@ def apply_to_book(book, side, qty, amount):  # type: ignore[no-untyped-def]
 
 
 @njit
+def count_trip(root, owner, book, before):  # type: ignore[no-untyped-def]
+    """After a fill: a round trip ends where an owner's position comes to nothing or turns.
+
+    One that lost after fees adds to the owner's losses in a row, over all instruments; one that
+    gained ends the row. The whole fee of a fill that turns a position belongs to what it ends.
+    """
+    after = book["position_lot"]
+    if before == 0 or (after != 0 and (after > 0) == (before > 0)):
+        return
+    result = book["realized"] - book["fees"]
+    losses = desk_of(root)["losses"]
+    if result < book["trip_from"]:
+        losses[owner + 1] += 1
+    elif result > book["trip_from"]:
+        losses[owner + 1] = 0
+    book["trip_from"] = result
+
+
+@njit
 def apply_fill(root, order, fill):  # type: ignore[no-untyped-def]
     """Book a fill (qty, price_tick, liquidity) of an order; return (opened, closed, gain, fee)."""
     qty, price_tick, liquidity = fill
@@ -52,8 +71,10 @@ def apply_fill(root, order, fill):  # type: ignore[no-untyped-def]
         apply_to_book(own, side, qty, amount)
         own["fees"] += paid
     book = used_book(root, order["owner"], at)
+    before = book["position_lot"]
     opened, closed, gain = apply_to_book(book, side, qty, amount)
     book["fees"] += paid
+    count_trip(root, order["owner"], book, before)
     quote["realized"] += gain - paid
     return opened, closed, gain, paid
 

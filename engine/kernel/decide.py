@@ -7,10 +7,20 @@ from engine.events import Action, HoldReason
 from engine.kernel.book import gather_levels
 from engine.kernel.layout import Cadence, Collected, OutputKind, Reason
 from engine.kernel.memory import floats32, words32, words64
-from engine.kernel.native import call_run
-from engine.kernel.places import batch_at, collected_at, market_at, matching_at, model_at, slot_at
+from engine.kernel.native import call_part, call_run
+from engine.kernel.places import (
+    audit_at,
+    batch_at,
+    collected_at,
+    market_at,
+    matching_at,
+    model_at,
+    slot_at,
+)
 from engine.kernel.records import push_decision
+from engine.kernel.sessions import shut_for, shut_out
 from engine.kernel.touch import touch_ticks
+from engine.kernel.window import missing_rows, take_window_row
 
 SELL, HOLD, BUY = int(Action.SELL), int(Action.HOLD), int(Action.BUY)
 NONE = int(HoldReason.NONE)
@@ -23,13 +33,16 @@ STALE_DATA = int(HoldReason.STALE_DATA)
 MARKET_CROSSED = int(HoldReason.MARKET_CROSSED)
 MODEL_NAN = int(HoldReason.MODEL_NAN)
 GAP = int(HoldReason.GAP)
-HALTED = int(HoldReason.HALTED)
+WINDOW_SHORT = int(HoldReason.WINDOW_SHORT)
+HALTED, VENUE_HALTED = int(HoldReason.HALTED), int(HoldReason.VENUE_HALTED)
 BY_N = int(Cadence.EVERY_N)
 BINARY, FUSED = int(OutputKind.BINARY), int(OutputKind.FUSED)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
 GO_ON = 0
+PAST = int(HoldReason.GAP)  # any reason will do: a row of the past decides nothing
+MOST_SAID = 255  # missing rows that a record can say
 READ, EVERY = int(Collected.READ), int(Collected.EVERY)
 SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
@@ -89,6 +102,8 @@ def obstacle(root, slot):  # type: ignore[no-untyped-def]
         return slot["status"]
     if slot["absent"] == 1:
         return FEATURE_ABSENT
+    if matching_at(root, slot["instrument"])["halted"] == 1:
+        return VENUE_HALTED
     if m["stale"] == 1:
         return GAP
     if m["quote_count"] == 0:
@@ -101,20 +116,31 @@ def obstacle(root, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def keeps_window(slot):  # type: ignore[no-untyped-def]
+    """Tell whether the row is read although the model is not asked: a window has one of each."""
+    return slot["window"] > 0 and slot["status"] == NONE and slot["absent"] == 0
+
+
+@njit(forceinline=True)
 def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
     """Write the slot's feature row to its model's input; return a HoldReason if it is not whole."""
     instrument = slot["instrument"]
     m = market_at(root, instrument)
-    m["now"] = root["now"]
+    m["now"] = root["now"] if root["past_ts"] == 0 else root["past_ts"]
     if root["needs_levels"] != 0:
         gather_levels(matching_at(root, instrument), m)
+    if slot["own"] != 0:
+        call_part(root["rare_own"], root["state"], root["due_slot"])
+        m["own"] = slot["own"]
     x = floats32(slot["x"], slot["n_features"])
     whole = fused.read(slot["spec"], fused.features_at(root, instrument), m, x)
     if root["ahead"] == 0 or root["ahead_all"] == EVERY:  # rows for training need none
         slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    if slot["window"] > 0:
+        take_window_row(slot, m, whole)
     if whole == 1:
         slot["was_valid"] = 1
-        return NONE
+        return NONE if missing_rows(slot) <= 0 else WINDOW_SHORT
     return FEATURE_NAN if slot["was_valid"] == 1 else NOT_WARM
 
 
@@ -144,7 +170,8 @@ def judge_chances(root, slot):  # type: ignore[no-untyped-def]
     action, confidence = (BUY, buy) if buy > sell else (SELL, sell)
     if confidence < slot["threshold"]:
         return HOLD, BELOW_THRESHOLD
-    return action, NONE
+    shut = shut_for(root, slot, action)
+    return (action, NONE) if shut == NONE else (HOLD, shut)
 
 
 @njit(forceinline=True)
@@ -188,10 +215,23 @@ def hold(root, slot, reason):  # type: ignore[no-untyped-def]
     """Record a decision that no model was asked for; return 1 when somebody wants to hear of it."""
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
     push_decision(root, slot, HOLD, reason)
+    if reason == WINDOW_SHORT:
+        record = audit_at(root, root["audit_count"] - 1)
+        record["aux"] = reason | min(missing_rows(slot), MOST_SAID) << 8
     if slot["wants_holds"] < 2:
         return 0
     show_touch(root, slot["instrument"])
     return 1
+
+
+@njit(forceinline=True)
+def name_unknown(root, slot):  # type: ignore[no-untyped-def]
+    """Put the first column that is not finite, from 1 and at most 255, into the HOLD's record."""
+    x = floats32(slot["x"], slot["n_features"])
+    at = 0
+    while at < min(slot["n_features"], 254) and abs(x[at]) < np.inf:
+        at += 1
+    audit_at(root, root["audit_count"] - 1)["aux"] |= (at + 1) << 8
 
 
 @njit(forceinline=True)
@@ -237,6 +277,8 @@ def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
     if reason == NONE:
         slot["row_hash"] = ready["row_hash"]
         reason = ready["reason"]
+    if reason == NONE:
+        reason = shut_out(root, slot)
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
     if slot["threaded"] == 0 and settle(root, slot, ready["y"]) == 0:
@@ -252,7 +294,8 @@ def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
 def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     """Go one step with a due slot: hold, take what was evaluated ahead, or ask for its model."""
     root["instrument"] = slot["instrument"]
-    reason = obstacle(root, slot)
+    past = root["past_ts"] != 0
+    reason = PAST if past else obstacle(root, slot)
     if slot["output_kind"] == FUSED:
         if reason != NONE:
             return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
@@ -261,15 +304,23 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     if root["follows"] == 1:
         return take_evaluated(root, slot, reason)
     blocked = reason != NONE
-    if not blocked:
-        reason = read_row(root, fused, slot)
+    if not blocked or keeps_window(slot):
+        found = read_row(root, fused, slot)
+        reason = reason if blocked else found
+    if past:
+        return GO_ON
     if root["ahead"] == 1:
         which = root["ahead_all"]
         if reason == NONE or which == EVERY or (which == READ and not blocked):
             collect(root, slot, reason)
         return GO_ON
+    if reason == NONE:
+        reason = shut_out(root, slot)
     if reason != NONE:
-        return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
+        wanted = hold(root, slot, reason)
+        if slot["own"] != 0 and not blocked:
+            name_unknown(root, slot)
+        return SIGNAL if wanted == 1 else GO_ON
     if slot["threaded"] == 1:
         return ASK
     # Some are left to Python, which times them; both calls give the same bits.
@@ -284,9 +335,13 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
 @njit(forceinline=True)
 def decide_due(root, fused):  # type: ignore[no-untyped-def]
     """Look at every due slot, in order; return the reason for which Python must act, or 0."""
+    past = root["past_ts"] != 0
     while root["due_slot"] < root["n_slots"]:
         at = root["due_slot"]
         slot = slot_at(root, at)
+        if past and slot["past"] == 0:
+            root["due_slot"] += 1
+            continue
         if root["waiting"] == 1:
             root["waiting"] = 0
             root["slot"] = at
@@ -296,16 +351,21 @@ def decide_due(root, fused):  # type: ignore[no-untyped-def]
             if wanted == 1:
                 return SIGNAL
             continue
-        if slot["due"] == 1 or slot["answered"] > 0:
-            if root["audit_count"] >= root["audit_high"]:
-                return FLUSH
-            if slot["answered"] > 0:  # Python settles it, and this slot is looked at again
+        if past or slot["due"] == 1 or slot["answered"] > 0:
+            if not past:
+                if root["audit_count"] >= root["audit_high"]:
+                    return FLUSH
+                if slot["answered"] > 0:  # Python settles it, and this slot is looked at again
+                    root["slot"] = at
+                    return ANSWER
+                if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
+                    return ASK_BATCH
                 root["slot"] = at
-                return ANSWER
-            if root["ahead"] == 1 and root["collect_count"] >= root["collect_capacity"]:
-                return ASK_BATCH
-            root["slot"] = at
             reason = evaluate(root, fused, slot)
+            if past:
+                slot["past"] = 0
+                root["due_slot"] += 1
+                continue
             if reason == ASK_BATCH:
                 return ASK_BATCH
             slot["due"] = 0
@@ -318,5 +378,7 @@ def decide_due(root, fused):  # type: ignore[no-untyped-def]
                 return reason
             continue
         root["due_slot"] += 1
-    root["deciding"] = 0
+    root["deciding"] = 1 if past and root["due_after"] == 1 and root["due_count"] > 0 else 0
+    root["due_slot"] = 0
+    root["past_ts"] = 0
     return GO_ON

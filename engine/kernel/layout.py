@@ -25,6 +25,7 @@ class Reason(IntFlag):
     HEAD = 256  # everything on the tape is consumed
     ASK = 512  # the model of `slot` answers later: ask it, its input stands in the slot's x
     ANSWER = 1024  # an answer of the model of `slot` has come
+    SESSION = 2048  # a regular session is over: see to what rests there
 
 
 _WORDS = (
@@ -50,6 +51,11 @@ _WORDS = (
 )
 WORD = {name: k for k, name in enumerate(_WORDS)}
 
+_ADDRESSES = (  # of the arrays
+    "markets features matching bars slots models orders triggers out audit gate desk "
+    "grids wallets books_of strategy_books ledger collect"
+).split()
+
 ROOT = np.dtype(
     [(name, "i8") for name in _WORDS]
     + [
@@ -63,7 +69,7 @@ ROOT = np.dtype(
         ("max_jump", "f8"),
         ("jump_confirmations", "i8"),
         ("trigger_confirmations", "i8"),
-        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads; 0: the kernel
+        ("answers_on_tape", "i8"),  # 1: SIGNAL rows answer for models on threads, 0: the kernel
         ("max_answer_age_ns", "i8"),
         ("ahead", "i8"),  # 1: collect feature rows, no orders, no signals
         ("ahead_all", "i8"),  # Collected: which decisions are collected
@@ -71,6 +77,8 @@ ROOT = np.dtype(
         ("halted", "i8"),
         ("deciding", "i8"),  # 1 while due slots remain to be looked at
         ("due_slot", "i8"),
+        ("past_ts", "i8"),  # not 0: windows take a row of the past, nothing is decided
+        ("due_after", "i8"),  # 1: a wake comes with that row
         ("waiting", "i8"),  # 1: the model of due_slot runs, its output is awaited
         ("due_count", "i8"),
         ("decision_row", "i8"),
@@ -91,32 +99,15 @@ ROOT = np.dtype(
         ("late_trades", "i8"),
         ("first_ts", "i8"),
         ("n_instruments", "i8"),
+        ("n_series", "i8"),  # further bars of each instrument, beside the base bars
+        ("closed_series", "i8"),  # bits: which of these closed, of the instrument just moved
         ("paired", "i8"),  # 1 when an instrument is paired with another
         ("n_slots", "i8"),
         ("n_models", "i8"),
         ("state", "i8"),  # address of this record
-        ("rare_arrivals", "i8"),  # addresses of parts that are compiled apart, app/desk_module.py
-        ("rare_follow", "i8"),
-        ("rare_settle", "i8"),
-        ("rare_answers", "i8"),
-        ("markets", "i8"),
-        ("features", "i8"),
-        ("matching", "i8"),
-        ("bars", "i8"),
-        ("slots", "i8"),
-        ("models", "i8"),
-        ("orders", "i8"),
-        ("triggers", "i8"),
-        ("out", "i8"),
-        ("audit", "i8"),
-        ("gate", "i8"),
-        ("desk", "i8"),
-        ("grids", "i8"),
-        ("wallets", "i8"),
-        ("books_of", "i8"),
-        ("strategy_books", "i8"),
-        ("ledger", "i8"),
-        ("collect", "i8"),
+        # addresses of parts that are compiled apart, app/desk_module.py
+        *((f"rare_{part}", "i8") for part in "arrivals follow settle answers own".split()),
+        *((name, "i8") for name in _ADDRESSES),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
         ("collect_x", "i8"),  # address of float32[capacity, collect_width]
@@ -125,6 +116,8 @@ ROOT = np.dtype(
         ("asked", "i8"),
         ("asked_x", "i8"),  # address of float32[n_slots * ASKED_PLACES, asked_width]
         ("asked_width", "i8"),
+        ("sessions", "i8"),  # 0 in a run without calendars
+        ("sessions_over", "i8"),
         ("asked_at", "i8"),  # place of the request whose answer is being settled
         ("audit_high", "i8"),  # records at which the audit buffer must be written
         ("needs_levels", "i8"),  # 1: features read the levels of the book, 2: their steps do too
@@ -136,37 +129,6 @@ ROOT = np.dtype(
     ],
     align=True,
 )
-
-BARS = np.dtype(
-    [  # two bars grow at once: trades of the next may come before the grace of this one ends
-        ("mode", "i8"),  # BarMode
-        ("end", "i8"),  # end of the current bar, 0 before the first print
-        ("open", "f8", (2,)),
-        ("high", "f8", (2,)),
-        ("low", "f8", (2,)),
-        ("close", "f8", (2,)),
-        ("volume", "f8", (2,)),
-        ("buy", "f8", (2,)),
-        ("sell", "f8", (2,)),
-        ("prints", "i8", (2,)),
-        ("last_close", "f8"),
-        ("flat", "i8"),  # empty bars in a row
-        ("in_gap", "i8"),
-        ("row_interval_ns", "i8"),  # of BAR rows on the tape
-        ("whole_from", "i8"),  # prints before the last gap's end were not seen
-    ],
-    align=True,
-)
-
-
-class BarMode(IntEnum):
-    """Where an instrument's bars come from."""
-
-    NONE = 0
-    TRADES = 1
-    MIDS = 2  # no trades in the data: mids, and quote counts as volume
-    ROWS = 3  # BAR rows
-
 
 MATCHING = np.dtype(
     [
@@ -229,6 +191,7 @@ class Cadence(IntEnum):
     EVERY_NS = 3
     EVERY_N = 4
     PACKET = 5  # at the end of each packet (used for training rows and benchmarks)
+    SERIES = 6  # a bar beside the base bars; `cadence_n` says which
     MEMBERS = 7  # when a member of a fused model has decided; Python marks it
 
 
@@ -281,6 +244,15 @@ SLOT = np.dtype(
         ("batch_to", "i8"),
         ("counts", "i8", (3,)),  # by action
         ("holds", "i8", (32,)),  # by HoldReason
+        # a sequence model: it reads the last `window` rows, from a ring in which each stands twice
+        ("window", "i8"),  # rows, 0 for models of single rows
+        ("ring", "i8"),  # address of float32[2 * window, n_features]
+        ("window_at", "i8"),  # place of the newest row; the window ends with its second copy
+        ("window_run", "i8"),  # valid rows up to the newest, at most `window`
+        ("window_gaps", "i8"),  # gap_count of the instrument at the newest row
+        ("window_arguments", "i8"),  # address of int64[window, 8]: `run_arguments` by place
+        ("past", "i8"),  # 1: its window takes the row that HISTORY brings
+        ("window_x", "i8"),  # address of float32[window, n_features]: a model on a thread reads it
         # a model on a thread
         ("threaded", "i8"),
         ("service_ns", "i8"),  # how long it takes where the tape does not say
@@ -288,6 +260,10 @@ SLOT = np.dtype(
         ("answered", "i8"),  # results that wait for a wake
         ("requests", "i8"),
         ("answers", "i8", (8,)),  # by AnswerStatus
+        ("own", "i8"),  # address of its OWN record (engine/own_state.py), 0 where none is read
+        ("told", "i8"),  # 1: other slots read what this one said last, which stands below
+        *((f"said_{word}", "i8") for word in ("ts", "action")),
+        *((f"said_{word}", "f8") for word in ("sell", "hold", "buy")),  # 0 if no model was asked
     ],
     align=True,
 )
@@ -364,6 +340,7 @@ TRIGGER = np.dtype(
         ("profit_tick", "i8"),
         ("stop_seen", "i8"),
         ("profit_seen", "i8"),
+        ("lots", "i8"),  # that it protects
     ],
     align=True,
 )

@@ -39,6 +39,7 @@ BOOK = np.dtype(
         ("used", "i8"),  # 1 once anything was booked or promised
         ("peak", "f8"),  # of the result after fees, as marked, minor units
         ("drawdown", "f8"),  # the largest fall from the peak
+        ("trip_from", "i8"),  # result after fees when the position was last flat
     ],
     align=True,
 )
@@ -93,6 +94,7 @@ DESK = np.dtype(
         ("legs_standing", "i8"),  # as Python last said
         ("blocked", "i8", (32,)),  # by bit of Block
         ("may_trade", "i8", (MAX_MODELS,)),
+        ("losses", "i8", (MAX_MODELS + 1,)),  # by owner + 1: round trips lost in a row
     ],
     align=True,
 )

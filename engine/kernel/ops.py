@@ -4,17 +4,22 @@ from numba import njit
 
 from engine.kernel.fills import FREE, RESTING
 from engine.kernel.places import matching_at, paper_order_at, trigger_at
+from engine.kernel.sessions import OPEN, shut_by
 from engine.kernel.triggers import forget_trigger, nearest_triggers
 from engine.limits import MAX_TRIGGERS
 
 
 @njit
 def cancel_order(root, order_id, cancel_ts):  # type: ignore[no-untyped-def]
-    """Ask for an order's removal at `cancel_ts`; return 1 when the venue still has it."""
+    """Ask for an order's removal at `cancel_ts`; return 1 when the venue still has it.
+
+    Outside the regular hours it takes no time: the venue itself ends an order of the day.
+    """
     for at in range(root["order_high"]):
         o = paper_order_at(root, at)
         if o["state"] != FREE and o["order_id"] == order_id:
-            o["cancel_ts"] = max(cancel_ts, o["arrive_ts"])
+            shut = shut_by(root, o["instrument"]) != OPEN
+            o["cancel_ts"] = max(root["now"] if shut else cancel_ts, o["arrive_ts"])
             root["next_arrival"] = min(root["next_arrival"], o["cancel_ts"])
             return 1
     return 0
@@ -58,6 +63,7 @@ def add_trigger(root, trigger_id, place, ticks):  # type: ignore[no-untyped-def]
     g["profit_tick"] = ticks[1]
     g["stop_seen"] = 0
     g["profit_seen"] = 0
+    g["lots"] = 0
     root["trigger_count"] += 1
     matching_at(root, place[0])["triggers"] += 1
     nearest_triggers(root, place[0])

@@ -8,8 +8,8 @@ from numba import carray, njit
 
 from engine.audit_layout import AUDIT
 from engine.kernel.asked_layout import ASKED, MODEL
+from engine.kernel.bars_layout import BARS
 from engine.kernel.layout import (
-    BARS,
     BATCH,
     COLLECT,
     MATCHING,
@@ -20,6 +20,7 @@ from engine.kernel.layout import (
 )
 from engine.kernel.ledger import BOOK, DESK, GRID, LEDGER, WALLET
 from engine.kernel.memory import pointer
+from engine.kernel.session_layout import SESSION
 from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT
 from engine.market import MARKET
 
@@ -145,6 +146,19 @@ def append_audit(root, head, slots):  # type: ignore[no-untyped-def]
 def bars_at(root, at):  # type: ignore[no-untyped-def]
     """Return an instrument's BARS."""
     return carray(pointer(root["bars"]), (MANY,), BARS)[at]
+
+
+@njit(forceinline=True)
+def session_at(root, at):  # type: ignore[no-untyped-def]
+    """Return an instrument's SESSION, in a run with calendars."""
+    return carray(pointer(root["sessions"]), (MANY,), SESSION)[at]
+
+
+@njit(forceinline=True)
+def series_at(root, instrument, at):  # type: ignore[no-untyped-def]
+    """Return one of an instrument's further BARS, which stand behind the base bars of all."""
+    place = root["n_instruments"] + instrument * root["n_series"] + at
+    return carray(pointer(root["bars"]), (MANY,), BARS)[place]
 
 
 @njit(forceinline=True)

@@ -42,3 +42,8 @@ def push_decision(root, slot, action, reason):  # type: ignore[no-untyped-def]
     record["f4"] = m["bid"]
     record["f5"] = m["ask"]
     record["i6"] = root["now"] - m["quote_ts"]
+    if slot["told"] == 1:
+        slot["said_ts"] = root["now"]
+        slot["said_action"] = action
+        slot["said_sell"], slot["said_hold"] = root["p_sell"], root["p_hold"]
+        slot["said_buy"] = root["p_buy"]

@@ -26,9 +26,11 @@ from engine.kernel.apply import (
 from engine.kernel.bars import close_bar, next_close
 from engine.kernel.decide import BY_N, GO_ON, counted, decide_due, mark_due
 from engine.kernel.follow import CHANGED_SHIFT, FLAGS_SHIFT
-from engine.kernel.layout import NEVER, Cadence, Reason
+from engine.kernel.layout import Cadence, Reason
 from engine.kernel.native import call_part
 from engine.kernel.places import bars_at, market_at, matching_at, slot_at
+from engine.kernel.series import WITH_SERIES, close_due, next_of_series
+from engine.kernel.sessions import arm_sessions, close_sessions, nearest_close
 from engine.rows import HISTORY, LAST, Kind
 
 QUOTE_ROW, TRADE_ROW, DEPTH_ROW, BAR_ROW = (
@@ -41,18 +43,22 @@ GAP_ROW, DISCONNECT_ROW, STATUS_ROW = int(Kind.GAP), int(Kind.DISCONNECT), int(K
 WAKE_ROW, EMPTY_ROW, FILTERS_ROW = int(Kind.WAKE), int(Kind.EMPTY), int(Kind.FILTERS)
 OPENING_ROW = int(Kind.OPENING)
 ON_QUOTE, ON_TRADE, ON_BAR = int(Cadence.QUOTE), int(Cadence.TRADE), int(Cadence.BAR)
+ON_SERIES = int(Cadence.SERIES)
 ON_NS, ON_PACKET = int(Cadence.EVERY_NS), int(Cadence.PACKET)
 VENUE, CONTROL, FLUSH = int(Reason.VENUE), int(Reason.CONTROL), int(Reason.FLUSH)
 SAMPLE, BLOCK, HEAD = int(Reason.SAMPLE), int(Reason.BLOCK), int(Reason.HEAD)
+SESSION = int(Reason.SESSION)
 BOOK_GAP = 1  # reason slot of a GAP row: only the book is torn
 
 
 @njit
 def reset_timer(root):  # type: ignore[no-untyped-def]
-    """Find the next time at which a bar closes or a slot's timer is due."""
-    nearest = NEVER
+    """Find the next time at which a bar or a session closes or a slot's timer is due."""
+    nearest = nearest_close(root)
     for at in range(root["n_instruments"]):
         nearest = min(nearest, next_close(root, bars_at(root, at)))
+        if WITH_SERIES:
+            nearest = next_of_series(root, at, nearest)
     for at in range(root["n_slots"]):
         slot = slot_at(root, at)
         if slot["cadence"] == ON_NS:
@@ -74,11 +80,17 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
         while next_close(root, b) <= ts:
             m = market_at(root, at)
             m["ts"] = root["now"]
-            if close_bar(root, m, b) == 1:
+            if close_bar(m, b) == 1:
                 show_bar(root, fused, at)
                 mark_due(root, at, ON_BAR)
+        if WITH_SERIES:
+            market_at(root, at)["ts"] = root["now"]
+            close_due(root, fused, at, ts)
+            mark_series(root, at)
     if root["next_answer"] <= ts:
         call_part(root["rare_answers"], root["state"], ts)
+    if root["sessions"] != 0:
+        close_sessions(root, ts)
     for at in range(root["n_slots"]):
         slot = slot_at(root, at)
         if slot["cadence"] != ON_NS or slot["next_ts"] > ts:
@@ -94,6 +106,36 @@ def run_timers(root, fused, ts, until):  # type: ignore[no-untyped-def]
 
 
 @njit
+def mark_series(root, instrument):  # type: ignore[no-untyped-def]
+    """Mark the decisions on further bars that have just closed."""
+    closed = root["closed_series"]
+    root["closed_series"] = 0
+    x = matching_at(root, instrument)
+    for at in range(x["slot_from"], x["slot_to"]):
+        slot = slot_at(root, at)
+        if slot["cadence"] == ON_SERIES and (closed >> slot["cadence_n"]) & 1 != 0:
+            if slot["due"] == 0:
+                slot["due"] = 1
+                root["due_count"] += 1
+
+
+@njit
+def mark_past(root, instrument, changed, row):  # type: ignore[no-untyped-def]
+    """Mark the windows that take a row at a bar of the past, as they would have at its close."""
+    closed = root["closed_series"]
+    root["closed_series"] = 0
+    x = matching_at(root, instrument)
+    for at in range(x["slot_from"], x["slot_to"]):
+        slot = slot_at(root, at)
+        if slot["window"] > 0 and (
+            (slot["cadence"] == ON_BAR and changed & BAR != 0)
+            or (slot["cadence"] == ON_SERIES and (closed >> slot["cadence_n"]) & 1 != 0)
+        ):
+            slot["past"] = 1
+            root["past_ts"] = past_time(row)
+
+
+@njit
 def begin(root, ts):  # type: ignore[no-untyped-def]
     """Set the clocks by the first row."""
     root["first_ts"] = ts
@@ -103,6 +145,8 @@ def begin(root, ts):  # type: ignore[no-untyped-def]
         if slot["cadence"] == ON_NS:
             slot["next_ts"] = (ts // slot["cadence_n"] + 1) * slot["cadence_n"]
     root["next_sample"] = (ts // root["sample_ns"] + 1) * root["sample_ns"]
+    if root["sessions"] != 0:
+        arm_sessions(root, ts)
     reset_timer(root)
 
 
@@ -149,7 +193,10 @@ def apply_market(root, fused, row):  # type: ignore[no-untyped-def]
     else:
         changed = apply_bar(root, fused, instrument, row)
     if past:
+        mark_past(root, instrument, changed, row)
         return
+    if WITH_SERIES and root["closed_series"] != 0:
+        mark_series(root, instrument)
     x = matching_at(root, instrument)
     if x["slot_from"] < x["slot_to"]:
         mark_market(root, instrument, changed, kind != DEPTH_ROW or row["flags"] & LAST != 0)
@@ -177,6 +224,7 @@ def apply_status(root, fused, row):  # type: ignore[no-untyped-def]
             apply_gap(root, fused, at, 0)
     elif kind == STATUS_ROW:
         matching_at(root, instrument)["halted"] = 1 if row["i0"] != 0 else 0
+        return 1 if row["i0"] != 0 and root["ahead"] == 0 else 0
     elif kind == FILTERS_ROW:
         market_at(root, instrument)["tick"] = row["f0"]
         market_at(root, instrument)["lot"] = row["f1"]
@@ -203,8 +251,17 @@ def before_row(root, fused, ts):  # type: ignore[no-untyped-def]
         if root["due_count"] > 0:
             root["deciding"] = 1
             root["due_slot"] = 0
-        return GO_ON
+        return sessions_over(root)
     return GO_ON
+
+
+@njit(forceinline=True)
+def sessions_over(root):  # type: ignore[no-untyped-def]
+    """Return SESSION once after a session has closed, else GO_ON."""
+    if root["sessions_over"] == 0:
+        return GO_ON
+    root["sessions_over"] = 0
+    return SESSION
 
 
 @njit(forceinline=True)
@@ -220,12 +277,14 @@ def take_row(root, fused, row, number):  # type: ignore[no-untyped-def]
         if root["implied_wakes"] == 0:
             while root["next_timer"] <= root["now"]:
                 run_timers(root, fused, root["now"], root["now"])
+            stop = sessions_over(root)
     elif kind != EMPTY_ROW and apply_status(root, fused, row) == 1:
         stop = CONTROL
     wake = row["flags"] & LAST != 0 if root["implied_wakes"] == 1 else kind == WAKE_ROW
-    if wake and root["due_count"] > 0:
+    if (wake and root["due_count"] > 0) or root["past_ts"] != 0:
         root["deciding"] = 1
         root["due_slot"] = 0
+        root["due_after"] = 1 if wake else 0
     if root["out_count"] > 0 and settles(root):
         stop |= VENUE
     if root["now"] >= root["next_sample"]:
@@ -252,7 +311,7 @@ def run(root, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
     """
     root["calls"] += 1
     while True:
-        if root["deciding"] == 1:
+        while root["deciding"] == 1:
             reason = decide_due(root, fused)
             if reason != GO_ON:
                 return reason

@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 
 from engine.audit_layout import AUDIT
+from engine.bar_kinds import Bar, BarKind
 from engine.instruments import Instrument
 from engine.kernel.asked_layout import ASKED, MODEL
+from engine.kernel.bars_layout import BARS, BarMode
 from engine.kernel.layout import (
-    BARS,
     BATCH,
     COLLECT,
     MATCHING,
@@ -21,9 +22,9 @@ from engine.kernel.layout import (
     ROOT,
     SLOT,
     TRIGGER,
-    BarMode,
     TouchFrom,
 )
+from engine.kernel.session_layout import SESSION
 from engine.limits import (
     ASKED_PLACES,
     AUDIT_BUFFER,
@@ -35,7 +36,10 @@ from engine.limits import (
     MAX_TRIGGERS,
 )
 from engine.market import BOOK_SLOTS, MARKET
+from engine.own_state import OWN
+from engine.session_table import NS_PER_MINUTE, sessions
 
+BAR_PRICES = ("bar_open", "bar_high", "bar_low", "bar_close")
 BARS_ONLY = {"bars", "bar_quotes"}  # no data but bars: orders wait for the next open
 
 
@@ -53,7 +57,10 @@ class KernelRules(msgspec.Struct, frozen=True, kw_only=True):
     assumed_notional: float
     half_spread: float
     pairs: tuple[tuple[str, str], ...] = ()  # (symbol, the one it is paired with)
+    calendars: tuple[tuple[str, str], ...] = ()  # (symbol, exchange whose hours it keeps)
+    exits_wait: bool = False  # outside the hours what reduces waits, too
     max_answer_age_ns: int = 1 << 62
+    series: tuple[Bar, ...] = ()  # beside the base bars; those of the features first
 
 
 def has_book(instrument: Instrument) -> bool:
@@ -82,9 +89,10 @@ class KernelState:
         self.markets = np.zeros(n, MARKET)
         self.features = np.zeros(n, features)
         self.matching = np.zeros(n, MATCHING)
-        self.bars = np.zeros(n, BARS)
+        self.bars = np.zeros(n * (1 + len(rules.series)), BARS)
         self.slots = np.zeros(max(1, n_slots), SLOT)
         self.models = np.zeros(max(1, n_slots), MODEL)
+        self.owns = np.zeros(max(1, n_slots), OWN)
         self.orders = np.zeros(MAX_ORDERS, ORDER)
         self.triggers = np.zeros(MAX_TRIGGERS, TRIGGER)
         self.out = np.zeros(MAX_OUT, OUT)
@@ -94,14 +102,19 @@ class KernelState:
         self.batches = np.zeros(1, BATCH)
         self.asked = np.zeros(max(1, n_slots) * ASKED_PLACES, ASKED)
         self.asked_x = np.zeros((1, 1), np.float32)
+        self.sessions = np.zeros(n, SESSION)
         self.books: list[np.ndarray] = []
+        self._tables: list[np.ndarray] = []  # of sessions
         self.outputs: list[np.ndarray] = []  # float32[1, n_outputs] of each slot
         self._inputs: list[np.ndarray] = []
         self._lay_out(n, n_slots, collect_capacity)
         self._set_rules(rules)
+        self.root["n_series"] = len(rules.series)
         for at, instrument in enumerate(instruments):
             self._set_instrument(at, instrument, rules)
-        self._pair([instrument.symbol for instrument in instruments], rules)
+        symbols = [instrument.symbol for instrument in instruments]
+        self._pair(symbols, rules)
+        self._set_hours(symbols, rules)
         self.address = int(self.root.ctypes.data)
         self.words = memoryview(self.root.view(np.uint8)).cast("B").cast("q")
 
@@ -128,12 +141,12 @@ class KernelState:
                 root[name] = getattr(rules, name)
 
     def _set_instrument(self, at: int, instrument: Instrument, rules: KernelRules) -> None:
-        m, x, b = self.markets[at], self.matching[at], self.bars[at]
+        m, x = self.markets[at], self.matching[at]
         tick = instrument.tick_size
         m["tick"], m["lot"] = tick, instrument.lot_size
         for name in ("bid", "ask", "bid_size", "ask_size", "mid"):
             m[name] = m[f"prev_{name}"] = np.nan
-        for name in ("trade_price", "trade_size", "bar_open", "bar_high", "bar_low", "bar_close"):
+        for name in ("trade_price", "trade_size", *BAR_PRICES):
             m[name] = np.nan
         for name in ("bid_prices", "ask_prices"):
             m[name] = np.nan
@@ -146,11 +159,11 @@ class KernelState:
         x["best_buy"], x["best_sell"] = NO_BUY, NO_SELL
         x["stop_below"], x["stop_above"] = NO_BUY, NO_SELL
         x["waits_for_open"] = int(set(instrument.has) <= BARS_ONLY)
-        b["mode"] = bar_source(instrument)
-        b["row_interval_ns"] = instrument.bar_interval_ns
-        b["last_close"] = np.nan
-        for name in ("open", "high", "low", "close"):
-            b[name] = np.nan
+        base = Bar("", BarKind.TIME, rules.bar_interval_ns)
+        first = len(self.markets) + at * len(rules.series)
+        places = (at, *range(first, first + len(rules.series)))
+        for place, bar in zip(places, (base, *rules.series), strict=True):
+            _set_bars(self.bars[place], bar, instrument)
         if has_book(instrument):
             self._add_book(m, x)
 
@@ -160,6 +173,18 @@ class KernelState:
             if symbol in symbols and other in symbols:
                 self.markets["peer"][symbols.index(symbol)] = 1 + symbols.index(other)
                 self.root["paired"] = 1
+
+    def _set_hours(self, symbols: Sequence[str], rules: KernelRules) -> None:
+        """Give each instrument with a calendar the sessions of its exchange."""
+        for symbol, exchange in rules.calendars:
+            if symbol not in symbols:
+                continue
+            table = np.ascontiguousarray(sessions(exchange) * NS_PER_MINUTE)
+            self._tables.append(table)
+            record = self.sessions[symbols.index(symbol)]
+            record["table"], record["count"] = table.ctypes.data, len(table)
+            record["exits_wait"] = rules.exits_wait
+            self.root["sessions"] = self.sessions.ctypes.data
 
     def _add_book(self, m: np.void, x: np.void) -> None:
         for record, name, kind in (
@@ -218,25 +243,65 @@ class KernelState:
         self._widen(x.shape[1])
         self.outputs[at], self._inputs[at] = y, x
 
+    def set_window(self, at: int, ring: np.ndarray, arguments: int, whole: np.ndarray) -> None:
+        """Let a slot keep the last rows of its features, for a sequence model.
+
+        Args:
+            at: the slot, set or rebound before.
+            ring: float32[2n, F].
+            arguments: address of the runtime's arguments for each place, 0 where Python runs it.
+            whole: float32[1, n, F] that a model on a thread reads.
+        """
+        slot, n = self.slots[at], len(ring) // 2
+        assert ring.shape == (2 * n, slot["n_features"])
+        assert whole.shape == (1, n, slot["n_features"])
+        slot["window"], slot["ring"], slot["window_x"] = n, ring.ctypes.data, whole.ctypes.data
+        slot["window_arguments"] = arguments
+        slot["window_at"], slot["window_run"] = n - 1, 0
+        self._widen_asked(whole.size if slot["threaded"] else 0)
+
+    def _widen_asked(self, width: int) -> None:
+        """Make the asked rows wide enough for a window."""
+        if width > self.asked_x.shape[1]:
+            self.asked_x = np.zeros((len(self.asked), width), np.float32)
+        self.root["asked_x"] = self.asked_x.ctypes.data
+        self.root["asked_width"] = self.asked_x.shape[1]
+
     def _widen(self, width: int) -> None:
         """Make the collected and asked rows wide enough for a slot's features."""
         if width > self.collect_x.shape[1]:
             self.collect_x = np.zeros((len(self.collect), width), np.float32)
-            self.asked_x = np.zeros((len(self.asked), width), np.float32)
         self.root["collect_x"] = self.collect_x.ctypes.data
         self.root["collect_width"] = self.collect_x.shape[1]
-        self.root["asked_x"] = self.asked_x.ctypes.data
-        self.root["asked_width"] = self.asked_x.shape[1]
+        self._widen_asked(width)
 
     def slot_input(self, at: int) -> np.ndarray:
         """Return a slot's feature row, float32[1, n]; it changes in place."""
         return self._inputs[at]
+
+    def own_address(self, at: int) -> int:
+        """Return where a slot's own state is put together."""
+        return int(self.owns.ctypes.data) + at * OWN.itemsize
 
     def set_batches(self, rows: int) -> None:
         """Give every slot a ring for outputs that are evaluated ahead."""
         self.batches = np.zeros(max(1, len(self.slots) * rows), BATCH)
         self.root["batches"] = self.batches.ctypes.data
         self.slots["batch_at"] = np.arange(len(self.slots)) * rows
+
+
+def _set_bars(b: np.void, bar: Bar, instrument: Instrument) -> None:
+    by_time = bar.kind == BarKind.TIME
+    trades = BarMode.TRADES if "trades" in instrument.has else BarMode.NONE
+    b["mode"] = bar_source(instrument) if by_time else trades
+    b["kind"] = bar.kind
+    b["interval_ns" if by_time else "size"] = bar.size
+    b["row_interval_ns"] = instrument.bar_interval_ns
+    b["last_close"] = np.nan
+    for name in ("open", "high", "low", "close"):
+        b[name] = np.nan
+    for name in BAR_PRICES:
+        b["shown"][name] = np.nan
 
 
 def touch_source(instrument: Instrument) -> TouchFrom:

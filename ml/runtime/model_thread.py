@@ -8,7 +8,6 @@ lock that is held for well under a microsecond.
 """
 
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -21,12 +20,10 @@ import numpy as np
 
 from engine.events import AnswerStatus
 from engine.limits import ASKED_PLACES
+from ml.runtime import switching
 
 RESULT, SUPERSEDED, TIMED_OUT, FAILED, CLOSED = (int(status) for status in AnswerStatus)
-SWITCH_INTERVAL_S = 5e-5  # how long one thread may keep another waiting for the interpreter
 NOTHING = -1
-_switch_lock = threading.Lock()
-_switch_kept: list[float] = []  # the interval before the first of the threads that run now
 
 
 class Runnable(Protocol):
@@ -116,7 +113,7 @@ class ModelThread:
         """Begin to serve."""
         self._go_fd = os.eventfd(0, os.EFD_CLOEXEC)
         self._ready_fd = self.ready_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        _shorten_switch_interval()
+        switching.shorten()
         self._open = True
         self._thread.start()
 
@@ -216,7 +213,7 @@ class ModelThread:
             os.close(self.ready_fd)
         self.ready_fd = -1
         self._open = False
-        _restore_switch_interval()
+        switching.restore()
         return ended
 
     def _end(self, place: int, request: int, status: int, asked: int, error: str = "") -> None:
@@ -311,17 +308,3 @@ def _bytes_of(x: np.ndarray) -> memoryview:
     assert x.dtype == np.float32
     assert x.flags.c_contiguous
     return memoryview(x).cast("B")
-
-
-def _shorten_switch_interval() -> None:
-    with _switch_lock:
-        _switch_kept.append(sys.getswitchinterval())
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-
-
-def _restore_switch_interval() -> None:
-    """Put the interval back that was before the first thread, once the last has ended."""
-    with _switch_lock:
-        before = _switch_kept.pop()
-        if not _switch_kept:
-            sys.setswitchinterval(before)

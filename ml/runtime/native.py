@@ -123,10 +123,27 @@ class NativeRun:
         run_options = self._keep(CREATE_RUN_OPTIONS, RELEASE_RUN_OPTIONS)
         words = [session, run_options, *inputs, 1, outputs[0], 1, outputs[1]]
         self._words = np.array(words, np.int64)
+        self._memory = memory
+        self._window_words: list[np.ndarray] = []
         self._kept = model_bytes, model
         self.function = self._api.address(RUN)
         self.arguments = int(self._words.ctypes.data)
         self.run = self.call()
+
+    def windows(self, ring: np.ndarray) -> int:
+        """Wrap every window of a ring; return the address of int64[n, 8], the arguments of each.
+
+        Args:
+            ring: float32[2n, F], as in `OrtModel.windows`; it lives as long as this object.
+        """
+        model: OrtModel = self._kept[1]
+        n = model.x.shape[1]
+        words = np.tile(self._words, (n, 1))
+        for at in range(n):
+            window = ring[at + 1 : at + 1 + n][np.newaxis]
+            words[at, 2:4] = self._named(self._memory, {model.input_name: window})
+        self._window_words.append(words)
+        return int(words.ctypes.data)
 
     def _keep(self, place: int, freed_by: int, *given: tuple[Any, Any]) -> int:
         """Make something that `close` frees."""

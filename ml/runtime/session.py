@@ -64,7 +64,7 @@ class OrtModel:
 
     Args:
         model_bytes: the ONNX file, already hashed and scanned.
-        x: float32[1, F], C-contiguous, the input.
+        x: float32[1, F], or float32[1, n, F] of a sequence model, C-contiguous, the input.
         y: float32[1, C], C-contiguous, the output.
         optimisation: one of OPTIMISATIONS, from the registry entry.
         output: name of the output to serve; None takes the only one, or the last.
@@ -88,7 +88,7 @@ class OrtModel:
     ) -> None:
         for array in (x, y):
             assert array.dtype == np.float32
-            assert array.ndim == 2 and array.shape[0] == 1
+            assert array.ndim in (2, 3) and array.shape[0] == 1
             assert array.flags.c_contiguous
         self.x, self.y = x, y
         self.session = open_session(model_bytes, optimisation)
@@ -109,7 +109,7 @@ class OrtModel:
         for port, array in ((inputs[0], self.x), (chosen[0], self.y)):
             sizes = port.shape if port.shape else [None, None]
             wanted = list(array.shape)
-            fits = len(sizes) == 2 and all(
+            fits = len(sizes) == len(wanted) and all(
                 not isinstance(size, int) or size == want
                 for size, want in zip(sizes, wanted, strict=True)
             )
@@ -136,6 +136,62 @@ class OrtModel:
         except Exception as error:
             raise _failed(error) from None
         self._check_binding()
+
+    def windows(self, ring: np.ndarray) -> list[Callable[[], Any]]:
+        """Bind every window of a ring once; each call evaluates one of them into `y`, in place.
+
+        Args:
+            ring: float32[2n, F], C-contiguous: each row stands at `at` and at `at + n`, so that the
+                n rows that end with the one at `at` stand together from `at + 1` on.
+        Returns:
+            n calls, by the place `at` of the newest row. They live as long as this object.
+        """
+        n = self.x.shape[1]
+        assert self.x.ndim == 3
+        assert ring.shape == (2 * n, self.x.shape[2])
+        assert ring.dtype == np.float32
+        assert ring.flags.c_contiguous
+        if self._normalise is not None:
+            return [functools.partial(self._run_window, ring, at) for at in range(n)]
+        ort = runtime()
+        calls: list[Callable[[], Any]] = []
+        for at in range(n):
+            value = ort.OrtValue.ortvalue_from_numpy(ring[at + 1 : at + 1 + n][np.newaxis])
+            binding = self.session.io_binding()
+            binding.bind_ortvalue_input(self.input_name, value)
+            binding.bind_ortvalue_output(self.output_name, self._kept[1])
+            self._kept.append(value)
+            public = type(self._bound[1]) is type(binding)
+            inner = binding if public else binding._iobinding
+            calls.append(functools.partial(self._bound[0], inner, self._options))
+        self._check_windows(ring, calls)
+        return calls
+
+    def _run_window(self, ring: np.ndarray, at: int) -> None:
+        """Normalise one window, for a foreign model, and evaluate it."""
+        assert self._normalise is not None
+        rows = ring[at + 1 : at + 1 + self.x.shape[1]]
+        np.subtract(rows, self._normalise[0], out=self._inner[0])
+        np.multiply(self._inner, self._normalise[1], out=self._inner)
+        self._call()
+
+    def _check_windows(self, ring: np.ndarray, calls: Sequence[Callable[[], Any]]) -> None:
+        """Prove that each call reads its own window of the ring, in place."""
+        kept, n = ring.copy(), len(calls)
+        ring[:] = np.random.default_rng(n).standard_normal(ring.shape)
+        try:
+            for at, call in enumerate(calls):
+                self.x[0] = ring[at + 1 : at + 1 + n]
+                self.run()
+                expected = self.y.copy()
+                self.y[:] = np.nan
+                call()
+                if expected.tobytes() != self.y.tobytes():
+                    text = "model.onnx: bound windows are not used"
+                    raise ModelRefused("runtime.failed", text)
+        finally:
+            ring[:] = kept
+            self.x[:] = 0.0
 
     def renew(self) -> None:
         """Take fresh options for runs: those of a run that was ended would end every later one."""
@@ -178,7 +234,7 @@ class OrtModel:
         """Evaluate many rows at once.
 
         Args:
-            rows: float32[n, F].
+            rows: float32[n, F], or float32[n, steps, F].
         Returns:
             float32[n, C], newly allocated.
         Raises:

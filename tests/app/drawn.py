@@ -50,7 +50,7 @@ class DrawnOrders:
     """Draw wishes from the time of the wake; no model is asked."""
 
     PARAMS = {"busy": 0.7, "far": 0.0}
-    FEATURES = ("bid_ask_spread",)
+    FEATURES = ("mid_price_velocity_1s",)  # as tests/app/lively.py: one kernel serves both
     CADENCE = "every:500ms"
     name: str
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tests.app.lively  # noqa: F401  (it registers the strategy of CONFIG)
@@ -27,13 +28,17 @@ from engine.clock import SystemClock
 from engine.events import HoldReason
 from engine.feed_health import FeedHealth
 from engine.live_tape import LiveTape
+from engine.rows import ROW, ROW_BYTES, Kind
 from engine.run_files import Summary
 from tests.app.live_world import CONFIG
+from venues.binance_spot.feed import FeedParams
 from venues.embedded.launcher import RunningExchange, start_exchange
+from venues.lines import IntakeLimits
 
 OPTIONS = ("--seed", "7", "--rows-per-s", "60", "--history-hours", "1",
            "--weight-per-minute", "1000000")  # fmt: skip
 MAX_DATA_AGE_MS = 600
+SILENT_NS = 3_000_000_000  # of an instrument, until it is stale
 QUIET_WAKES = 12  # twelve times 50 ms: longer than the strategy's 250 ms
 WITHIN_S = 60.0  # of a condition that must come true, on a slow machine
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -83,7 +88,7 @@ class FeedWorld:
         """Count the orders so far."""
         return self.view().risk.orders
 
-    def holding(self, reason: HoldReason) -> set[str]:
+    def _holding(self, reason: HoldReason) -> set[str]:
         """Return the instruments whose last decision was a HOLD for this reason."""
         word = short_reason(reason.name)
         return {s for line in self.view().waiting if line.reason == word for s in line.symbols}
@@ -107,7 +112,7 @@ class FeedWorld:
     async def held(self, reason: HoldReason, *symbols: str) -> None:
         """Wait until exactly these instruments HOLD for a reason."""
         wanted = set(symbols or (BTC, ETH))
-        await self.until(lambda: self.holding(reason) == wanted)
+        await self.until(lambda: self._holding(reason) == wanted)
 
     async def quiet(self, *symbols: str) -> None:
         """Wait until so many wakes have passed that decisions of these instruments were due.
@@ -134,10 +139,14 @@ class FeedWorld:
 
     def decided(self, *symbols: str) -> int:
         """Count the decisions on these instruments, of all kinds."""
+        return sum(int(self.reasons(symbol).sum()) for symbol in symbols)
+
+    def reasons(self, symbol: str) -> np.ndarray:
+        """Count the decisions on an instrument by HoldReason; at NONE are those that may act."""
         parts = self.session.parts
-        slots = parts.state.slots[: len(parts.plans)]
-        names = [parts.instruments[plan.instrument].symbol for plan in parts.plans]
-        return sum(int(slots["holds"][at].sum()) for at, one in enumerate(names) if one in symbols)
+        mine = [plan.instrument == index_of(self, symbol) for plan in parts.plans]
+        counts: np.ndarray = parts.state.slots["holds"][: len(mine)][mine].sum(axis=0)
+        return counts
 
     def dropped(self, what: str) -> int:
         """Count quotes that were not believed: `dropped_crossed`, `dropped_insane`."""
@@ -150,8 +159,26 @@ class FeedWorld:
 
     def price(self, symbol: str) -> float:
         """Return the last trade's price that the kernel knows."""
-        at = [one.symbol for one in self.session.parts.instruments].index(symbol)
-        return float(self.session.parts.state.markets["trade_price"][at])
+        return float(self.session.parts.state.markets["trade_price"][index_of(self, symbol)])
+
+
+def index_of(world: FeedWorld, symbol: str) -> int:
+    """Return an instrument's place on the tape."""
+    return [one.symbol for one in world.session.parts.instruments].index(symbol)
+
+
+def entries(world: FeedWorld, symbol: str) -> list[int]:
+    """Return the open orders of an instrument that would open a position."""
+    at, orders = index_of(world, symbol), world.session.parts.desk.open_orders
+    return [n for n, one in orders.items() if one.instrument == at and one.opening_lot > 0]
+
+
+def traded(world: FeedWorld, symbol: str, price: float) -> bool:
+    """Tell whether a trade at exactly this price stands on the tape (of one segment)."""
+    tape = world.session.tape
+    rows = np.frombuffer(bytes(tape.memory[: tape.at * ROW_BYTES]), ROW)
+    mine = rows[(rows["kind"] == Kind.TRADE) & (rows["instrument"] == index_of(world, symbol))]
+    return bool((mine["f0"] == price).any())
 
 
 def age_ns(world: FeedWorld) -> int:
@@ -187,12 +214,16 @@ async def feed_world(folder: Path, segment_rows: int = 1 << 20) -> AsyncIterator
         job = Job(settings=settings, screen=world, report=False)
         notifier = Notifier(settings.notify, {})
         stack.callback(notifier.close, 1.0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("app.live.LiveTape", partial(LiveTape, segment_rows=segment_rows))
-            world.session = session = Session(
-                job, market, plan(settings, market.instruments, ()),
-                new_run_dir(Path(settings.runs_dir)), clock=clock, notifier=notifier,
-            )  # fmt: skip
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("app.live.LiveTape", partial(LiveTape, segment_rows=segment_rows))
+        limits = IntakeLimits(stale_ns=SILENT_NS)
+        params = partial(FeedParams, stable_s=0.0, limits=limits)  # no long delays to reconnect
+        patch.setattr("app.market_feed.FeedParams", params)
+        patch.setattr("venues.binance_spot.statuses.HALTED_POLL_S", 1.0)
+        world.session = session = Session(
+            job, market, plan(settings, market.instruments, ()),
+            new_run_dir(Path(settings.runs_dir)), clock=clock, notifier=notifier,
+        )  # fmt: skip
         told, wake = session._on_feed, session.wake
 
         def counted() -> None:

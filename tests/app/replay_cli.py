@@ -10,12 +10,18 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
 
 
-def replay(*words: object, runs: Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run `run_live.py --replay …` with its runs under `runs`."""
+def config_of(runs: Path) -> Path:
+    """Return a settings file like the default one, with the runs under `runs`."""
     config = runs.parent / "config.yaml"
     if not config.exists():
         text = (ROOT / "config" / "default.yaml").read_text()
         config.write_text(f"{text}\nruns_dir: {runs}\nartifacts_dir: {ROOT / 'artifacts'}\n")
+    return config
+
+
+def replay(*words: object, runs: Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run `run_live.py --replay …` with its runs under `runs`."""
+    config = config_of(runs)
     command = [sys.executable, str(ROOT / "run_live.py"), "--replay", *map(str, words)]
     if "--config" not in command:
         command += ["--config", str(config)]

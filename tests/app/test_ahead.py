@@ -16,9 +16,13 @@ from engine.row_arrays import join_rows
 from engine.rows import LAST, ROW, Kind
 from engine.tape import Tape, TapeWriter
 from engine.view import View
+from features.spec import parse_spec
+from strategies.ema_cross import EmaCross
 from strategies.registry import strategy
 from tests.app.replay_cli import ROOT, SAMPLE
 
+TICK_FILE = ROOT / "artifacts" / "TickMLP" / "1" / "feature_spec.json"
+TICK_SPEC = parse_spec(TICK_FILE.read_bytes(), str(TICK_FILE))
 SEEN: list[tuple[int, bytes]] = []
 
 
@@ -36,6 +40,21 @@ class RowReader:
         """Keep the row."""
         SEEN.append((view.signal.signal_id, view.features.tobytes()))
         return ()
+
+
+@strategy("ema_cross_beside")
+class EmaCrossBeside(EmaCross):
+    """The rule on two means of a model that runs beside it: their kernel is compiled already."""
+
+    FEATURES = tuple(name for name, _ in TICK_SPEC.features)  # the two means come last
+
+    def decide(self, view: View) -> tuple[Intent, ...]:
+        """Show the rule its two columns."""
+        whole, view.features = view.features, view.features[-2:]
+        try:
+            return super().decide(view)
+        finally:
+            view.features = whole
 
 
 def extra_row(kind: Kind, ts: int, **values: int) -> np.ndarray:
@@ -100,8 +119,11 @@ def test_two_models_over_a_rough_tape(tape, tmp_path):
         assert found.signals == alone.signals
 
 
-def test_a_rule_without_a_model_beside_models(tape, tmp_path):
-    rules = (StrategySettings(name="ema_cross"), StrategySettings(name="ml_signal"))
+@pytest.mark.parametrize(
+    "rule", ["ema_cross_beside", pytest.param("ema_cross", marks=pytest.mark.slow)]
+)
+def test_a_rule_without_a_model_beside_models(tape, tmp_path, rule):
+    rules = (StrategySettings(name=rule), StrategySettings(name="ml_signal"))
     alone = run(tape, tmp_path / "a", batch=1, strategies=rules)
     found = run(tape, tmp_path / "b", batch=512, strategies=rules)
     assert found.decision_digest == alone.decision_digest
@@ -138,3 +160,20 @@ def test_a_state_that_has_decided_elsewhere_ends_the_run(tape, tmp_path, monkeyp
     monkeypatch.setattr(app.replay, "build", shifted)
     with pytest.raises(AssertionError, match="elsewhere"):
         run(tape, tmp_path, batch=64)
+
+
+def test_a_model_whose_batches_differ_is_asked_one_by_one(tape, tmp_path, monkeypatch):
+    """One that gives other bits in batches takes them from the whole run."""
+    made = []
+    build = app.replay.build
+
+    def noted(parts, *rest, **named):
+        made.append(build(parts, *rest, **named))
+        return made[-1]
+
+    monkeypatch.setattr(app.replay, "build", noted)
+    monkeypatch.setattr("app.serving.Serving.batches", lambda self: self.index != 1)
+    alone = run(tape, tmp_path / "a", batch=1024)
+    assert made[0].ahead is None
+    monkeypatch.undo()
+    assert run(tape, tmp_path / "b", batch=1024).decision_digest == alone.decision_digest

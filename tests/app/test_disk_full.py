@@ -65,7 +65,8 @@ async def test_in_the_run_no_next_segment_holds_and_the_process_goes_on(tmp_path
         with files_end_at(SEGMENT_ROWS * 64 // 2):
             world.ask("/flood", symbol="BTCUSDT", rate=6000, seconds=2.0)
             await world.until(lambda: tape.exhausted)
-            await world.held(HoldReason.HALTED)
+            # what room is left is for the venue's word: one of them may decide no more until later
+            await world.until(lambda: world.session.parts.state.root[0]["halted"] == 1)
             orders, dropped = world.orders(), world.health.dropped_messages
             await world.until(lambda: world.health.dropped_messages > dropped + 500)
             assert world.orders() == orders

@@ -1,15 +1,34 @@
 """The fault list's F rows end to end: set at the exchange, seen in what the session decides.
 
 One session trades through all of them; each test heals what it broke, and must see it trade again.
+The last one holds the whole run against the promise: no order was made on old data, and the tape
+replays to its digest.
 """
 
 import asyncio
+import json
 import time
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
-from tests.app.feed_world import BTC, ETH, FeedWorld, age_ns, feed_world
+from benchmarks.proc_memory import rss_anon_mib
+from engine.audit_layout import AUDIT, Record
+from engine.events import HoldReason
+from engine.feed_health import EndReason, FeedState
+from engine.run_files import AUDIT_RECORDS
+from tests.app.feed_world import (
+    BTC,
+    ETH,
+    MAX_DATA_AGE_MS,
+    FeedWorld,
+    age_ns,
+    entries,
+    feed_world,
+    traded,
+)
+from tests.app.live_world import replayed, summary_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -68,6 +87,25 @@ async def test_fault_F03_F04_silence_makes_data_old(world: FeedWorld, pongs: boo
     assert world.orders() == orders
 
 
+async def test_fault_F05_one_silent_symbol_holds_alone(world: FeedWorld) -> None:
+    connects = world.health.connects
+    world.exchange.fault("market", "drop", "btcusdt@*")
+    silent = False
+    while not silent:  # what was on its way may still come where the machine is slow
+        stale = world.codes.count("feed.stale")
+        await world.until(lambda: age_ns(world) > MAX_DATA_AGE_MS * 1_000_000)
+        reasons, others = world.reasons(BTC), world.decided(ETH)
+        messages = world.health.instruments[0].messages
+        await world.until(lambda before=stale: world.codes.count("feed.stale") > before)
+        silent = world.health.instruments[0].messages == messages
+    fresh = world.reasons(BTC) - reasons
+    fresh[[HoldReason.GAP, HoldReason.STALE_DATA]] = 0
+    assert not fresh.any()
+    await world.until(lambda: world.decided(ETH) > others + 3)
+    assert [one.state for one in world.health.instruments] == [FeedState.STALE, FeedState.LIVE]
+    assert world.health.connects == connects
+
+
 async def test_fault_F06_a_lost_update_is_mended_by_a_snapshot(world: FeedWorld) -> None:
     one = world.health.instruments[0]
     snapshots = one.snapshots
@@ -83,6 +121,16 @@ async def test_fault_F07_doubled_messages_are_counted_and_nothing_else(world: Fe
     world.exchange.fault("market", "duplicate", "btcusdt@*", count=20)
     await world.until(lambda: one.duplicates >= doubled + 20)
     assert (one.gaps, world.health.connects) == (gaps, connects)
+
+
+async def test_fault_F08_an_update_that_comes_late_is_never_applied_backwards(
+    world: FeedWorld,
+) -> None:
+    one = world.health.instruments[0]
+    snapshots, connects = one.snapshots, world.health.connects
+    world.exchange.fault("market", "delay", "btcusdt@depth@100ms", count=1, delay_ms=350)
+    await world.until(lambda: one.snapshots > snapshots and one.book_synced)
+    assert world.health.connects == connects
 
 
 async def test_fault_F09_ids_that_begin_anew_are_taken(world: FeedWorld) -> None:
@@ -122,6 +170,17 @@ async def test_fault_F12_F14_what_cannot_be_is_refused_at_decode(world: FeedWorl
     await world.until(lambda: one.decode_errors + world.health.decode_errors >= before + 5)
     assert 100.0 < world.price(BTC) < 10_000_000.0
     assert world.health.connects == connects
+
+
+async def test_fault_F15_of_doubled_keys_the_last_one_counts(world: FeedWorld) -> None:
+    price = f"{world.price(BTC) * 1.0005:.1f}0"
+    refused = world.ask("/send", stream="btcusdt@trade", changes={"p": "-1"})["sent"]
+    number = json.loads(refused)["t"]
+    doubled = refused.replace('"p":"-1"', f'"p":"1.00","p":"{price}"')
+    doubled = doubled.replace(f'"t":{number}', f'"t":{number + 5}')  # beyond what came meanwhile
+    world.ask("/send", stream="btcusdt@trade", payload=doubled)
+    await world.until(lambda: traded(world, BTC, float(price)))
+    assert not traded(world, BTC, 1.0)  # the first one of the two counts nowhere
 
 
 async def test_fault_F13_a_jump_holds_until_quotes_confirm_it(world: FeedWorld) -> None:
@@ -173,3 +232,78 @@ async def test_fault_F22_a_venue_that_refuses_is_tried_with_pauses(world: FeedWo
     await world.until(lambda: world.health.failed_dials == failed + 2)
     await world.until(lambda: world.health.connected)
     assert world.codes.count("feed.unreachable") >= 2
+
+
+@pytest.mark.parametrize(
+    ("kinds", "end"),
+    [
+        (("big", "bomb", "huge_header", "endless"), EndReason.TOO_BIG),
+        (("bad_opcode", "rsv_bits", "masked"), EndReason.PROTOCOL),
+    ],
+    ids=["F19_F20", "F21"],
+)
+async def test_fault_F19_F20_F21_what_breaks_the_protocol_is_a_new_connection(
+    world: FeedWorld, kinds: tuple[str, ...], end: EndReason
+) -> None:
+    sizes = {"big": 10 << 20, "bomb": 64 << 20}
+    for kind in kinds:
+        connects, errors = world.health.connects, world.health.decode_errors
+        before_mb = rss_anon_mib()
+        world.ask("/bytes", kind=kind, size=sizes.get(kind, 0))
+        await world.until(lambda: world.health.connects > connects)  # noqa: B023
+        lost = [fields["reason"] for code, fields in world.events if code == "feed.lost"]
+        assert lost[-1] == end.name.lower(), kind
+        assert world.health.decode_errors == errors
+        assert rss_anon_mib() - before_mb < 32.0, kind
+
+
+async def test_fault_F21_text_that_is_no_utf8_is_counted_and_skipped(world: FeedWorld) -> None:
+    connects, errors = world.health.connects, world.health.decode_errors
+    world.ask("/bytes", kind="bad_utf8")
+    await world.until(lambda: world.health.decode_errors > errors)
+    assert world.health.connects == connects
+
+
+async def test_fault_F23_what_is_not_confirmed_is_asked_for_again(world: FeedWorld) -> None:
+    world.exchange.fault("market", "unconfirmed", "SUBSCRIBE", count=1)
+    unconfirmed, done = world.codes.count("feed.unconfirmed"), world.codes.count("feed.subscribed")
+    world.ask("/connections", target="market", how="reset")
+    await world.until(lambda: world.codes.count("feed.unconfirmed") > unconfirmed)
+    await world.until(lambda: world.codes.count("feed.subscribed") >= done + 2)
+    instruments = world.health.instruments
+    await world.until(lambda: all(one.state == FeedState.LIVE for one in instruments))
+    assert world.health.connected
+
+
+async def test_fault_F24_a_halted_symbol_holds_alone_and_its_entries_are_cancelled(
+    world: FeedWorld,
+) -> None:
+    connects = world.health.connects
+    update = world.ask("/symbol", symbol=BTC, status="HALT")["update_id"]
+    await world.until(lambda: world.health.instruments[0].halted)
+    await world.until(lambda: not entries(world, BTC))
+    orders, others = world.orders(), world.decided(ETH)
+    for step in range(1, 6):  # a quote that still comes is not decided on
+        world.ask("/send", stream="btcusdt@bookTicker", changes={"u": update + step})
+    await world.held(HoldReason.VENUE_HALTED, BTC)
+    await world.until(lambda: world.decided(ETH) > others + 3)
+    assert world.orders() > orders
+    assert entries(world, BTC) == []
+    world.ask("/symbol", symbol=BTC, status="TRADING")
+    await world.until(lambda: not world.health.instruments[0].halted)
+    assert world.health.connects == connects
+
+
+async def test_no_order_was_made_on_old_data_and_the_tape_replays(running: FeedWorld) -> None:
+    summary = await running.end()
+    assert summary.exit_reason == "done"
+    run = running.session.run_dir
+    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
+    intents = records[records["kind"] == Record.INTENT]
+    decisions = records[records["kind"] == Record.DECISION]
+    causes = decisions[np.isin(decisions["id"], intents["i0"])]
+    assert len(causes) > 10
+    assert causes["i6"].max() <= MAX_DATA_AGE_MS * 1_000_000
+    again = summary_of(await asyncio.to_thread(replayed, run))
+    assert again["decision_digest"] == summary.decision_digest
+    assert again["fills"] == summary.fills > 0

@@ -59,6 +59,7 @@ class World:
     def version(self, gate: Gate, deadline_ns: int = 60_000_000_000) -> Any:
         return SimpleNamespace(
             index=0, settings=SimpleNamespace(name="Gated"), threaded=True, ort=gate,
+            window=lambda number: None,
             deadline_ns=deadline_ns, x=np.zeros((1, 3), np.float32),
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,23 +42,36 @@ from tests.app.live_world import (
     traded_until,
 )
 
-FAULTS = (
-    ("hang", "after", 9),
-    ("reset", "after", 7),
-    ("truncate", "after", 11),
-    ("reset", "before", 8),  # the order never was: no report of it can come before the doubt
-)
+ORDER = "POST /api/v3/order"
+DUPLICATE = '{"code":-2010,"msg":"Duplicate order sent."}'
+FAULTS: dict[str, dict[str, Any]] = {  # of answers to orders, by how often
+    "V01": {"action": "hang", "phase": "after", "every": 9},
+    "V02": {"action": "reset", "phase": "after", "every": 7},
+    "V02, cut": {"action": "truncate", "phase": "after", "every": 11},
+    "V03": {"action": "status", "phase": "after", "every": 13, "status": 502},
+    "V03, page": {"action": "status", "phase": "after", "every": 12, "status": 200,
+                  "body": "<html>busy</html>"},
+    "V05": {"action": "status", "phase": "after", "every": 10, "status": 400, "body": DUPLICATE},
+    "V10": {"action": "delay", "phase": "after", "every": 6, "delay_ms": 300},
+    # the order never was: no report of it can come before the doubt
+    "never was": {"action": "reset", "phase": "before", "every": 8},
+}  # fmt: skip
 STALL_AT = 15  # the decision at which the engine is slow, for a market order
+REFUSED_FROM = 12  # orders after which new connections are refused for a while
 
 
-def faults(venue) -> None:
+def faults(venue) -> dict[str, int]:
     """Let orders get lost in every way, fill in fragments, and doubled or missing events."""
-    for number, (action, phase, every) in enumerate(FAULTS):
-        venue.fault("rest", action, "POST /api/v3/order", phase=phase, every=every, skip=3 + number)
+    numbers = {
+        name: venue.fault("rest", match=ORDER, skip=3 + at, **fault)
+        for at, (name, fault) in enumerate(FAULTS.items())
+    }
     venue.fault("user", "reset", "executionReport:*", skip=9, count=1)  # the stream itself is lost
     venue.fault("user", "drop", "executionReport:*", skip=5, every=2)
-    venue.fault("user", "duplicate", "executionReport:*", skip=2, every=5)
-    venue.control("POST", "/engine", {"fragments": 3, "late_fill_lots": 50, "late_fill_count": 2})
+    numbers["V11"] = venue.fault("user", "duplicate", "executionReport:*", skip=2, every=5)
+    engine = {"fragments": 3, "hide_ms": 400, "late_fill_lots": 50, "late_fill_count": 2}
+    venue.control("POST", "/engine", engine)
+    return numbers
 
 
 def states(folder: Path) -> dict[str, int]:
@@ -76,11 +90,36 @@ def last_states(run: Path) -> dict[int, int]:
     return dict(zip(orders["id"].tolist(), orders["code"].tolist()))
 
 
-def enough(ledger: dict) -> bool:
-    """Whether every fault has had its turns: orders sent, some cancelled, some filled."""
-    orders = ledger["orders"]
-    canceled = sum(order["status"] == "CANCELED" for order in orders)
-    return len(orders) >= 36 and canceled >= 4 and len(ledger["fills"]) >= 12
+class Course:
+    """What a session goes through: connections refused for a while, then until it has had enough.
+
+    Attributes:
+        seen: how often each fault has struck.
+    """
+
+    def __init__(self, folder: Path, venue, numbers: dict[str, int]) -> None:
+        self.seen: dict[str, int] = {}
+        self._folder, self._venue, self._numbers = folder, venue, numbers
+        self._cut = 0  # the fault that ends kept connections
+
+    def enough(self, ledger: dict) -> bool:
+        """Whether every fault has had its turns: orders sent, some cancelled, some filled."""
+        orders, venue = ledger["orders"], self._venue
+        if len(orders) >= REFUSED_FROM and not self._cut:
+            venue.control("POST", "/listen", {"open": False})
+            self._cut = venue.fault("rest", "reset", "*", phase="before")
+        if self._cut > 0:
+            reasons = {one.reason for one in account_orders(self._folder)}
+            if RejectReason.NOT_REACHED not in reasons:
+                return False
+            venue.control("DELETE", f"/faults/{self._cut}")
+            venue.control("POST", "/listen", {"open": True})
+            self._cut = -1
+        hits = {one["id"]: one["hits"] for one in venue.control("GET", "/faults")}
+        self.seen = {name: hits[number] for name, number in self._numbers.items()}
+        canceled = sum(order["status"] == "CANCELED" for order in orders)
+        counts = len(orders) >= 36 and canceled >= 4 and len(ledger["fills"]) >= 12
+        return counts and self._cut < 0 and all(self.seen.values())
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +127,11 @@ def traded(tmp_path_factory):
     """Return (folder, summary, text of all that was said, fills) of a session with every fault."""
     folder = tmp_path_factory.mktemp("live")
     with exchange(fee_asset="BNB") as venue:
-        faults(venue)
+        course = Course(folder, venue, faults(venue))
         words = command(folder, venue, "--duration", "200s", stall_at=STALL_AT)
-        done = traded_until(words, venue, enough)
+        done = traded_until(words, venue, course.enough)
         assert done.returncode == 0, done.stderr[-3000:]
+        assert all(course.seen.values()), course.seen
         fills = same_ledger(folder, venue)
         yield folder, summary_of(done), done.stdout + done.stderr, fills
 
@@ -121,6 +161,23 @@ def test_fault_V01_an_order_without_an_answer_is_unknown_until_it_is_proven(trad
     assert len(doubted) == tape_kinds(run)[Kind.UNKNOWN] > 0
     ends = last_states(run)
     assert {OrderState(ends[number]) for number in doubted["id"].tolist()} <= FINAL
+
+
+def test_fault_V02_V03_V05_V06_V09_V10_V11_lose_and_double_no_order_and_no_fill(traded):
+    folder, _, _, fills = traded  # `traded` has seen each of them strike, and one ledger
+    orders = account_orders(folder)
+    assert {OrderState(one.state) for one in orders} <= FINAL
+    assert len(fold(folder / "runs" / "accounts" / "embedded-main").fills) == fills
+    assert fills > sum(one.filled_lot > 0 for one in orders)  # in pieces
+    assert not [one for one in orders if "uplicate" in one.code]  # "it is there": no rejection
+
+
+def test_fault_V04_only_an_order_that_did_not_leave_is_not_sent(traded):
+    folder, _, _, _ = traded
+    refused = [one for one in account_orders(folder) if one.reason == RejectReason.NOT_REACHED]
+    assert refused
+    assert {OrderState(one.state) for one in refused} == {OrderState.REJECTED}
+    assert not any(one.filled_lot or one.venue_id for one in refused)
 
 
 def test_fault_V12_a_fill_after_its_cancel_is_booked(traded):

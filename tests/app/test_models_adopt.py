@@ -15,12 +15,13 @@ from app.command_line import run
 from app.matrix import read_matrix
 from engine.errors import DataError
 from ml import registry
+from tests.ml.sequence_models import model_of
 from tests.ml.test_importing import binary
 
 ROOT = Path(__file__).resolve().parents[2]
 BARS, MINUTE = 420, 60_000_000_000
 START = 1_736_121_600_000_000_000
-COLUMNS = ("RSI", "ret_1", "StochK", "mom10")  # what they call rsi_14, returns_1, stoch_k, ...
+COLUMNS = ("ret_1", "RSI", "StochK", "mom10")  # what they call returns_1, rsi_14, stoch_k, ...
 
 
 def candles() -> dict[str, np.ndarray]:
@@ -75,7 +76,7 @@ def world(tmp_path_factory):
     model.mkdir()
     (model / "model.onnx").write_bytes(binary(columns=3, last="Softmax"))
     about = {"model_id": "Theirs", "version": "7", "feature_names": list(COLUMNS),
-             "mean": [50.0, 0.0, 50.0, 0.0], "std": [12.0, 0.002, 30.0, 0.6],
+             "mean": [0.0, 50.0, 50.0, 0.0], "std": [0.002, 12.0, 30.0, 0.6],
              "actions": ["sell", "hold", "buy"]}  # fmt: skip
     (model / "metadata.json").write_text(json.dumps(about))
     return SimpleNamespace(place=place, bars=bars, data=place / "data", model=model)
@@ -112,7 +113,7 @@ def test_a_model_whose_columns_agree_becomes_a_candidate(adopt, world, capsys):
     assert (code, found["ok"], found["stamp"]) == (0, True, "open")
     entry = registry.View(root).find("Theirs", "7")
     assert entry.status == "candidate"
-    assert entry.input_features == ("rsi_14", "returns_1", "stoch_k", "momentum_10")
+    assert entry.input_features == ("returns_1", "rsi_14", "stoch_k", "momentum_10")
     assert entry.normalisation.where == "metadata"
     assert [finding.ok for finding in registry.verify(root)] == [True]
     row = '{"rsi_14": 60, "returns_1": 0.001, "stoch_k": 80, "momentum_10": 0.4}'
@@ -123,6 +124,24 @@ def test_a_model_whose_columns_agree_becomes_a_candidate(adopt, world, capsys):
     answer = json.loads(capsys.readouterr().out)["rows"][0]
     assert answer["action"] in ("SELL", "HOLD", "BUY")
     assert sum(answer["answers"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_of_windows_becomes_a_candidate(adopt, world, monkeypatch, tmp_path):
+    """Its golden windows are rows of the matrix that follow each other."""
+    folder = tmp_path / "Windows"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model_of(8, len(COLUMNS)))
+    about = json.loads((world.model / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps({**about, "model_id": "Windows"}))
+    (folder / "model.meta.json").write_text(json.dumps({"sequence_length": 8}))
+    monkeypatch.setattr(world, "model", folder)
+    code, found, root = adopt(features(world.bars))
+    assert (code, found["ok"]) == (0, True)
+    loaded = registry.load_any(root, registry.View(root).find("Windows", "7"))
+    assert loaded.row_shape == (8, len(COLUMNS))
+    assert loaded.golden.x.shape[1:] == loaded.row_shape
+    assert (loaded.golden.x[:, 1:, 2] != loaded.golden.x[:, :-1, 2]).any()
+    assert [finding.ok for finding in registry.verify(root)] == [True]
 
 
 def test_times_of_the_close_are_understood(adopt, world):

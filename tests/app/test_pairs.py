@@ -2,8 +2,8 @@
 
 import msgspec
 
+from app.rules import kernel_rules
 from app.slots import data_of
-from app.wire import kernel_rules
 from config.load import load_settings
 from config.settings import Settings
 from engine.instruments import Instrument

@@ -54,6 +54,17 @@ def exchange_of(session: subprocess.Popen) -> int:
     raise AssertionError("no feed in time")
 
 
+def family(session: subprocess.Popen) -> list[int]:
+    """Return the processes that a session has started and that run now, its exchange among them."""
+    folders = Path(f"/proc/{session.pid}/task").iterdir()
+    return [int(one) for folder in folders for one in (folder / "children").read_text().split()]
+
+
+def all_gone(pids: list[int]) -> bool:
+    """Tell whether processes end in time, one of them at least."""
+    return bool(pids) and all(gone(pid) for pid in pids)
+
+
 def gone(pid: int, within_s: float = 5.0) -> bool:
     """Tell whether a process ends in time."""
     ends = time.monotonic() + within_s
@@ -101,20 +112,22 @@ def has_traded(runs: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], int]:
+def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[int]]:
     """Run a session until it has traded."""
     runs = tmp_path_factory.mktemp("paper") / "runs"
     session = start(runs)
     pid = exchange_of(session)
     until(session, lambda: has_traded(runs))
+    started = family(session)
+    assert pid in started
     session.terminate()
     code, found = ended(session)
     assert code == 0
-    return runs, found, pid
+    return runs, found, started
 
 
 def test_a_session_trades_on_ticks_that_came_over_the_wire(traded):
-    _, found, pid = traded
+    _, found, started = traded
     assert found["mode"] == "paper"
     assert found["exit_reason"] == "stopped"
     assert found["events"] > 50
@@ -123,28 +136,33 @@ def test_a_session_trades_on_ticks_that_came_over_the_wire(traded):
     assert found["fills"] > 0
     assert found["signals"]["buy"] + found["signals"]["sell"] > 0
     assert {model["status"] for model in found["models"]} == {"SERVING"}
-    assert gone(pid)
+    assert all_gone(started)
 
 
 def test_a_duration_ends_it(tmp_path):
     session = start(tmp_path / "runs", "--duration", "1s")
     pid = exchange_of(session)
+    started = family(session)
+    assert pid in started
     code, found = ended(session)
     assert (code, found["exit_reason"]) == (0, "done")
-    assert gone(pid)
+    assert all_gone(started)
 
 
-def test_ctrl_c_before_anything_is_there_ends_it_and_its_exchange(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_a_signal_before_anything_is_there_ends_it_and_its_exchange(tmp_path, number, code):
     session = start(tmp_path / "runs")
-    children = Path(f"/proc/{session.pid}/task/{session.pid}/children")
-    until(session, lambda: bool(children.read_text().split()))
-    pid = int(children.read_text().split()[0])
-    session.send_signal(signal.SIGINT)
+    until(session, lambda: bool(family(session)))
+    started = family(session)
+    session.send_signal(number)
     out, err = session.communicate(timeout=60)
-    assert session.returncode == 130, err[-2000:]
+    assert session.returncode == code, err[-2000:]
     assert out == ""
     assert "Traceback" not in err
-    assert gone(pid)
+    assert all_gone(started)
 
 
 def test_its_audit_verifies(traded):
@@ -164,23 +182,37 @@ def test_its_tape_replays_to_its_digest(traded, block):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_cleanly(tmp_path, number, code):
     session = start(tmp_path / "runs")
-    pid = exchange_of(session)
+    exchange_of(session)
+    started = family(session)
     session.send_signal(number)
     returned, found = ended(session)
     assert returned == code
     assert found["events"] > 0
-    assert gone(pid)
+    assert all_gone(started)
     assert verify(Path(found["run_dir"])).ok
+
+
+def test_a_second_signal_ends_it_at_once_and_its_exchange(tmp_path):
+    session = start(tmp_path / "runs")
+    exchange_of(session)
+    started = family(session)
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):  # both at once
+        session.send_signal(number)
+    out, err = session.communicate(timeout=60)
+    assert session.returncode == 130, err[-2000:]
+    assert out == ""
+    assert all_gone(started)
 
 
 def test_killed_it_leaves_a_tape_that_replays_and_no_exchange(tmp_path):
     runs = tmp_path / "runs"
     session = start(runs)
-    pid = exchange_of(session)
+    exchange_of(session)
     until(session, lambda: len(audit_of(runs)) > 30)
+    started = family(session)
     session.kill()
     session.communicate(timeout=30)
-    assert gone(pid)
+    assert all_gone(started)
     (run_dir,) = [path for path in runs.iterdir() if path.name != "tapes"]
     found = summary(run_dir, runs=runs)
     assert found["events"] > 30
@@ -195,9 +227,11 @@ def test_killed_it_leaves_a_tape_that_replays_and_no_exchange(tmp_path):
 def test_without_its_exchange_it_ends_with_one_reason(tmp_path):
     session = start(tmp_path / "runs")
     pid = exchange_of(session)
+    started = family(session)
     os.kill(pid, signal.SIGKILL)
     out, err = session.communicate(timeout=60)
     assert session.returncode == 1
+    assert all_gone(started)
     found = json.loads(out)
     assert found["exit_reason"] == "failed"
     assert "the embedded exchange ended" in err

@@ -146,10 +146,10 @@ async def test_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkey
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     go, loads, real = threading.Event(), [], app.reload.load_version
 
-    def slow(serving, artifacts, view):
+    def slow(serving, *others):
         loads.append(serving.version)
         assert go.wait(WITHIN_S)
-        real(serving, artifacts, view)
+        real(serving, *others)
 
     monkeypatch.setattr(app.reload, "load_version", slow)
     world.reloads.ask("TickMLP", "2", "first")

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import run_live
+from app.command_line import run
 from engine.audit_verify import verify
-from tests.app.replay_cli import ROOT, SAMPLE, replay, summary
+from tests.app.replay_cli import ROOT, SAMPLE, config_of, replay, summary
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,26 @@ def runs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def first(runs: Path) -> dict:
     return summary(SAMPLE, runs=runs)
+
+
+@pytest.fixture
+def refused(runs, monkeypatch, capsys):
+    """Return a function that starts a replay that must be refused; it gives the one line said."""
+
+    def call(*words: object) -> str:
+        config = [] if "--config" in words else ["--config", str(config_of(runs))]
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["run_live.py", "--replay", *map(str, words), *config])
+        try:
+            code = run("run_live.py", run_live.main)
+        except SystemExit as left:
+            code = left.code
+        out, err = capsys.readouterr()
+        assert (code, out) == (2, ""), err
+        assert len(err.strip().splitlines()) == 1
+        return err
+
+    return call
 
 
 def test_the_first_run_trades(first):
@@ -67,6 +89,15 @@ def test_a_run_folder_replays_to_its_own_digest(first, runs):
     assert "equals" in done.stdout
 
 
+def test_from_another_folder_the_models_that_came_with_it_are_found(first, tmp_path):
+    words = [sys.executable, str(ROOT / "run_live.py"), "--replay", str(SAMPLE)]
+    done = subprocess.run(
+        [*words, "--json", "--no-report"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["decision_digest"] == first["decision_digest"]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_a_what_if_differs_and_says_where(first, runs, tmp_path):
     changes = tmp_path / "what_if.yaml"
     changes.write_text("risk: {max_order_notional: 40}\n")
@@ -99,10 +130,14 @@ def test_a_threshold_changes_the_digest(first, runs, tmp_path):
         ([SAMPLE, "--replya"], "--replay"),
     ],
 )
-def test_bad_words_end_in_one_line(words, said, runs):
-    done = replay(*words, runs=runs)
+def test_bad_words_end_in_one_line(words, said, refused):
+    assert said in refused(*words)
+
+
+def test_bad_words_end_a_process_in_one_line(runs):
+    done = replay("nowhere", runs=runs)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert "nowhere" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
 
@@ -116,7 +151,7 @@ def test_bad_words_end_in_one_line(words, said, runs):
         ("strategies: [{name: ml_signal, params: {treshold: 0.5}}]", "threshold"),
     ],
 )
-def test_bad_settings_end_in_one_line(line, said, runs, tmp_path, first):
+def test_bad_settings_end_in_one_line(line, said, runs, tmp_path, first, refused):
     section = line.partition(":")[0]
     config = tmp_path / "bad.yaml"
     text = (runs.parent / "config.yaml").read_text()
@@ -129,23 +164,17 @@ def test_bad_settings_end_in_one_line(line, said, runs, tmp_path, first):
         text += line + "\n"
     config.write_text(text)
     before = sorted(runs.iterdir())
-    done = replay(SAMPLE, "--config", config, runs=runs)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert said in refused(SAMPLE, "--config", config)
     assert sorted(runs.iterdir()) == before, "nothing half-written"
 
 
-def test_empty_and_wrong_files_end_in_one_line(runs, tmp_path):
+def test_empty_and_wrong_files_end_in_one_line(refused, tmp_path):
     empty = tmp_path / "empty.csv"
     empty.write_text("")
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("a,b\n1,2\n")
     for path in (empty, wrong):
-        done = replay(path, runs=runs)
-        assert done.returncode == 2
-        assert path.name in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        assert path.name in refused(path)
 
 
 def test_ctrl_c_ends_with_the_summary(runs, first):

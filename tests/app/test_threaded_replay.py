@@ -21,10 +21,10 @@ from engine.audit_reader import AuditFile
 from engine.events import HoldReason
 from engine.row_arrays import join_rows
 from engine.tape import Tape, TapeWriter
-from features.spec import FeatureSpec, parse_spec
 from ml import registry
 from ml.manifest import to_json
 from tests.app.replay_cli import ROOT, SAMPLE
+from tests.app.versions import tick_spec
 from tests.ml.heavy_models import failing, register, wide
 
 ROWS = 14_000
@@ -34,12 +34,6 @@ CADENCE = f"every:{EVERY_NS // 10**9}s"
 # Not asked here; with it, the run's kernel is the one that the first run compiles.
 BARS = ModelSettings(name="Bars", model_id="SignalClassifier", cadence="bar:1m")
 JUDGED = {HoldReason.NONE, HoldReason.MODEL_SAYS_HOLD, HoldReason.BELOW_THRESHOLD}
-
-
-def tick_spec() -> FeatureSpec:
-    """Return the features of the demonstration model: its kernel is compiled already."""
-    path = ROOT / "artifacts" / "TickMLP" / "1" / "feature_spec.json"
-    return parse_spec(path.read_bytes(), str(path))
 
 
 @pytest.fixture(scope="module")

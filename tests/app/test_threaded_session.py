@@ -18,11 +18,11 @@ from engine.audit_verify import verify
 from engine.events import AnswerStatus
 from engine.rows import Kind
 from engine.tape import Tape
-from features.spec import FeatureSpec, parse_spec
 from ml import registry
 from tests.app.heavy_session import ENOUGH
 from tests.app.replay_cli import ROOT
 from tests.app.test_paper import exchange_of, gone
+from tests.app.versions import tick_spec
 from tests.ml.heavy_models import failing, register, stalling, wide
 
 STRATEGY = "strategies:\n  - name: ml_signal\n    params: {threshold: 0.4, cooldown_s: 1.0}\n"
@@ -32,12 +32,6 @@ MODELS = """models:
   - {name: Stalls, model_id: Stalls, cadence: "every:50ms", deadline_ms: 120}
   - {name: Fails, model_id: Fails, cadence: "every:200ms"}
 """
-
-
-def tick_spec() -> FeatureSpec:
-    """Return the features of the demonstration model: its kernel is compiled already."""
-    path = ROOT / "artifacts" / "TickMLP" / "1" / "feature_spec.json"
-    return parse_spec(path.read_bytes(), str(path))
 
 
 def settings_file(folder: Path) -> Path:

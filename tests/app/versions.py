@@ -15,6 +15,12 @@ from tests.app.replay_cli import ROOT
 MIRROR = np.array([2, 1, 0])  # SELL for BUY and BUY for SELL
 
 
+def tick_spec() -> FeatureSpec:
+    """Return the features of the demonstration model TickMLP: its kernel is compiled already."""
+    path = ROOT / "artifacts" / "TickMLP" / "1" / "feature_spec.json"
+    return parse_spec(path.read_bytes(), str(path))
+
+
 def copy_artifacts(folder: Path) -> Path:
     """Return a copy of the demonstration models and their registry."""
     root = folder / "artifacts"

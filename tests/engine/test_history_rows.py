@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from app.kernel import KernelModule, load_kernel
+from engine.bar_kinds import several
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Cadence, Reason
 from engine.kernel.state import KernelRules, KernelState
@@ -14,11 +15,18 @@ S = 1_000_000_000
 MINUTE = 60 * S
 OPEN = 1_700_000_040 // 60 * MINUTE  # a whole minute
 FEATURES = ("returns_1", "trade_flow_imbalance_5s", "mid_price_velocity_1s")
+LONGER = ("2m", "5m")  # kinds of bars beside the minutes
 
 
 @pytest.fixture(scope="module")
 def kernel() -> KernelModule:
-    return load_kernel([FeatureSpec(features=tuple((name, {}) for name in FEATURES))])
+    longer = [("returns_1", {"bar": bar}) for bar in LONGER]
+    return load_kernel(
+        [
+            FeatureSpec(features=tuple((name, {}) for name in FEATURES)),
+            FeatureSpec((("returns_1", {}), *longer)),
+        ]
+    )
 
 
 class Run:
@@ -32,12 +40,12 @@ class Run:
         self.rules = KernelRules(
             implied_wakes=False, bar_interval_ns=MINUTE, bar_grace_ns=0, max_data_age_ns=1 << 60,
             max_jump=0.5, jump_confirmations=3, trigger_confirmations=1, sample_ns=1 << 60,
-            assumed_notional=100.0, half_spread=1e-4,
+            assumed_notional=100.0, half_spread=1e-4, series=several(LONGER),
         )  # fmt: skip
         self.kernel = kernel
         self.state = KernelState([instrument], 1, kernel.features, self.rules)
         kernel.start(self.state.address)
-        self.x = np.zeros((1, len(FEATURES)), np.float32)
+        self.x = np.zeros((1, 3), np.float32)  # so many features has either spec
         y = np.array([[0.0, 1.0, 0.0]], np.float32)
         values = {"cadence": int(Cadence.BAR), "sell_at": 0, "hold_at": 1, "buy_at": 2}
         self.state.set_slot(0, values, self.x, y)
@@ -46,6 +54,7 @@ class Run:
         self.rows_a_call = rows_a_call
         self.bars: list[tuple[float, ...]] = []
         self.decided: list[int] = []
+        self.longer: dict[str, list[tuple[float, ...]]] = {bar: [] for bar in LONGER}
 
     def add(self, kind: Kind, ts: int, values: tuple[float, ...] = (), flags: int = 0) -> None:
         """Append one row whose stamps are `ts`."""
@@ -66,6 +75,7 @@ class Run:
     def go(self) -> None:
         """Advance to the end of the tape, so many rows a call."""
         words, state, market = self.state.words, self.state.address, self.state.markets[0]
+        counts = [0] * len(LONGER)
         while words[WORD["cursor"]] < self.count:
             head = min(self.count, words[WORD["cursor"]] + self.rows_a_call)
             while True:
@@ -78,6 +88,12 @@ class Run:
                     self.bars[-1] += tuple(self.x[0].tolist())
                 elif Reason.HEAD in reasons:
                     break
+            for at, bar in enumerate(LONGER):
+                shown = self.state.bars[1 + at]["shown"]
+                if shown["bar_count"] != counts[at]:
+                    counts[at] = int(shown["bar_count"])
+                    names = ("bar_ts", "bar_open", "bar_high", "bar_low", "bar_close", "bar_volume")
+                    self.longer[bar].append(tuple(float(shown[name]) for name in names))
 
 
 PRICES = np.round(100.0 + np.cumsum(np.random.default_rng(3).normal(0, 0.05, 40)), 2)
@@ -212,3 +228,71 @@ def test_a_past_trade_fills_no_order(kernel: KernelModule) -> None:
             if Reason.HEAD in reasons:
                 break
         assert kinds.count(2) == fills
+
+
+def longer_bars(
+    kernel: KernelModule, start: int, **how: bool
+) -> dict[str, list[tuple[float, ...]]]:
+    """Return the longer bars that a run sees, row by row; `start` OPEN saw everything."""
+    run = Run(kernel, rows_a_call=1)
+    if start == OPEN:
+        run.add(Kind.CONNECT, OPEN)
+    else:
+        with_history(run, **how)
+    live(run, start)
+    run.add(Kind.WAKE, OPEN + 12 * MINUTE)
+    run.go()
+    return run.longer
+
+
+def test_longer_bars_are_made_of_the_past_minutes_and_go_on_with_its_trades(
+    kernel: KernelModule,
+) -> None:
+    """The bars of two and five minutes in progress at the start are whole when they close."""
+    whole, late = longer_bars(kernel, OPEN), longer_bars(kernel, STARTS)
+    for bar, count in (("2m", 3), ("5m", 1)):
+        opens = [-(-OPEN // (int(bar[0]) * MINUTE)) * int(bar[0]) * MINUTE]
+        opens += [opens[0] + k * int(bar[0]) * MINUTE for k in range(1, count)]
+        assert [b[0] for b in late[bar]][:count] == opens
+        assert late[bar] == whole[bar][-len(late[bar]) :]
+
+
+def test_past_trades_between_the_minutes_are_not_counted_twice(kernel: KernelModule) -> None:
+    late = longer_bars(kernel, STARTS, past_trades_from=0)
+    assert late == longer_bars(kernel, STARTS, past_trades_from=5)
+
+
+def test_a_longer_bar_with_a_hole_in_it_closes_unseen(kernel: KernelModule) -> None:
+    """The minute in progress was not joined to the past: no bar that holds it is whole."""
+    torn, whole = longer_bars(kernel, STARTS, growing=False), longer_bars(kernel, STARTS)
+    for bar in LONGER:
+        length = int(bar[0]) * MINUTE
+        holds = [b for b in whole[bar] if b[0] <= OPEN + 5 * MINUTE < b[0] + length]
+        assert len(holds) == 1
+        assert torn[bar] == [b for b in whole[bar] if b not in holds]
+
+
+def test_the_window_of_a_sequence_model_is_filled_by_the_bars_of_the_past(
+    kernel: KernelModule,
+) -> None:
+    """Six rows: of four past minutes, and of the two that closed since; as if it had seen all."""
+    found = []
+    for start in (OPEN, STARTS):
+        run = Run(kernel, rows_a_call=3)
+        run.state.slots["spec"] = 1
+        width = run.x.shape[1]
+        ring, whole = np.zeros((12, width), np.float32), np.zeros((1, 6, width), np.float32)
+        run.state.set_window(0, ring, 0, whole)
+        if start == OPEN:
+            run.add(Kind.CONNECT, OPEN)
+        else:
+            with_history(run)
+        live(run, start)
+        run.go()
+        at = int(run.state.slots["window_at"][0])
+        window = ring[at + 1 : at + 7]
+        assert window[-1].tobytes() == run.x.tobytes()
+        found.append(window[:, :2].copy())  # returns on minutes and on bars of two
+    assert np.isfinite(found[0][:, 0]).all()
+    assert len(np.unique(found[0][:, 0])) == 6
+    assert found[0].tobytes() == found[1].tobytes()

@@ -54,6 +54,25 @@ def test_a_share_is_exact(amount, whole, data):
     assert int(exact.share(amount, part, whole)) == amount * part // whole
 
 
+class Trips:
+    """Round trips lost in a row, counted from what each fill brought."""
+
+    def __init__(self) -> None:
+        self.lots: dict[tuple[int, int], int] = {}
+        self.gains: dict[tuple[int, int], int] = {}
+        self.lost: dict[int, int] = {}
+
+    def take(self, key: tuple[int, int], lots: int, gain: int) -> dict[int, int]:
+        """Take a fill of (owner, instrument), signed lots, gain after its fee."""
+        before = self.lots.get(key, 0)
+        after = self.lots[key] = before + lots
+        self.gains[key] = self.gains.get(key, 0) + gain
+        if before and after * before <= 0:
+            if total := self.gains.pop(key):
+                self.lost[key[0]] = self.lost.get(key[0], 0) + 1 if total < 0 else 0
+        return self.lost
+
+
 @settings(max_examples=200, deadline=None)
 @given(amounts, fills, st.sampled_from([(1.0, 2.0), (-0.5, 7.5), (0.25, 3.3333)]))
 def test_fills_of_one_owner_book_as_in_python(amount, script, bps):
@@ -63,6 +82,7 @@ def test_fills_of_one_owner_book_as_in_python(amount, script, bps):
     root["n_instruments"] = len(INSTRUMENTS)
     mine.give_records(root[0])
     line = np.zeros(1, LEDGER)[0]
+    trips, lost = Trips(), {}
     for number, (at, side, qty, price, liquidity, owners) in enumerate(script):
         approved = order(number, at, side, qty, price, owners[:1])
         approved.strategy = line["strategy"] = number % 3 - 1
@@ -72,6 +92,11 @@ def test_fills_of_one_owner_book_as_in_python(amount, script, bps):
         fill = Fill(number, number, number, at, side, qty, price, int(liquidity))
         (change,) = theirs.apply(fill, approved)
         assert moved == (change.opened, change.closed, change.gain, change.fee)
+        lost = trips.take((int(line["owner"]), at), side * qty, change.gain - change.fee)
     assert (mine.wallets == theirs.wallets).all()
     assert (mine.books.records == theirs.books.records).all()
     assert (mine.strategy_books.records == theirs.strategy_books.records).all()
+    assert (mine.desk["losses"] == theirs.desk["losses"]).all()
+    assert {o - 1: int(n) for o, n in enumerate(mine.desk[0]["losses"]) if n} == {
+        owner: n for owner, n in lost.items() if n
+    }

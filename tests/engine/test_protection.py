@@ -23,12 +23,16 @@ class Places:
     def __init__(self, room: int = MAX_TRIGGERS) -> None:
         self.room = room
         self.active: dict[int, tuple[int, ...]] = {}
+        self.lots: dict[int, int] = {}  # that the kernel was told, by place
 
     def protect(self, trigger: int, *rest: int) -> int:
         if len(self.active) >= self.room:
             return -1
         self.active[trigger] = rest
-        return len(self.active)
+        return trigger
+
+    def measure(self, place: int, lots: int) -> None:
+        self.lots[place] = lots
 
     def unprotect(self, trigger: int) -> int:
         return int(self.active.pop(trigger, None) is not None)
@@ -44,11 +48,13 @@ def protected_order(order_id: int, side: int = 1) -> Order:
 
 def protection(room: int = MAX_TRIGGERS) -> tuple[Protection, Places]:
     places = Places(room)
-    return Protection(places.protect, places.unprotect, lambda *_: None), places
+    return Protection(places.protect, places.unprotect, lambda *_: None, places.measure), places
 
 
 def watched(made: Protection) -> list[tuple[int, int]]:
-    """Return (side, lots) of all legs, oldest first."""
+    """Return (side, lots) of all legs, oldest first; the kernel was told the same lots."""
+    told: Places = made._protect.__self__  # type: ignore[attr-defined]
+    assert all(told.lots[leg.place] == leg.qty_lot for leg in made.legs.values())
     return [(leg.side, leg.qty_lot) for leg in made.legs.values()]
 
 
@@ -157,7 +163,10 @@ class Desk:
         self.book = money.book(0, 0)
         self.book.position_lot = 10
         self.places = Places()
-        self.protection = Protection(self.places.protect, self.places.unprotect, money.count_leg)
+        places = self.places
+        self.protection = Protection(
+            places.protect, places.unprotect, money.count_leg, places.measure
+        )
         self.protection.cover(protected_order(1), 0, 10)
         self.gate, self.venue = OpenGate(), Venue()
         recorder = SimpleNamespace(
@@ -183,7 +192,10 @@ def test_a_stop_sends_what_is_held():
     assert desk.protection.legs == {}
 
 
-@pytest.mark.parametrize("block", [Block.MARKET_CROSSED, Block.MARKET_STALE])
+BLOCKS = [Block.MARKET_CROSSED, Block.MARKET_STALE, Block.MARKET_HALTED]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 def test_a_blocked_stop_is_watched_again(block):
     desk = Desk()
     desk.gate.blocks = int(block)

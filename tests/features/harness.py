@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.market import MARKET, TOP_LEVELS
 from features.feed_module import KERNEL_FOLDER, entry_point
-from features.fuse import bound_source, fused_source, load_fused
+from features.fuse import INNER, bound_source, fused_source, load_fused
 from features.registry import Feature, Resolved, catalogue, resolve
 from features.spec import FeatureSpec
 
@@ -33,10 +33,14 @@ from tests.features.harness import EVENT
 from tests.features.market_step import market_step, peer_step
 
 
-@njit(error_model="numpy")
-def drive_all(fs, m, events, out):
-    for i in range(events.size):
-        e = events[i]
+@njit("void(int64, int64, int64, int64, int64)", error_model="numpy", cache=CACHE)
+def drive(features, market, events, count, out):
+    fs = carray(pointer(features), (1,), FEATURES)[0]
+    m = carray(pointer(market), (1,), MARKET)[0]
+    rows = carray(pointer(out), (count, N), np.float64)
+    tape = carray(pointer(events), (count,), EVENT)
+    for i in range(count):
+        e = tape[i]
         if i % 2 == 0 and peer_step(m, e):  # the peer's bar comes before ours, then after it
             on_peer_bar(fs, m)
         kind = market_step(m, e)
@@ -50,15 +54,7 @@ def drive_all(fs, m, events, out):
             on_depth(fs, m)
         if i % 2 == 1 and peer_step(m, e):
             on_peer_bar(fs, m)
-        values(fs, m, out[i])
-
-
-@njit("void(int64, int64, int64, int64, int64)", error_model="numpy", cache=CACHE)
-def drive(features, market, events, count, out):
-    fs = carray(pointer(features), (1,), FEATURES)[0]
-    m = carray(pointer(market), (1,), MARKET)[0]
-    rows = carray(pointer(out), (count, N), np.float64)
-    drive_all(fs, m, carray(pointer(events), (count,), EVENT), rows)
+        values(fs, m, rows[i])
 
 
 @njit("int64(int64, int64, int64)", error_model="numpy", cache=CACHE)
@@ -78,7 +74,7 @@ def values_source(source: str, n: int) -> str:
     """Write read_0 again with float64 results instead of float32 ones."""
     lines = re.findall(r"put\(out, (\d+), (.*)\)  # ", source)
     body = "\n".join(f"    out[{k}] = {value}" for k, value in lines)
-    return f"N = {n}\n\n\n@njit(error_model='numpy')\ndef values(fs, m, out):\n{body}\n\n"
+    return f"N = {n}\n\n\n@njit(error_model='numpy', {INNER})\ndef values(fs, m, out):\n{body}\n\n"
 
 
 class World:
@@ -140,6 +136,14 @@ def members(feature: Feature) -> list[tuple[str, dict[str, Any]]]:
 
 
 def own_features() -> list[Feature]:
+    """List the features of the market in this folder.
+
+    Those of the engine's own state live on a run and not on events: test_own_features.py has them.
+    """
+    return [entry for entry in folder_features() if entry.words.group != "own state"]
+
+
+def folder_features() -> list[Feature]:
     """List the features of this folder, without those that benchmarks register."""
     return [entry for entry in catalogue() if entry.module.startswith("features.")]
 

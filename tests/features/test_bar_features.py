@@ -8,8 +8,7 @@ import pytest
 import talib
 
 from features.registry import resolve_one
-from tests.features.bar_reference import REFERENCES as FIRST
-from tests.features.bar_reference_more import MORE
+from references.registry import on_bars
 from tests.features.harness import (
     MINUTE,
     START,
@@ -25,7 +24,7 @@ DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "bars"
 PEERS = {
     "binance_BTCUSDT_1m_20200521_20200620.parquet": "binance_ETHUSDT_1m_20200521_20200620.parquet"
 }
-REFERENCES = FIRST | MORE
+REFERENCES = on_bars()
 SETS = {
     "binance_BTCUSDT_1m_20200521_20200620.parquet": 20_000,  # with ETH of the same minutes
     "binance_BTCUSDT_1m_20191015_20191215.parquet": 20_000,  # with holes

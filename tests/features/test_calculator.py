@@ -17,12 +17,15 @@ from features.spec import FeatureSpec, parse_spec
 from tests.features.harness import MINUTE, START, random_bars, random_quotes
 
 ROOT = Path(__file__).resolve().parents[2]
+BARS = ("5m", "15m", "ticks:5", "ticks:10", "volume:2", "dollar:300")
 SPEC = FeatureSpec(
     tuple(
         (name, {})
         for name in "rsi_14 returns_5 microprice mid_price_velocity_1s order_flow_imbalance_1s "
-        "trade_flow_imbalance_5s trade_imbalance hour_sin mid_vs_ema_20".split()
+        "trade_flow_imbalance_5s trade_imbalance hour_sin mid_vs_ema_20 returns_1".split()
     )
+    + tuple(("returns_1", {"bar": bar}) for bar in BARS)
+    + (("hour_sin", {"bar": "15m"}),)
 )
 BOTH = Instrument(
     venue="test", symbol="AUSD", base="A", quote="USD", tick="0.01", lot="0.01",

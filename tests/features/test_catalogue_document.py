@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.features.harness import own_features
+from tests.features.harness import folder_features
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "features.md"
@@ -23,13 +23,13 @@ def test_the_document_is_current() -> None:
 def test_every_example_is_a_sequence() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     shown = re.findall(r"first values on a made-up market: (.*)", text)
-    assert len(shown) == len(own_features())
+    assert len(shown) == len(folder_features())
     for line in shown:
         assert len([float(word) for word in line.split(", ")]) == 3
 
 
 def test_it_has_a_section_for_every_feature() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    for feature in own_features():
+    for feature in folder_features():
         assert f"### `{feature.name}`" in text
         assert feature.words.source in text

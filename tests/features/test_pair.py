@@ -10,7 +10,7 @@ from features.batch import DEMO, FeatureBlock, bar_rows, batch_features, merge_r
 from features.calculator import FeatureCalculator
 from features.registry import absent_features, reads_peer, required_inputs
 from features.spec import FeatureSpec
-from tests.features.bar_reference_more import MORE
+from references.bars_more import ON_BARS as MORE
 from tests.features.harness import MINUTE, START, random_bars
 
 SPAN = 10

@@ -15,6 +15,7 @@ SIZES = {
     "price_direction_10": 10,
     "rl_33": 33,
     "microstructure": 24,
+    "position_sizer_15": 15,
     "tick_mlp": 11,
     "tick_quotes": 10,
 }

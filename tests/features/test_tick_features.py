@@ -1,15 +1,14 @@
 """Every feature on ticks against an independent vectorised version, on drawn and on real quotes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from tests.features.bar_reference import ema
-from tests.features.book_reference import LEVELS, Book
+from references.levels import ON_LEVELS, Book
+from references.ticks import ON_TICKS as REFERENCES
+from references.ticks import Columns, held
 from tests.features.harness import (
     EVENT,
     QUOTE,
@@ -27,140 +26,32 @@ DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 SECOND = 1_000_000_000
 ON_TICKS = [f for f in own_features() if "bars" not in f.inputs({**f.defaults, "mode": 0})]
 
-Columns = dict[str, np.ndarray]
-
 
 def columns(events: np.ndarray) -> Columns:
     """Spread events into columns: the touch in force at each, the trades, the cells' clock."""
     quote, trade = events["kind"] == QUOTE, events["kind"] == TRADE
     found: Columns = {"ts": events["ts"], "quote": quote, "trade": trade}
     for slot, name in zip("abcd", ("bid", "ask", "bid_size", "ask_size")):
-        held = pl.Series(np.where(quote, events[slot], np.nan)).fill_nan(None).forward_fill()
-        found[name] = held.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        found[name] = held(events[slot], quote)
     found["mid"] = (found["bid"] + found["ask"]) / 2.0
-    found["size"], found["side"] = events["b"], events["c"]
+    found["price"], found["size"], found["side"] = (events[slot] for slot in "abc")
     return found
 
 
-def before(c: Columns, name: str) -> np.ndarray:
-    """Return, at quotes, the value at the quote before; NaN at the first and elsewhere."""
-    out = np.full(len(c["ts"]), np.nan)
-    at = np.flatnonzero(c["quote"])
-    out[at[1:]] = c[name][at[:-1]]
-    return out
+def book(events: np.ndarray) -> Book:
+    """Lay out the levels that have sizes, best first."""
+    steps = np.arange(10) * events["c"][:, None]
+    bids, bid_sizes = compact(events["a"][:, None] - steps, events["bids"])
+    asks, ask_sizes = compact(events["b"][:, None] + steps, events["asks"])
+    sides = {"bids": bids, "bid_sizes": bid_sizes, "asks": asks, "ask_sizes": ask_sizes}
+    return Book(events["ts"], sides)
 
 
-def cells(c: Columns, seconds: float) -> np.ndarray:
-    """Return the cell of each event, a thousandth of the window each."""
-    return c["ts"] // (round(seconds * SECOND) // 1000)
-
-
-def window_sum(c: Columns, x: np.ndarray, seconds: int) -> np.ndarray:
-    """Sum x over the cells of the window that ends at each event."""
-    cell = cells(c, seconds)
-    first = np.searchsorted(cell, cell - 1000, side="right")
-    pairs = np.stack([first, np.arange(1, len(cell) + 1)], axis=1).ravel()
-    return np.add.reduceat(np.append(np.nan_to_num(x), 0.0), pairs)[::2]
-
-
-def warm(c: Columns, x: np.ndarray, seconds: float) -> np.ndarray:
-    return np.where(c["ts"] - c["ts"][0] >= seconds * SECOND, x, np.nan)
-
-
-def share(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return np.where(np.abs(b) < 1e-12, 0.0, a / b)
-
-
-def mid_before(c: Columns, seconds: float) -> np.ndarray:
-    """Return the mid in force at the edge of the window that ends at each event."""
-    cell = cells(c, seconds)
-    return c["mid"][np.maximum(np.searchsorted(cell, cell - 1000, side="right") - 1, 0)]
-
-
-def velocity(c: Columns, seconds: float) -> np.ndarray:
-    then = mid_before(c, seconds)
-    return warm(c, 1e4 * ((c["mid"] - then) / then) / seconds, seconds)
-
-
-def acceleration(c: Columns, seconds: float) -> np.ndarray:
-    near, far = mid_before(c, seconds), mid_before(c, 2 * seconds)
-    late, early = (c["mid"] - near) / near, (near - far) / far
-    return warm(c, 1e4 * (late - early) / seconds**2, 2 * seconds)
-
-
-def since(c: Columns, what: str) -> np.ndarray:
-    """Return the seconds since the last event of a kind; NaN before the first."""
-    held = pl.Series(np.where(c[what], c["ts"], -1)).replace(-1, None).forward_fill()
-    age = (pl.Series(c["ts"]) - held).cast(pl.Float64).fill_null(np.nan).to_numpy()
-    return np.log1p(age / SECOND)
-
-
-def large_share(c: Columns, p: dict) -> np.ndarray:
-    mean, large = np.inf, np.zeros(len(c["ts"]))
-    for seen, at in enumerate(np.flatnonzero(c["trade"])):
-        size = c["size"][at]
-        large[at] = size if size >= p["times"] * mean else 0.0
-        weight = max(1.0 / (seen + 1), 2.0 / (p["span"] + 1))
-        mean = 0.0 if seen == 0 else mean
-        mean = (1.0 - weight) * mean + weight * size
-    size = window_sum(c, np.where(c["trade"], c["size"], 0.0), p["seconds"])
-    return warm(c, share(window_sum(c, large, p["seconds"]), size), p["seconds"])
-
-
-def order_flow(c: Columns, seconds: int) -> np.ndarray:
-    was = {name: before(c, name) for name in ("bid", "ask", "bid_size", "ask_size")}
-    bids = c["bid_size"] * (c["bid"] >= was["bid"]) - was["bid_size"] * (c["bid"] <= was["bid"])
-    asks = c["ask_size"] * (c["ask"] <= was["ask"]) - was["ask_size"] * (c["ask"] >= was["ask"])
-    flow = window_sum(c, bids - asks, seconds)
-    return warm(c, share(flow, window_sum(c, np.abs(bids) + np.abs(asks), seconds)), seconds)
-
-
-def trade_flow(c: Columns, seconds: int) -> np.ndarray:
-    size = np.where(c["trade"], c["size"], 0.0)
-    side = np.where(c["trade"], c["side"], 0.0)
-    signed = window_sum(c, size * side, seconds)
-    return warm(c, share(signed, window_sum(c, size, seconds)), seconds)
-
-
-def volatility(c: Columns, seconds: int) -> np.ndarray:
-    move = 1e4 * (c["mid"] / before(c, "mid") - 1.0)
-    return warm(c, np.sqrt(np.maximum(window_sum(c, move**2, seconds), 0.0)), seconds)
-
-
-def on_quotes(c: Columns, x: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Apply x to the mids of the quotes and hold the result between them."""
-    out = np.full(len(c["ts"]), np.nan)
-    out[c["quote"]] = x(c["mid"][c["quote"]])
-    return pl.Series(out).fill_nan(None).forward_fill().fill_null(np.nan).to_numpy()
-
-
-def weighted_mid(c: Columns) -> np.ndarray:
-    return (c["bid"] * c["ask_size"] + c["ask"] * c["bid_size"]) / (c["bid_size"] + c["ask_size"])
-
-
-REFERENCES: dict[str, Callable[[Columns, dict], np.ndarray]] = {
-    "bid_ask_spread": lambda c, p: 1e4 * (c["ask"] - c["bid"]) / c["mid"],
-    "microprice": lambda c, p: 1e4 * (weighted_mid(c) - c["mid"]) / c["mid"],
-    "book_imbalance": lambda c, p: share(
-        c["bid_size"] - c["ask_size"], c["bid_size"] + c["ask_size"]),
-    "mid_price_velocity_{seconds}s": lambda c, p: velocity(c, p["seconds"]),
-    "order_flow_imbalance_{seconds}s": lambda c, p: order_flow(c, p["seconds"]),
-    "trade_flow_imbalance_{seconds}s": lambda c, p: trade_flow(c, p["seconds"]),
-    "tick_volatility_{seconds}s": lambda c, p: volatility(c, p["seconds"]),
-    "quote_rate_{seconds}s": lambda c, p: warm(
-        c, np.log1p(window_sum(c, c["quote"] * 1.0, p["seconds"]) / p["seconds"]), p["seconds"]),
-    "spread_absolute": lambda c, p: c["ask"] - c["bid"],
-    "time_since_trade": lambda c, p: since(c, "trade"),
-    "time_since_quote": lambda c, p: since(c, "quote"),
-    "mid_velocity_{milliseconds}ms": lambda c, p: velocity(c, p["milliseconds"] / 1000),
-    "mid_acceleration_{milliseconds}ms": lambda c, p: acceleration(c, p["milliseconds"] / 1000),
-    "trade_rate_{seconds}s": lambda c, p: warm(
-        c, np.log1p(window_sum(c, c["trade"] * 1.0, p["seconds"]) / p["seconds"]), p["seconds"]),
-    "large_trade_share_{seconds}s": large_share,
-    "mid_vs_ema_{span}": lambda c, p: 1e4 * (
-        c["mid"] / on_quotes(c, lambda mid: ema(mid, p["span"])) - 1.0),
-}  # fmt: skip
+def compact(prices: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Move the levels that have sizes to the front."""
+    order = np.argsort(sizes <= 0.0, axis=1, kind="stable")
+    sizes = np.take_along_axis(sizes, order, axis=1)
+    return np.where(sizes > 0.0, np.take_along_axis(prices, order, axis=1), np.nan), sizes
 
 
 def compare(events: np.ndarray, has: set[str]) -> set[str]:
@@ -245,10 +136,10 @@ def test_levels_of_the_book(thin: bool) -> None:
             events[side][:, 1:] *= np.random.default_rng(5).random((500, 9)) < 0.7
     world = worlds()[0]
     found = world.fresh(events)
-    for name, reference in LEVELS.items():
+    for name, reference in ON_LEVELS.items():
         feature = next(f for f in ON_TICKS if f.name == name)
         got = found[:, world.column[members(feature)[0][0]]]
-        wanted = reference(Book(events), feature.defaults)
+        wanted = reference(book(events), feature.defaults)
         assert np.array_equal(np.isnan(got), np.isnan(wanted)), name
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10, err_msg=name)
 
@@ -265,10 +156,20 @@ def test_a_book_without_one_side_has_no_cost_and_no_slope() -> None:
     assert (found[50:60, world.column["book_imbalance_5"]] == 1.0).all()
 
 
+def test_a_torn_book_says_nothing() -> None:
+    world = worlds()[0]
+    world.fresh(depth_events(np.random.default_rng(7), 200))
+    names = [members(f)[0][0] for f in ON_TICKS if f.name in ON_LEVELS]
+    at = [world.column[name] for name in names]
+    assert np.isfinite(world.row()[0][at]).all()
+    world.market["depth_count"] = 0
+    assert np.isnan(world.row()[0][at]).all()
+
+
 def test_every_feature_on_ticks_has_a_reference() -> None:
     on_levels = {f.name for f in ON_TICKS if "levels" in f.inputs(f.defaults)}
     assert {f.name for f in ON_TICKS} == {*REFERENCES, *on_levels}
-    assert on_levels == set(LEVELS)
+    assert on_levels == set(ON_LEVELS)
 
 
 def test_sizes_that_are_missing_make_size_features_nan_and_no_others() -> None:

@@ -124,6 +124,27 @@ def test_fault_F03_F05_silence_is_seen_at_the_first_look_after_its_bound(desk: D
     assert desk.events == ["feed.stale", "feed.gap", "feed.resumed"]
 
 
+def test_fault_F05_a_silent_instrument_is_asked_for_again_and_again(desk: Desk) -> None:
+    asked = []
+    for second in range(25):
+        desk.take(desk.markets[0].trade(), NOW + second * S)
+        asked += [(second, line.index) for line in desk.intake.tick(NOW + second * S + 1)]
+    assert asked == [(1, 1), (11, 1), (21, 1)]
+    assert desk.events.count("feed.stale") == 1
+
+
+def test_fault_F24_silence_of_what_is_halted_ends_no_connection(desk: Desk) -> None:
+    for line in desk.intake.lines.values():
+        assert line.set_halted(True)
+    assert desk.intake.health.halted
+    assert len(desk.intake.tick(NOW + S + 1)) == 2
+    assert desk.intake.tick(NOW + S + 2) == []  # they are gapped, and asked for later
+    gaps = desk.rows()[desk.rows()["kind"] == Kind.GAP]
+    assert gaps["instrument"].tolist() == [0, 1]
+    desk.intake.lines[0].set_halted(False)
+    assert len(desk.intake.tick(NOW + S + 3)) == 2  # as without halts: the connection
+
+
 def test_an_instrument_that_resumes_while_history_is_wanted_holds_its_rows(tmp_path: Path) -> None:
     desk = Desk(tmp_path, ("BTCUSDT", "ETHUSDT"), stale_ns=S, warms=True)
     for line in desk.intake.lines.values():

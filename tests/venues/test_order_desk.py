@@ -102,6 +102,26 @@ async def test_what_happened_while_nobody_looked_is_found_at_the_next_start(tmp_
         assert not again.troubles()
 
 
+async def test_fault_V12_a_fill_after_cancel_and_end_is_found_at_the_next_start_once(
+    tmp_path, exchange
+):
+    """The order is over in the journal, so only the balance tells that something is missing."""
+    async with desk_world(tmp_path / "a", exchange) as world:
+        client = world.submit()
+        await world.settled(client, S.ACKED)
+        world.desk.orders.cancel_client(client)
+        await world.settled(client, S.CANCELED)
+    trade = exchange.fill(client, "0.0004")
+    exchange.orders[client]["status"] = "CANCELED"
+    for chance, told in ((2, [(str(trade["id"]), 40)]), (3, [])):
+        async with desk_world(tmp_path / "a", exchange, chance=chance) as again:
+            assert again.fills() == told
+            assert "account.balance_differs" not in again.troubles()
+            assert again.order(client).filled_lot == 40
+            assert again.state(client) == S.CANCELED
+            assert list(again.desk.account.state.positions.values()) == [40]
+
+
 async def test_fault_P04_without_room_in_the_journal_no_order_leaves(
     tmp_path, exchange, monkeypatch
 ):

@@ -27,7 +27,7 @@ START = 1_700_000_000 * NS
 @pytest.fixture(scope="module")
 def kernel() -> KernelModule:
     """Load the kernel that trades, with one small feature."""
-    return load_kernel([FeatureSpec(features=(("bid_ask_spread", {}),))])
+    return load_kernel([FeatureSpec(features=(("mid_price_velocity_1s", {}),))])
 
 
 def size_of(lots: Fraction) -> float:

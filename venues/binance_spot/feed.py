@@ -27,12 +27,12 @@ import msgspec
 
 from engine.book_sync import FIRST_TO_LAST
 from engine.clock import Clock
-from engine.errors import UsageError
 from engine.feed_health import EndReason, FeedHealth, FeedState
 from engine.live_tape import LiveTape
 from venues.binance_spot.history import History, HistoryNeed, Venue, fetch_history
 from venues.binance_spot.notices import NoticeKind, read_notice
 from venues.binance_spot.rest import RestError, SpotRest
+from venues.binance_spot.statuses import StatusWatch
 from venues.event_limit import LimitedEvents
 from venues.intake import Intake
 from venues.lines import Event, IntakeLimits, Line, Want
@@ -117,6 +117,14 @@ class SpotFeed:
         self._fetches: dict[tuple[Want, int], asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._gate = asyncio.Semaphore(MAX_FETCHES)
+        self._statuses = StatusWatch(
+            rest,
+            self._intake,
+            self._gate,
+            now_ns=clock.now_ns,
+            say=self._events.say,
+            poll_s=params.status_poll_s,
+        )
         self._waking: asyncio.Handle | None = None
         self._failure: Exception | None = None  # of wake
 
@@ -163,7 +171,7 @@ class SpotFeed:
                 group.create_task(self._read(connection))
                 group.create_task(self._watch(connection))
                 self._subscribe(connection, group)
-                group.create_task(self._follow_status())
+                group.create_task(self._statuses.run())
         except* ConnectionEnded as found:
             end = next(_leaves(found))
         finally:
@@ -235,10 +243,11 @@ class SpotFeed:
             if self._failure is not None:
                 raise self._failure
             silent = intake.tick(self._clock.now_ns())
-            if len(silent) == len(intake.lines):
+            if silent and len(silent) == len(intake.lines) and not self.health.halted:
                 self._events.say("feed.stale", {"symbol": "all"})
                 raise ConnectionEnded(EndReason.STALE, "nothing came for too long")
             if silent:
+                self._statuses.hurry()
                 self._request += 1
                 await connection.send(_subscription(self._request, silent))
             if intake.sink.fresh:
@@ -292,23 +301,6 @@ class SpotFeed:
             running.cancel()
         work = self._snapshot(line) if want == Want.SNAPSHOT else self._history(line)
         self._fetches[key] = self._group.create_task(work)
-
-    async def _follow_status(self) -> None:
-        """Ask again and again which instruments trade."""
-        intake = self._intake
-        while True:
-            try:
-                async with self._gate:
-                    found = await self._rest.statuses(list(intake.by_symbol))
-            except (RestError, UsageError) as error:
-                self._events.say("feed.status_failed", {"why": str(error)})
-                found = {}
-            for symbol, status in found.items():
-                line = intake.by_symbol[symbol]
-                if line.set_halted(status != "TRADING"):
-                    intake.sink.status_row(line, self._clock.now_ns())
-                    self._events.say("feed.status", {"symbol": symbol, "status": status})
-            await asyncio.sleep(self.params.status_poll_s)
 
     async def _snapshot(self, line: Line) -> None:
         """Fetch a book until one reaches what is known, within bounds."""

@@ -11,12 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from engine.errors import RunError
-from venues.embedded.ledger import AccountSpec
+
+if TYPE_CHECKING:  # what starts first must load little
+    from venues.embedded.ledger import AccountSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 START_WITHIN_S = 180.0  # a first start compiles the generator's kernels
@@ -131,7 +133,7 @@ class StartingExchange:
 
 def begin_exchange(
     *,
-    accounts: Sequence[AccountSpec] = (),
+    accounts: "Sequence[AccountSpec]" = (),
     options: Sequence[str] = (),
     stderr: IO[bytes] | int | None = None,
 ) -> StartingExchange:
@@ -166,7 +168,7 @@ def begin_exchange(
 
 def start_exchange(
     *,
-    accounts: Sequence[AccountSpec] = (),
+    accounts: "Sequence[AccountSpec]" = (),
     options: Sequence[str] = (),
     stderr: IO[bytes] | int | None = None,
 ) -> RunningExchange:

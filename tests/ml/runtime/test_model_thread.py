@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from engine.events import AnswerStatus
 from ml import registry
-from ml.runtime.model_thread import SWITCH_INTERVAL_S, Answer, ModelThread
+from ml.runtime.model_thread import Answer, ModelThread
+from ml.runtime.switching import SWITCH_INTERVAL_S
 from tests.ml.conftest import toy_spec
 from tests.ml.heavy_models import failing, register, stalling, wide
 

@@ -8,21 +8,21 @@ SECOND = 1_000_000_000
 
 
 class Book:
-    """Levels that have sizes, float64[n, 10], best first; NaN and 0 where there are none."""
+    """Levels behind each packet of depth, best first; NaN and 0 where a side has no more.
 
-    def __init__(self, events: np.ndarray) -> None:
-        self.ts = events["ts"]
-        steps = np.arange(10) * events["c"][:, None]
-        self.bids, self.bid_sizes = compact(events["a"][:, None] - steps, events["bids"])
-        self.asks, self.ask_sizes = compact(events["b"][:, None] + steps, events["asks"])
+    ts int64[n]; bids, bid_sizes, asks, ask_sizes float64[n, levels]; anew bool[n], where what stood
+    before a packet is not known: the first one, and after a torn or crossed book.
+    """
+
+    def __init__(
+        self, ts: np.ndarray, sides: dict[str, np.ndarray], anew: np.ndarray | None = None
+    ) -> None:
+        self.ts = ts
+        self.anew = np.zeros(len(ts), bool) if anew is None else anew
+        self.bids, self.bid_sizes = sides["bids"], sides["bid_sizes"]
+        self.asks, self.ask_sizes = sides["asks"], sides["ask_sizes"]
         self.mid = (self.bids[:, :1] + self.asks[:, :1]) / 2.0
-
-
-def compact(prices: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Move the levels that have sizes to the front."""
-    order = np.argsort(sizes <= 0.0, axis=1, kind="stable")
-    sizes = np.take_along_axis(sizes, order, axis=1)
-    return np.where(sizes > 0.0, np.take_along_axis(prices, order, axis=1), np.nan), sizes
+        self.whole = (self.bid_sizes[:, 0] > 0.0) & (self.ask_sizes[:, 0] > 0.0)
 
 
 def imbalance(b: Book, p: dict) -> np.ndarray:
@@ -43,7 +43,10 @@ def cost(b: Book, p: dict, side: int) -> np.ndarray:
     """Walk the cumulative money of a side and interpolate the base units that it buys."""
     prices, sizes = (b.asks, b.ask_sizes) if side > 0 else (b.bids, b.bid_sizes)
     found = []
-    for price, size, mid in zip(prices, sizes, b.mid[:, 0]):
+    for price, size, mid, whole in zip(prices, sizes, b.mid[:, 0], b.whole):
+        if not whole:
+            found.append(np.nan)
+            continue
         price, size = price[size > 0.0], size[size > 0.0]
         money, base = np.cumsum(price * size), np.cumsum(size)
         wanted = float(p["notional"])
@@ -62,6 +65,7 @@ def flow(b: Book, p: dict) -> np.ndarray:
     bids, asks = joined(b.bids, b.bid_sizes), joined(-b.asks, b.ask_sizes)
     net = np.r_[0.0, (bids - asks).sum(axis=1)]
     size = np.r_[0.0, (np.abs(bids) + np.abs(asks)).sum(axis=1)]
+    net[b.anew] = size[b.anew] = 0.0  # what stood before is not known
     cell = b.ts // (p["seconds"] * SECOND // 1000)
     first = np.searchsorted(cell, cell - 1000, side="right")
     sums = [np.array([x[f : k + 1].sum() for k, f in enumerate(first)]) for x in (net, size)]
@@ -69,7 +73,7 @@ def flow(b: Book, p: dict) -> np.ndarray:
     return np.where(warm, sums[0] / np.where(sums[1] == 0.0, 1.0, sums[1]), np.nan)
 
 
-LEVELS: dict[str, Callable[[Book, dict], np.ndarray]] = {
+ON_LEVELS: dict[str, Callable[[Book, dict], np.ndarray]] = {
     "book_imbalance_{levels}": imbalance,
     "depth_slope_{levels}": slope,
     "buy_cost_{notional}": lambda b, p: cost(b, p, 1),

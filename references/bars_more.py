@@ -6,8 +6,10 @@ from functools import partial
 import numpy as np
 
 from engine.session_table import sessions
-from tests.features.bar_reference import (
+from references.bars import (
+    MINUTE,
     Bars,
+    Reference,
     change,
     divided,
     ema,
@@ -18,11 +20,10 @@ from tests.features.bar_reference import (
     wilder,
 )
 
-Reference = Callable[[Bars, dict], np.ndarray]
-
 
 def centred(w: np.ndarray) -> np.ndarray:
-    """Return windows less their means."""
+    """Return windows less their means; flat ones are exactly 0."""
+    w = w - w[:, :1]
     return w - w.mean(axis=1, keepdims=True)
 
 
@@ -241,7 +242,7 @@ def session(b: Bars, p: dict, name: str) -> np.ndarray:
     """Look the bars up in the table of sessions, in seconds."""
     opens, closes = (60 * sessions(p["exchange"])).T
     begin = b["ts_event"] // 1_000_000_000
-    end = begin + 60
+    end = begin + b.get("interval_ns", MINUTE) // 1_000_000_000
     at = np.searchsorted(opens, begin, side="right") - 1
     inside = end <= closes[at]
     return {
@@ -253,7 +254,7 @@ def session(b: Bars, p: dict, name: str) -> np.ndarray:
     }[name]
 
 
-MORE: dict[str, Reference] = {
+ON_BARS: dict[str, Reference] = {
     "log_returns_{span}": lambda b, p: log_over(b["close"], shifted(b["close"], p["span"])),
     "price_vs_sma_{span}": lambda b, p: b["close"] / mean(b["close"], p["span"]) - 1.0,
     "price_vs_wma_{span}": lambda b, p: weighted(b, p["span"]),

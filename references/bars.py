@@ -1,26 +1,35 @@
-"""Independent versions of the features on bars: NumPy, SciPy and Polars on whole columns."""
+"""Independent versions of the features on bars: NumPy and SciPy on whole columns.
+
+`Bars` are the columns of one stretch of bars without a gap: ts_event (open time, ns), open, high,
+low, close, volume, buy, sell (aggressors' volumes, NaN where not known), peer (close of the paired
+instrument), interval_ns (length of a bar; a minute where it is not given).
+"""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import polars as pl
 from scipy.signal import lfilter
 from scipy.stats import norm
 
 Bars = dict[str, np.ndarray]
+Reference = Callable[[Bars, dict], np.ndarray]
+MINUTE = np.int64(60_000_000_000)
 
 
 def shifted(x: np.ndarray, n: int) -> np.ndarray:
     """Return x moved n places later."""
-    return np.concatenate([np.full(n, np.nan), x[:-n]])
+    return np.concatenate([np.full(n, np.nan), x])[: len(x)]
 
 
 def smoothed(x: np.ndarray, span: int, alpha: float) -> np.ndarray:
     """Return the exponential mean seeded with a plain mean, skipping leading NaN."""
     lead = int(np.argmax(~np.isnan(x)))
+    if np.isnan(x[lead:]).any() or len(x) < lead + span:
+        return np.full(len(x), np.nan)
     y = np.concatenate([[x[lead : lead + span].mean()], x[lead + span :]])
-    mean = pl.Series(y).ewm_mean(alpha=alpha, adjust=False).to_numpy()
+    mean, _ = lfilter([alpha], [1.0, alpha - 1.0], y, zi=[(1.0 - alpha) * y[0]])
     return np.concatenate([np.full(lead + span - 1, np.nan), mean])
 
 
@@ -32,8 +41,10 @@ def wilder(x: np.ndarray, span: int) -> np.ndarray:
     return smoothed(x, span, 1.0 / span)
 
 
-def rolling(x: np.ndarray, span: int, f: Callable[..., np.ndarray]) -> np.ndarray:
+def rolling(x: np.ndarray, span: int, f: Callable[..., Any]) -> np.ndarray:
     """Apply f over windows; NaN before the first."""
+    if len(x) < span:
+        return np.full(len(x), np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(x, span)
     return np.concatenate([np.full(span - 1, np.nan), f(windows, axis=1)])
 
@@ -97,19 +108,27 @@ def interpolated(at: list, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def vpin(b: Bars, p: dict) -> np.ndarray:
-    """Cut the cumulative volume at bucket bounds and interpolate the signed flow there."""
+    """Cut the cumulative volume at bucket bounds and interpolate the signed flow there.
+
+    Infinite from where a bar's end lies on a bound, but for rounding: whether the bucket is full
+    then, and so how large the next one is, is decided by the last bit, here and in the kernel.
+    """
     share, volume = signed_share(b, p["mode"], p["sigma_span"]), b["volume"].astype(np.longdouble)
     mean = rolling(b["volume"], p["span"], np.mean).astype(np.longdouble)
     known = ~np.isnan(share) & ~np.isnan(mean)
     needed = 1 + math.ceil(p["buckets"] * p["bucket_bars"])
     filled = np.cumsum(np.where(known, volume, 0.0))
     bounds, counts, size = [np.longdouble(0.0)], [], np.longdouble(0.0)
+    tied = len(volume)
     for t in range(len(volume)):
         if known[t] and volume[t] > 0.0:
             size = p["bucket_bars"] * mean[t] if size == 0.0 else size
             while filled[t] >= bounds[-1] + size * (1 - 1e-12):
                 bounds.append(bounds[-1] + size)
                 size = p["bucket_bars"] * mean[t]
+            left = [bounds[-1] + size - filled[t], filled[t] - bounds[-1]]
+            if min(left) <= 1e-9 * size and tied == len(volume):
+                tied = t
         counts.append(len(bounds) - 1)
     grows = np.flatnonzero(known & (volume > 0.0))
     x = np.concatenate([[0.0], filled[grows]])
@@ -118,7 +137,8 @@ def vpin(b: Bars, p: dict) -> np.ndarray:
     last = np.array(counts)
     first = np.maximum(last - p["buckets"], 0)
     found = divided(sums[last] - sums[first], np.array(bounds)[last] - np.array(bounds)[first], 0.0)
-    return np.where(np.cumsum(known) >= needed, found, np.nan).astype(float)
+    found = np.where(np.cumsum(known) >= needed, found, np.nan).astype(float)
+    return np.where(np.arange(len(found)) < tied, found, np.inf)
 
 
 def imbalance(b: Bars, p: dict) -> np.ndarray:
@@ -154,8 +174,13 @@ def stochastic(b: Bars, span: int) -> np.ndarray:
     return 100.0 * divided(b["close"] - low, high - low, 0.5)
 
 
+def deviation(w: np.ndarray, axis: int) -> np.ndarray:
+    """Return the deviation of windows, each less its first value: of a flat one exactly 0."""
+    return np.std(w - w[:, :1], axis=axis)
+
+
 def band_half(b: Bars, p: dict) -> np.ndarray:
-    return p["width"] * rolling(b["close"], p["span"], np.std)
+    return p["width"] * rolling(b["close"], p["span"], deviation)
 
 
 def change(b: Bars, span: int) -> np.ndarray:
@@ -170,25 +195,30 @@ def rsi(b: Bars, p: dict) -> np.ndarray:
     return 100.0 * divided(up, up + down, 0.5)
 
 
+def closing_times(b: Bars) -> np.ndarray:
+    """Return when each bar closed, datetime64[ns]."""
+    return np.asarray(b["ts_event"] + b.get("interval_ns", MINUTE)).astype("datetime64[ns]")
+
+
 def day(b: Bars) -> np.ndarray:
     """Return the day's share that has passed at the close of each bar."""
-    closed = pl.Series(b["ts_event"] + 60_000_000_000).cast(pl.Datetime("ns"))
-    minutes = closed.dt.hour().cast(pl.Float64) * 60.0 + closed.dt.minute()
-    return minutes.to_numpy() / 1440.0
+    closed = closing_times(b)
+    return (closed - closed.astype("datetime64[D]")) / np.timedelta64(1, "D")
 
 
 def week(b: Bars) -> np.ndarray:
-    closed = pl.Series(b["ts_event"] + 60_000_000_000).cast(pl.Datetime("ns"))
-    return (closed.dt.weekday().cast(pl.Float64).to_numpy() - 1.0) / 7.0
+    """Return the share of the week's days that has passed: 1970-01-01 was a Thursday."""
+    days = closing_times(b).astype("datetime64[D]").astype(np.int64)
+    return (days + 3) % 7 / 7.0
 
 
 def score(b: Bars, p: dict) -> np.ndarray:
     v, n = b["volume"], p["span"]
-    return divided(v - rolling(v, n, np.mean), rolling(v, n, np.std), 0.0)
+    return divided(v - rolling(v, n, np.mean), rolling(v, n, deviation), 0.0)
 
 
 TAU = 2.0 * np.pi
-REFERENCES: dict[str, Callable[[Bars, dict], np.ndarray]] = {
+ON_BARS: dict[str, Reference] = {
     "price_vs_ema_{span}": lambda b, p: b["close"] / ema(b["close"], p["span"]) - 1.0,
     "ema_alignment": alignment,
     "consecutive_above_ema": lambda b, p: above(b, p["span"]),
