@@ -95,6 +95,15 @@ BAD = {
     "too many at least": (TWO % "" + FUSED % ", min_members: 3", r"3 is more than the 2 members"),
     "stacking without its model": (TWO % "" + FUSED % ", rule: stacking", r"stacker: is missing"),
     "a stacking model in a vote": (TWO % "" + FUSED % ", stacker: a.onnx", r"goes with rule"),
+    "a shadow that tells": (
+        TWO.replace("quote}", "quote, mode: shadow}", 1) % ", signal_from: A",
+        r":3: models\[1\].signal_from: A is a shadow",
+    ),
+    "a fused model's book": (
+        TWO % "" + FUSED % "" + "- {name: C, model_id: T, cadence: quote, book_from: F}\n",
+        r"book_from: F is fused",
+    ),
+    "its own signal": ("models:\n" + ONE % ", signal_from: A", r"told its own signal"),
     "an unknown rule": (TWO % "" + FUSED % ", rule: mean", r"vote, confidence or stacking"),
 }
 
