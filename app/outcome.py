@@ -270,6 +270,7 @@ def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
             sha256=serving.sha256,
             status=ModelStatus(serving.status).name,
             name=serving.settings.name,
+            mode=serving.settings.mode,
             note=serving.note,
             placement=serving.placement,
             **_thread_counts(parts, serving.index),

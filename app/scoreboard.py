@@ -14,7 +14,7 @@ from engine.errors import DataError, UsageError
 from engine.run_files import TAPE_REF, TapeRef, read_json, resolve_run
 from engine.tape import Tape
 
-SYNTHETIC = "synthetic market: the figures show that the plumbing works, and no skill anywhere"
+SYNTHETIC = "synthetic market: the figures show that the plumbing works, and no skill"
 SUMMARY = "how the models of a run did against the market that followed"
 COLUMNS = ("model", "advice", "hit", "markout", "IC", "Brier", "P&L", "up", "us p50")
 
@@ -109,7 +109,7 @@ def _row(score: ModelScore, seconds: int) -> tuple[str, ...]:
         text_of(at.markout_bps, "{:+.2f}"),
         text_of(at.ic, "{:+.3f}"),
         text_of(at.brier, "{:.4f}"),
-        f"{score.pnl:+,.2f}",
+        text_of(score.pnl if score.money.fills else None, "{:+,.2f}"),
         text_of(score.uptime, "{:.1%}"),
         text_of(score.latency_us.get("p50"), "{:,.1f}"),
     )

@@ -99,12 +99,13 @@ def _calibration(
 
 
 def _money(axis: Any, shown: Sequence[ModelScore]) -> None:
-    values = [score.pnl for score in shown][::-1]
+    traded = [score for score in shown if score.money.fills][::-1]
+    values = [score.pnl for score in traded]
     places = list(range(len(values)))
     axis.barh(places, values, color=[GREEN if v >= 0 else RED for v in values], height=0.6)
     axis.axvline(0.0, color=FAINT, linewidth=0.8)
-    axis.set_yticks(places, [_label(score) for score in shown][::-1])
-    axis.set_title("P&L after fees (quote currency)")
+    axis.set_yticks(places, [_label(score) for score in traded])
+    axis.set_title("P&L after fees (quote currency)" if traded else "P&L: none has traded")
     axis.margins(x=0.25)
     for place, value in zip(places, values, strict=True):
         side = "left" if value >= 0 else "right"

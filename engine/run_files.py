@@ -195,6 +195,7 @@ class ModelLine(_File):
     sha256: str
     status: str
     name: str = ""
+    mode: str = "production"  # shadow, ab
     note: str = ""
     placement: str = "inline"  # or thread: then the two below are counted
     requests: int = 0
