@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from app.command_line import Parser, run
-from app.train import gather, progress_bar, read_spec
+from app.train import gather, progress_bar, read_spec, statistics
 from config.settings import AssumedMarket
 from engine.errors import UsageError
 from features.identity import kernel_identity
@@ -200,6 +200,7 @@ def build(
         extra_meta={
             "recipe_identity": recipe_identity(demo),
             "market": msgspec.to_builtins(settings),
+            **statistics(rows, spec),
         },
         progress=progress,
     )

@@ -115,7 +115,7 @@ def model_of(named: str, artifacts: Path) -> tuple[FeatureSpec, Any, tuple[str, 
         UsageError: it is not registered. ModelRefused: it cannot be loaded.
     """
     from ml.loading import load_bytes, served_columns, spec_of
-    from ml.manifest import WIRED
+    from ml.manifest import PROBABILITIES
     from ml.registry import entries, load_any
 
     entry = next((one for one in entries(artifacts) if one.name == named), None)
@@ -124,6 +124,6 @@ def model_of(named: str, artifacts: Path) -> tuple[FeatureSpec, Any, tuple[str, 
         raise UsageError(f"--model {named}: not registered; known are {known}")
     loaded = load_any(artifacts, entry)
     model, _ = load_bytes(loaded.model_bytes, spec_of(loaded), named={loaded.sha256})
-    ask = model.predict_proba if loaded.output_kind in WIRED else model.predict
+    ask = model.predict_proba if loaded.output_kind in PROBABILITIES else model.predict
     classes = tuple(entry.output_schema.classes)
     return loaded.spec, lambda x: served_columns(ask(x)), classes

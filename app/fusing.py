@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from app.serving import Serving
-from app.slots import SlotPlan, Still
+from app.slot_ports import port_of
+from app.slots import SlotPlan
 from engine.events import Intent
 from engine.kernel.layout import WORD, Cadence
 from engine.kernel.state import KernelState
 from engine.pipeline import Pipeline, SlotPort
-from engine.ports import Predictor
 from engine.rows import NS_PER_S
 from engine.view import View
 from ml.runtime.fusion import Fusion, Member, Rules
@@ -141,30 +139,13 @@ def build_ports(
     fusions: dict[int, Fusion] = {}
     ports = []
     for at, plan in enumerate(plans):
-        predictor = predictor_of(plan)
+        port = port_of(plan, state, at)
+        port.strategies = (*heard.get(at, ()), *plan.strategies)
         if plan.is_fused and plan.serving is not None and not plan.serving.hold:
-            predictor = fusions[at] = new_fusion(plan, models, plans, state)
-        strategies = (*heard.get(at, ()), *plan.strategies)
-        port = SlotPort(plan.model, plan.instrument, predictor, strategies, readonly(state, at))
-        if at in fusions:
-            port.source = fusions[at]
-            port.members = tuple(member.model for member in fusions[at].members)
+            fusion = fusions[at] = new_fusion(plan, models, plans, state)
+            port.predictor = port.source = fusion
+            port.members = tuple(member.model for member in fusion.members)
         if plan.serving is not None:
             port.size_quote = plan.serving.settings.size_quote or 0.0
         ports.append(port)
     return fusions, ports
-
-
-def predictor_of(plan: SlotPlan) -> Predictor:
-    """Return what evaluates a single model's input into its output, in the hot path."""
-    serving = plan.serving
-    if plan.window is not None:
-        return plan.window
-    return Still() if serving is None else serving.native or serving.ort or Still()
-
-
-def readonly(state: KernelState, at: int) -> np.ndarray:
-    """Return the feature row of a slot, float32[F], as strategies see it."""
-    row = state.slot_input(at)[0].view()
-    row.flags.writeable = False
-    return row

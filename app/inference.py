@@ -18,7 +18,14 @@ from app.wire import Parts
 from engine.errors import ConfigError
 from engine.events import AnswerStatus
 from engine.live_tape import LiveTape
-from engine.model_answers import probabilities, signal_head, signal_payload
+from engine.model_answers import (
+    is_valued,
+    output_head,
+    output_payloads,
+    probabilities,
+    signal_head,
+    signal_payload,
+)
 from ml.runtime.model_thread import Answer, ModelThread
 
 NO_CHANCES = (0.0, 0.0, 0.0)
@@ -139,9 +146,13 @@ class Inference:
         parts, status = self._parts, answer.status
         at = self._slots[index][answer.place]
         asked_ts = self._asked_ts[at].pop(answer.request)
-        chances = NO_CHANCES
+        chances, instrument = NO_CHANCES, parts.plans[at].instrument
         if status == AnswerStatus.RESULT:
-            chances = probabilities(parts.state.slots[at], answer.y)
+            slot = parts.state.slots[at]
+            if is_valued(slot):
+                self._columns(instrument, asked_ts, answer)
+            else:
+                chances = probabilities(slot, answer.y)
             parts.pipeline.stages.stop(STAGE, answer.asked_ns)
         elif status == AnswerStatus.FAILED:
             parts.desk.model_failed(index, RuntimeError(answer.error))
@@ -149,9 +160,14 @@ class Inference:
             name = parts.models[index].settings.name
             ms = round((time.perf_counter_ns() - answer.asked_ns) / 1e6, 1)
             self._log.warning("timed_out", model=name, request=answer.request, after_ms=ms)
-        head = signal_head(parts.plans[at].instrument)
+        head = signal_head(instrument)
         payload = signal_payload(answer.request, chances, int(status))
         self._tape.push(head, asked_ts, self._now(), payload)
+
+    def _columns(self, instrument: int, asked_ts: int, answer: Answer) -> None:
+        """Put the columns of an answer that is more than probabilities onto the tape."""
+        for payload in output_payloads(answer.request, answer.y):
+            self._tape.push(output_head(instrument), asked_ts, self._now(), payload)
 
     def release(self, index: int) -> ModelThread | None:
         """Take a model's thread away, its requests ended by rows; called between wakes.

@@ -19,6 +19,7 @@ from typing import Any
 
 from app.inference import Inference, cores_of
 from app.live_job import Job, Screen, Venue
+from app.live_watch import LiveWatch
 from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
@@ -209,6 +210,7 @@ class Session:
             ("orders", self.venue.watch()),
             ("inference", self.inference.watch(self.wake)),
             ("models", self.reloads.run()),
+            ("watch", self._watch().run()),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -263,6 +265,16 @@ class Session:
                 self.reason = "failed"
                 self.log.error("failed", part=task.get_name(), cause=what)
                 self.parts.recorder.event(21, "live.failed", f"{task.get_name()}: {what}"[:300])
+
+    def _watch(self) -> LiveWatch:
+        """Make what watches the models."""
+        return LiveWatch(
+            self.run_dir,
+            self.job.settings.watch,
+            self.parts.models,
+            (self.tape, self.clock.now_ns, self.wake),
+            self._tell_model,
+        )
 
     def _history(self) -> tuple[int, int]:
         """Return how much history the models need: (bars, ns of trades)."""

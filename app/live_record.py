@@ -16,7 +16,7 @@ from engine.run_files import CONFIG, LIVE, NAMES, LiveRun, Names, RunConfigFile,
 from engine.tape import Tape
 from venues.recorded import Recorded
 
-PLACES = ("artifacts_dir", "runs_dir", "notify")
+PLACES = ("artifacts_dir", "runs_dir", "notify", "watch")
 PACE = ("block_rows", "batch_rows", "inference_cores")
 
 

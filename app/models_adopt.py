@@ -255,6 +255,7 @@ def _register(
 ) -> Any:
     """Register the model as a candidate, with rows of the matrix as golden rows."""
     from ml.importing import Foreign, import_onnx
+    from ml.watch.reference import KEY, reference_of
 
     if folder.spec_sha256 and folder.spec_sha256 != spec.sha256:
         text = f"model.meta.json names feature spec {folder.spec_sha256[:12]}, the matrix gives"
@@ -284,6 +285,9 @@ def _register(
         meta={
             "thresholds": folder.thresholds,
             "adopted": {"matrix": args.matrix.name, "rows": len(matrix.ts)},
+            KEY: msgspec.to_builtins(
+                reference_of(rows[whole], spec.names, np.zeros(len(whole), np.int64))
+            ),
         },
     )
     return import_onnx(args.artifacts, folder.model_bytes, foreign)

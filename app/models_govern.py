@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from app import models_watch
 from config.governance import Governance, load_governance
 from engine.errors import UsageError
 from ml import registry, versions
@@ -20,6 +21,7 @@ STAMPS = ("auto", "open", "close")
 VERBS: dict[str, str] = {
     "adopt": "compare a feature matrix with the kernel's, register its model",
     "predict": "ask a version for rows given by hand",
+    "watch": "say how far a run's models are from their training",
     "register": "register a file of any kind as a candidate",
     "gates": "say which promotion gates hold for a version",
     "shadow": "let a version see the stream without causing orders",
@@ -43,6 +45,8 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
         _add_adopt(verb)
     elif name == "predict":
         _add_predict(verb)
+    elif name == "watch":
+        models_watch.add_arguments(verb)
     elif name == "register":
         _add_register(verb)
     elif name == "compare":
@@ -338,4 +342,5 @@ _RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "lineage": _lineage,
     "latest": _latest,
     "best": _best,
+    "watch": models_watch.main,
 }

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.errors import DataError, UsageError
 from ml.loading import load_bytes, served_columns, spec_of
-from ml.manifest import WIRED, Entry, name_difference
+from ml.manifest import PROBABILITIES, Entry, name_difference
 from ml.model_interface import Trust
 from ml.outputs import advise
 from ml.registry import load_any
@@ -35,7 +35,7 @@ def main(args: argparse.Namespace, entry: Entry, trust: Trust) -> list[dict[str,
     loaded = load_any(args.artifacts, entry)
     rows = windows_of(read_rows(args.row, loaded.spec.names), loaded.sequence_length)
     model, _ = load_bytes(loaded.model_bytes, spec_of(loaded, trust), named={loaded.sha256})
-    ask = model.predict_proba if loaded.output_kind in WIRED else model.predict
+    ask = model.predict_proba if loaded.output_kind in PROBABILITIES else model.predict
     answers = served_columns(ask(rows))
     schema = entry.output_schema
     least = entry.thresholds.get("min_confidence", 0.0)

@@ -14,18 +14,19 @@ from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
 from engine.errors import UsageError
 from engine.events import HoldReason
-from engine.kernel.layout import OutputKind
+from engine.kernel.output_layout import FORM
 from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
 from ml.declared import check_declared
 from ml.golden import check_rows
+from ml.manifest import PROBABILITIES
+from ml.output_forms import kernel_form
 from ml.refusal import ModelRefused, hold_of
 from ml.registry import View, load
 from ml.runtime.fusion import COLUMNS
 from ml.runtime.native import NativeRun, native_run
 from ml.runtime.session import OrtModel
 
-OUTPUT_KINDS = {"classifier3": OutputKind.CLASSIFIER3, "binary": OutputKind.BINARY}
 GOLDEN_BATCH_ROWS = 512
 DEADLINE_LATENCIES, MIN_DEADLINE_NS = 4, 50_000_000  # a deadline that nobody has set
 NATIVE_LATENCY_US = 10.0  # slower models are called from Python: a kernel call holds the GIL
@@ -40,6 +41,7 @@ class Serving:
         loaded: the verified artifact, None when it cannot serve.
         status: how it stands.  hold: the reason of its HOLDs, NONE while it serves.
         note: why it does not serve, and the command that helps.
+        form: what its output is, where that is more than probabilities, for the kernel.
         x, y: float32[1, F] and float32[1, C], bound to its session; of a sequence model x is the
             newest row of its window.
         windows: of a sequence model, for its slots in turn.
@@ -54,7 +56,7 @@ class Serving:
     # What `exchange` moves: all that belongs to the version, not to its place in the run.
     _OF_VERSION = tuple(
         (
-            "loaded ort native x y version sha256 may_trade status hold note _batches"
+            "loaded ort native form x y version sha256 may_trade status hold note _batches"
             " threaded latency_ns deadline_ns windows"
         ).split()
     )
@@ -71,6 +73,7 @@ class Serving:
         self.sha256 = ""
         self.x = np.zeros((1, 1), np.float32)
         self.y = np.zeros((1, 3), np.float32)
+        self.form = np.zeros(1, FORM)
         self.may_trade = False
         self.threaded = False
         self.latency_ns = self.deadline_ns = 0
@@ -241,11 +244,12 @@ def load_version(
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
     serving.y = np.zeros((1, loaded.columns), np.float32)
+    serving.form = kernel_form(loaded.entry.output_schema)
     if loaded.entry.placement == "thread":
         _place_on_thread(serving, loaded)
         return
     ort = loaded.open(x=serving.x if not loaded.sequence_length else None, y=serving.y)
-    check_rows(loaded.golden, ort, loaded.name)
+    _check_rows(loaded, ort)
     serving.ort, serving.loaded = ort, loaded
     if loaded.entry.latency_us <= NATIVE_LATENCY_US:
         serving.native = native_run(
@@ -265,8 +269,14 @@ def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:
         else int(given * 1e6)
     )
     ort = loaded.open()
-    check_rows(loaded.golden, ort, loaded.name)
+    _check_rows(loaded, ort)
     serving.ort, serving.loaded = ort, loaded
+
+
+def _check_rows(loaded: LoadedModel, ort: Any) -> None:
+    """Run the golden rows."""
+    wanted = loaded.output_kind in PROBABILITIES
+    check_rows(loaded.golden, ort, loaded.name, probabilities=wanted)
 
 
 def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
@@ -283,7 +293,7 @@ def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
         serving.may_trade = bool(pin.trades)
         return serving
     problem = ""
-    own = _root_of(serving.settings, artifacts)
+    own = root_of(serving.settings, artifacts)
     for folder in dict.fromkeys((own, Path(pin.artifacts or own))):
         serving.version = pin.version
         try:
@@ -329,12 +339,12 @@ def load_from_path(serving: Serving) -> None:
     Raises:
         ModelRefused: with the reason.
     """
-    root = _root_of(serving.settings, Path())
+    root = root_of(serving.settings, Path())
     serving.version = Path(serving.settings.path).name
     load_version(serving, root, View(root))
 
 
-def _root_of(settings: ModelSettings, artifacts: Path) -> Path:
+def root_of(settings: ModelSettings, artifacts: Path) -> Path:
     """Return the artifacts folder that a model comes from."""
     return Path(settings.path).parent.parent if settings.path else artifacts
 

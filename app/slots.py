@@ -7,7 +7,8 @@ import numpy as np
 
 from app.cadence import bar_of_cadence, parse_cadence
 from app.hearing import common_instruments, members_of, share_out
-from app.serving import OUTPUT_KINDS, Serving
+from app.serving import Serving
+from app.slot_outputs import check_outputs, hears_holds, output_columns
 from app.windows import SlotWindow
 from config.settings import Settings, StrategySettings
 from engine.audit_layout import NO_INDEX
@@ -16,7 +17,6 @@ from engine.books import NOBODY
 from engine.errors import ConfigError, UsageError
 from engine.events import AnswerStatus
 from engine.instruments import Instrument, split_symbol
-from engine.kernel.layout import OutputKind
 from engine.kernel.state import KernelState
 from engine.ports import Predictor, Strategy
 from engine.rows import NS_PER_S
@@ -224,6 +224,7 @@ def _listen(
         if name not in names:
             known = ", ".join(sorted(names)) or "none"
             raise ConfigError(f"strategies.{lines.name}.models: no model {name}; there are {known}")
+    heard: list[Serving] = []
     for plan in plans:
         if plan.serving is None or plan.instrument not in mine:
             continue
@@ -232,6 +233,8 @@ def _listen(
             continue
         if name in lines.models or (not lines.models and name not in members):
             plan.strategies.append(strategy)
+            heard.append(plan.serving)
+    check_outputs(lines.name, strategy, heard)
 
 
 def bars_beside(
@@ -280,6 +283,7 @@ def set_slots(
         else:
             x, y = plan.serving.x, plan.serving.y
             values |= model_values(plan.serving)
+            values["wants_holds"] = int(any(hears_holds(one) for one in plan.strategies))
         state.set_slot(at, values, x, y)
     for plan, at, place in places_of(plans):
         plan.window = plan.serving.window(place) if plan.serving is not None else None
@@ -352,24 +356,12 @@ def model_values(serving: Serving) -> dict[str, int | float]:
     """Return the fields of a slot that follow from the version that serves there."""
     native = serving.native
     return {
-        **_output_columns(serving),
+        **output_columns(serving),
         **_thread_times(serving),
         "status": int(serving.hold),
         "run": 0 if native is None else native.function,
         "run_arguments": 0 if native is None else native.arguments,
     }
-
-
-def _output_columns(serving: Serving) -> dict[str, int]:
-    if serving.settings.fusion is not None:
-        return {"output_kind": int(OutputKind.FUSED)}
-    if serving.loaded is None:
-        return {"sell_at": 0, "hold_at": 1, "buy_at": 2}
-    columns = {"output_kind": int(OUTPUT_KINDS[serving.loaded.output_kind])}
-    for name, field in (("SELL", "sell_at"), ("HOLD", "hold_at"), ("BUY", "buy_at")):
-        if name in serving.loaded.classes:
-            columns[field] = serving.loaded.classes.index(name)
-    return columns
 
 
 def absence_notes(plans: Sequence[SlotPlan], instruments: Sequence[Instrument]) -> list[str]:

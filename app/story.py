@@ -1,5 +1,6 @@
 """One order's story, from the tick to the P&L, as plain values."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from engine.audit_story import PROTECTIVE, Story
 from engine.control_log import swapped_versions
 from engine.errors import DataError
 from engine.events import Action, Liquidity, OrderState, OrderType, Purpose, RejectReason
+from engine.kernel.output_layout import OutputKind
 from engine.rows import Kind
 from engine.run_files import CONFIG, Names, RunConfigFile, read_json, words_hash
 
@@ -51,6 +53,7 @@ def story_object(run_dir: Path, story: Story, *, tape_dir: Path | None = None) -
     told["protects"] = bool(len(story.intent)) and int(story.intent[0]["code"]) in PROTECTIVE
     if len(story.signal):
         told["signal"] = _signal(story.signal[0], names) | _version(run_dir, story, names)
+        told["signal"] |= _said(story.said)
     cause = story.intent if told["protects"] or not len(story.signal) else story.signal
     if len(cause):
         told["tick"] = tick_object(run_dir, cause[0], tape_dir)
@@ -134,6 +137,17 @@ def _signal(record: np.void, names: Names) -> dict[str, Any]:
         "data_age_ms": int(record["i6"]) / 1e6,
         "threshold": max(names.run.threshold, model.min_confidence if model else 0.0),
     }
+
+
+def _said(outputs: np.ndarray) -> dict[str, Any]:
+    """Say what an output that is more than probabilities was; nothing where there is none."""
+    if not len(outputs):
+        return {}
+    value, position = float(outputs["f0"][0]), float(outputs["f1"][0])
+    found: dict[str, Any] = {"output": reason_name(OutputKind, int(outputs["code"][0])).lower()}
+    found["value"] = value if math.isfinite(value) else None
+    found["position"] = position if math.isfinite(position) else None
+    return found
 
 
 def _version(run_dir: Path, story: Story, names: Names) -> dict[str, Any]:

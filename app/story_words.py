@@ -112,8 +112,20 @@ def _signal_words(told: dict[str, Any]) -> str:
         f"{of_entry}{s['id']:,} at {utc(s['ts'])}: {s['action']} from {s['model']} "
         f"{s['model_version']} "
         f"({sha}): buy {s['p_buy']:.1%}, hold {s['p_hold']:.1%}, sell {s['p_sell']:.1%}, "
-        f"threshold {s['threshold']:.0%}; touch {_price(told, s['bid'])} / {_price(told, s['ask'])}"
+        f"threshold {s['threshold']:.0%}{_output_words(s)}; "
+        f"touch {_price(told, s['bid'])} / {_price(told, s['ask'])}"
     )
+
+
+def _output_words(signal: dict[str, Any]) -> str:
+    """Say what stands beside the probabilities."""
+    if "output" not in signal:
+        return ""
+    parts = [signal["output"]]
+    parts += [
+        f"{name} {signal[name]:.6g}" for name in ("value", "position") if signal[name] is not None
+    ]
+    return f"; {', '.join(parts)}"
 
 
 def _intent_words(told: dict[str, Any]) -> str:

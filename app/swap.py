@@ -127,6 +127,8 @@ class Swaps:
             serving.exchange(held)
             self._pool[(held.index, held.version, held.sha256)] = held
         serving.may_trade = swap.trades
+        if swap.trades and serving.status == ModelStatus.DEMOTED:
+            serving.status = ModelStatus.SERVING  # the session had it loaded anew
         return swap
 
     @staticmethod

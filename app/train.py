@@ -216,6 +216,7 @@ def train_signal_classifier(
         out_dir=out_dir,
         settings=chosen,
         model_id=model_id,
+        extra_meta=statistics(rows, spec),
         progress=progress,
     )
 
@@ -253,8 +254,25 @@ def train_tick_mlp(
         out_dir=out_dir,
         settings=chosen,
         model_id=model_id,
+        extra_meta=statistics(rows, spec),
         progress=progress,
     )
+
+
+def statistics(rows: Any, spec: FeatureSpec) -> dict[str, Any]:
+    """Return what a model's metadata keeps of the rows it was made from, for the watch.
+
+    Args:
+        rows: app.collect.FeatureRows; those that are whole count.
+        spec: their features.
+    """
+    from ml.watch.reference import KEY, reference_of
+
+    whole = rows.valid
+    if whole.sum() < 2:
+        return {}
+    found = reference_of(rows.x[whole], spec.names, rows.instrument[whole])
+    return {KEY: msgspec.to_builtins(found)}
 
 
 def source_name(data: Sequence[Path]) -> str:

@@ -10,11 +10,13 @@ import numpy as np
 
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
-from app.fusing import build_ports, join, predictor_of, readonly
+from app.demotion import demote
+from app.fusing import build_ports, join
 from app.kernel import KernelModule, load_kernel
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
+from app.slot_ports import arrays_of, port_of
 from app.slots import (
     SlotPlan,
     bars_beside,
@@ -161,7 +163,7 @@ def build(
     parts.kernel = load_kernel(parts.specs, bars=parts.bars)
     parts.audit = audit
     parts.window = (0, 0, 0)
-    state = parts.state = _new_state(parts, implied_wakes)
+    state = parts.state = new_state(parts, implied_wakes)
     state.root["answers_on_tape"] = answers_on_tape
     _build_money(parts, new_venue is None)
     _build_desk(parts, new_venue)
@@ -203,7 +205,8 @@ def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelA
         state.words,
         [partial(call, state.address) for call in names],
         parts.plans,
-        lambda at: state.slot_input(at) if (w := parts.plans[at].window) is None else w.whole,
+        partial(arrays_of, parts.plans, state),
+        place=lambda: int(state.root[0]["asked_at"]),
         failed=lambda slot, error: parts.desk.model_failed(parts.plans[slot].model, error),
         advise=advise,
         asker=asker,
@@ -219,7 +222,7 @@ def control(parts: Parts) -> None:
     """Act on the row at which the kernel stopped for Python."""
     rows, first_row, _ = parts.window
     row = row_at(rows, parts.state.words[ROW] - first_row)
-    if row["kind"] == Kind.SIGNAL:
+    if row["kind"] in (Kind.SIGNAL, Kind.OUTPUT):
         parts.model_answers.on_row(row)
     elif row["kind"] == Kind.STATUS:
         parts.desk.on_halt(int(row["instrument"]))
@@ -228,6 +231,8 @@ def control(parts: Parts) -> None:
             parts.answers.on_row(row)
     elif row["i0"] == Command.SWAP:
         swap_at(parts, int(row["i1"]), int(row["i2"]), int(row["i3"]))
+    elif row["i0"] == Command.DEMOTE:
+        demote(parts.models, parts.plans, (parts.gate, parts.recorder), row)
     else:
         parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
 
@@ -254,8 +259,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
             bind(slot, at, number, states, (parts.specs, parts.instruments))
-            features = readonly(parts.state, at)
-            parts.pipeline.replace(at, predictor_of(slot), features)
+            parts.pipeline.replace(at, port_of(slot, parts.state, at))
     allow(parts.gate, index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
     words = (index, int(serving.status), serving.sha256, threshold)
@@ -264,7 +268,8 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
     parts.swaps.done(serving, parts.state.words[ROW])
 
 
-def _new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:
+def new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:
+    """Make a kernel state with the run's slots; features at their start."""
     settings = parts.settings
     state = KernelState(
         parts.instruments,
@@ -375,6 +380,6 @@ def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     if parts.row_by_row:
         return None
     parts.state.set_batches(rows)
-    ahead = _new_state(parts, implied_wakes, rows)
+    ahead = new_state(parts, implied_wakes, rows)
     models = [plan.serving for plan in parts.plans]
     return Ahead(parts.state, ahead, parts.kernel.advance, models, lambda: parts.window)

@@ -77,6 +77,13 @@ TaskType = Annotated[
 Sha256 = Annotated[
     str, Meta(pattern="^([0-9a-f]{64})?$", description="64 hexadecimal digits, or nothing")
 ]
+WatchCheck = Annotated[
+    str,
+    Meta(
+        pattern="^(features|outputs|dissimilar|calibration|strikes|constant|latency|age)$",
+        description="features, outputs, dissimilar, calibration, strikes, constant, latency, age",
+    ),
+]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -216,6 +223,29 @@ class ReloadSettings(Strict, frozen=True, kw_only=True):
     signal_file: str = ""  # its path; empty: models.signal in the artifacts folder
 
 
+class WatchSettings(Strict, frozen=True, kw_only=True):
+    """When a model counts as drifted; see docs/model_watch.md."""
+
+    period_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0  # between looks in a session; 0: none
+    demote_on: tuple[WatchCheck, ...] = (  # checks whose failing takes a model's orders away
+        "features", "outputs", "dissimilar", "calibration", "strikes", "constant",
+    )  # fmt: skip
+    confirmations: Annotated[int, Meta(ge=1, le=100)] = 2  # looks in a row that must say so
+    least_rows: Annotated[int, Meta(ge=50, le=1_000_000)] = 500  # fewer are not judged
+    window_rows: Annotated[int, Meta(ge=50, le=1_000_000)] = 20_000  # the latest so many are judged
+    max_psi: Positive = 0.25  # population stability index of a feature, 20 bins
+    max_ks: Share = 0.2  # Kolmogorov-Smirnov distance of a feature
+    max_drifted_share: Share = 0.5  # features that may have drifted
+    adwin_delta: Annotated[float, Meta(gt=0, lt=1)] = 0.002  # chance of seeing a change in none
+    max_output_shift: Share = 0.2  # of the mean of p_buy - p_sell, or of a position, since it began
+    max_dissimilar_share: Share = 0.25  # rows further out than 99 % of the training rows
+    horizon_s: Positive = 60.0  # when advice is held against the mid price
+    max_calibration_gap: Share = 0.2  # between confidence and how often it was right
+    max_strikes_share: Share = 0.05  # answers that were no number, failed or came too late
+    max_latency_ratio: Positive = 10.0  # of the median to what the registry says
+    max_age_days: Positive = 365.0  # since the model was made
+
+
 class Settings(Strict, frozen=True, kw_only=True):
     """The whole configuration of a run."""
 
@@ -230,5 +260,6 @@ class Settings(Strict, frozen=True, kw_only=True):
     splits: dict[Name, SplitSettings] = {}  # A/B splits by name
     notify: NotifySettings = NotifySettings()  # who is told of events
     reload: ReloadSettings = ReloadSettings()  # how models are swapped while a session runs
+    watch: WatchSettings = WatchSettings()  # when a model counts as drifted
     artifacts_dir: str = "artifacts"  # where models are
     runs_dir: str = "runs"  # where runs are written

@@ -28,9 +28,11 @@ from engine.events import (
     Purpose,
     RejectReason,
 )
+from engine.kernel.output_layout import OutputKind
 from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, ModelName, Names, read_lines
 
 RENDER_RECORDS = 8192  # rendered at once: what fits the processor's cache
+OUTPUT_OF = {Record.DECISION: Record.OUTPUT, Record.SHADOW: Record.SHADOW_OUTPUT}
 KEPT_ORDERS = 65_536  # orders whose intent and signal are remembered for their later lines
 Progress = Callable[[int, int], None]
 _encode = msgspec.json.Encoder().encode
@@ -94,12 +96,15 @@ class Renderer:
         self._origins: dict[int, tuple[int, int | str]] = {}  # order -> intent, signal
         self._models = names.models
         self._held = _Stretch(self._models)
+        self._last_held = dict.fromkeys(OUTPUT_OF, -1)  # where it is a HOLD: output may follow
         self._kinds: tuple[tuple[Record, Callable[[Columns], Fields]], ...] = (
             (Record.RUN, self._run),
             (Record.MODEL, self._model),
             (Record.DECISION, self._decision),
+            (Record.OUTPUT, self._output),
             (Record.SHADOWED, self._model),
             (Record.SHADOW, self._shadow),
+            (Record.SHADOW_OUTPUT, self._shadow_output),
             (Record.INTENT, self._intent),  # before the kinds that look up where they come from
             (Record.VERDICT, self._verdict),
             (Record.ORDER, self._order),
@@ -110,6 +115,9 @@ class Renderer:
 
     def lines(self, block: np.ndarray) -> bytes:
         """Render AUDIT[n] records; a stretch of HOLDs that is open at the end is kept."""
+        block = self._listed(block)
+        if not len(block):
+            return b""
         kinds = block["kind"]
         signals = np.isin(kinds, (Record.DECISION, Record.SHADOW))
         holds = signals & (block["code"] == Action.HOLD)
@@ -121,6 +129,20 @@ class Renderer:
                 lines[at] = columns.render(kind.name.lower(), fields(columns))
         self._stretches(block, holds, lines)
         return "".join(lines.tolist()).encode()
+
+    def _listed(self, block: np.ndarray) -> np.ndarray:
+        """Leave out what models said behind HOLDs, which are counted only."""
+        quiet = np.zeros(len(block), bool)
+        for kind, output in OUTPUT_OF.items():
+            said = block["kind"] == output
+            decided = block[block["kind"] == kind]
+            if said.any():
+                held = decided["id"][decided["code"] == Action.HOLD]
+                quiet |= said & np.isin(block["id"], [*held, self._last_held[kind]])
+            if len(decided):
+                last = decided[-1]
+                self._last_held[kind] = int(last["id"]) if last["code"] == Action.HOLD else -1
+        return block[~quiet] if quiet.any() else block
 
     def _stretches(self, block: np.ndarray, holds: np.ndarray, lines: np.ndarray) -> None:
         """Put a line before each listed record that follows HOLDs; keep the open stretch."""
@@ -161,6 +183,22 @@ class Renderer:
             ("bid", c.floats("f4")),
             ("ask", c.floats("f5")),
             ("data_age_ns", c.ints("i6")),
+        ]
+
+    def _output(self, c: Columns) -> Fields:
+        return [*self._said(c), ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")])]
+
+    def _shadow_output(self, c: Columns) -> Fields:
+        return [*self._said(c), ("ids", [f'{{"shadow":{ident}}}' for ident in c.ints("id")])]
+
+    def _said(self, c: Columns) -> Fields:
+        columns = zip(*(c.floats(f"f{k}") for k in range(2, 7)))
+        return [
+            ("output", c.names("code", OutputKind)),
+            ("value", c.floats("f0")),
+            ("position", c.floats("f1")),
+            ("first", c.ints("aux")),
+            ("columns", [f"[{','.join(five)}]" for five in columns]),
         ]
 
     def _intent(self, c: Columns) -> Fields:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from engine.audit_layout import NO_INDEX, Record, Verdict
+from engine.audit_layout import AUDIT, NO_INDEX, Record, Verdict
 from engine.audit_reader import AuditFile, Funnel, block_names, hold_words, reason_name
 from engine.errors import UsageError
 from engine.events import Action, OrderState, Purpose
@@ -52,6 +52,7 @@ class Story(msgspec.Struct, kw_only=True):
     fills: np.ndarray
     exposures: np.ndarray
     signal: np.ndarray  # AUDIT[0..1]
+    said: np.ndarray  # AUDIT[0..n]: the OUTPUT records behind the signal
     model: np.ndarray  # AUDIT[0..1]: the MODEL record that was in force at the signal
     episode: "Episode"
 
@@ -179,6 +180,7 @@ def order_story(run_dir: Path, order_id: int) -> Story:
         fills=fills,
         exposures=np.array(parts[Record.EXPOSURE], dtype=verdict.dtype),
         signal=signal,
+        said=_said(audit, int(signal[0]["id"])) if len(signal) else signal,
         model=_model(audit, signal) if len(signal) else signal,
         episode=_episode(audit, fills) if len(fills) else Episode(),
     )
@@ -205,6 +207,17 @@ def _signal(audit: AuditFile, signal_id: int) -> np.ndarray:
         if len(found):
             return found[:1]
     return np.zeros(0, dtype=np.dtype([]))
+
+
+def _said(audit: AuditFile, signal_id: int) -> np.ndarray:
+    """Find what the model said behind a signal; none for probabilities, which the signal holds."""
+    found = np.zeros(0, AUDIT)
+    for outputs in audit.pick((Record.OUTPUT,)):
+        mine = outputs[outputs["id"] == signal_id]
+        found = np.concatenate([found, mine])
+        if len(found) and int(outputs["id"][-1]) > signal_id:
+            break
+    return found
 
 
 def _model(audit: AuditFile, signal: np.ndarray) -> np.ndarray:

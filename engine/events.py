@@ -1,5 +1,6 @@
 """The words the engine speaks: actions, reasons, intents, verdicts, orders and fills."""
 
+import math
 from enum import IntEnum, IntFlag
 
 import msgspec
@@ -158,6 +159,20 @@ class Command(IntEnum):
     BELOW_PEAK = 4  # equity is `argument` minor units below its peak
     DRAWDOWN = 5  # latch the drawdown limit: no new exposure
     SWAP = 6  # the model `argument` gives way to what line `reference` of the control log names
+    DEMOTE = 7  # the model `argument` causes no new exposure any more: `reference` is a WatchCheck
+
+
+class WatchCheck(IntEnum):
+    """Why a model was demoted while it ran. Part of the tape format: only append."""
+
+    FEATURES = 1  # its features have drifted from its training rows
+    OUTPUTS = 2  # its answers have shifted
+    DISSIMILAR = 3  # rows lie outside of what it was trained on
+    CALIBRATION = 4  # it is right more or less often than it says
+    STRIKES = 5  # answers that were no number, failed or came too late
+    CONSTANT = 6  # it answers the same whatever it sees
+    LATENCY = 7
+    AGE = 8
 
 
 class Liquidity(IntEnum):
@@ -180,6 +195,13 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     p_sell: float
     p_hold: float
     p_buy: float
+    value: float = math.nan  # what the model said: a return, a size, an action; NaN for classes
+    position: float = math.nan  # that it wants, -1..1; NaN where it says nothing of size
+
+    @property
+    def close(self) -> bool:
+        """Whether it wants to hold nothing."""
+        return self.position == 0.0
 
     @property
     def confidence(self) -> float:

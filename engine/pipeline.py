@@ -12,11 +12,12 @@ from functools import partial
 import numpy as np
 
 from engine.audit import AuditWriter
-from engine.events import Cancel, Intent, Place, Replace, Signal
+from engine.events import Cancel, Intent, Liquidity, Place, Replace, Signal
 from engine.fills import FillDesk
 from engine.kernel.layout import ROOT, WORD, Reason
 from engine.kernel.state import KernelState
 from engine.latency import Stages
+from engine.output_form import OutputForm
 from engine.ports import Predictor, Strategy
 from engine.view import FusedView, LatestSignals, Source, View
 
@@ -25,33 +26,26 @@ INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
 # One inference in 64 is timed (all that the kernel leaves to Python where it infers itself), and
 # the first 64 pieces of advice and one in 64 of those after.
 SAMPLED = 63
+TAKER, RATE_UNIT = int(Liquidity.TAKER), 1e8
 
 
 # The signal's fields in one call: they stand in the root record as in Signal.
-_ADVICE = struct.Struct("=7q3d")
+_ADVICE = struct.Struct("=7q5d")
 _ADVICE_AT = 8 * WORD["signal_id"]
 _TOLD = "signal_id signal_ts signal_row signal_instrument signal_model action hold_reason"
-_FIELDS = (*_TOLD.split(), "p_sell", "p_hold", "p_buy")
+_FIELDS = (*_TOLD.split(), "p_sell", "p_hold", "p_buy", "value", "position")
 for _at, _name in enumerate(_FIELDS):
     assert ROOT.fields[_name][1] == _ADVICE_AT + 8 * _at  # type: ignore[index]
 assert len(_FIELDS) == len(Signal.__struct_fields__)
 
 
 class SlotPort:
-    """What a slot's stops lead to: its model, the strategies that listen, its feature row."""
+    """What a slot's stops lead to: its model, the strategies that listen, its row and output."""
 
     __slots__ = (
-        "features",
-        "instrument",
-        "key",
-        "members",
-        "model",
-        "predictor",
-        "size_quote",
-        "source",
-        "strategies",
-        "view",
-    )
+        "features", "form", "instrument", "key", "members", "model", "output", "predictor",
+        "size_quote", "source", "strategies", "view",
+    )  # fmt: skip
 
     view: View
 
@@ -62,7 +56,12 @@ class SlotPort:
         predictor: Predictor,
         strategies: Sequence[Strategy],
         features: np.ndarray,
+        *,
+        output: np.ndarray,
+        form: OutputForm,
     ) -> None:
+        self.output = output
+        self.form = form
         self.model = model
         self.instrument = instrument
         self.predictor = predictor
@@ -229,21 +228,23 @@ class Pipeline:
         view.grid = self.desk.grids[port.instrument]
         view.orders = self.desk.open_orders
         view.market = self.state.markets[port.instrument]
-        view.features = port.features
+        view.taker_fee = self.desk.portfolio.rates[TAKER] / RATE_UNIT
+        view.features, view.output, view.form = port.features, port.output, port.form
         return view
 
-    def replace(self, at: int, predictor: Predictor, features: np.ndarray) -> None:
+    def replace(self, at: int, new: SlotPort) -> None:
         """Let a slot go over to another model; the kernel stands between two rows.
 
         Args:
             at: the slot.
-            predictor: bound to the slot's new input and output.
-            features: the new input's row, read-only.
+            new: a port like the slot's own, with the new predictor, input, output and form.
         """
         port = self.slots[at]
-        port.predictor = predictor
-        port.features = port.view.features = features
-        self._runs[at] = predictor.run
+        port.predictor = new.predictor
+        port.features = port.view.features = new.features
+        port.output = port.view.output = new.output
+        port.form = port.view.form = new.form
+        self._runs[at] = new.predictor.run
         self._untimed = 0 if self.state.slots["run"].any() else SAMPLED
 
     def on_intent(self, intent: Intent, strategy: int) -> None:

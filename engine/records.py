@@ -13,7 +13,7 @@ from engine.run_files import EventLine, hash_words, text_word
 INTENT, VERDICT, ORDER = int(Record.INTENT), int(Record.VERDICT), int(Record.ORDER)
 FILL, EVENT, RUN, MODEL = int(Record.FILL), int(Record.EVENT), int(Record.RUN), int(Record.MODEL)
 SHADOWED = int(Record.SHADOWED)
-OWNERS_EVENT = 14  # the models behind an order of several; see `owners`
+OWNERS_EVENT = 15  # the models behind an order of several; see `owners`
 _DOUBLE = struct.Struct("<d")
 _WORD = struct.Struct("<q")
 

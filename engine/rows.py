@@ -27,6 +27,7 @@ A row is one cache line. Five 8-byte payload slots stand at offset 24; each can 
 | SCALAR     |      | i scalar     | f value      |                |               |              |
 | CONTROL    |      | i command    | i reference  | i argument     | i line_hash   |              |
 | UNKNOWN    |      | i order      | i reason     |                |               |              |
+| OUTPUT     |      | i request    | eight float32 of a model's output in the other four slots  |
 
 `ts_event` is the venue's stamp, `ts_recv` ours, both int64 nanoseconds since the epoch, UTC; 0 is
 "not known". On BAR rows `ts_event` is the OPEN time, `ts_recv` the close time (when the bar became
@@ -36,7 +37,10 @@ sizes are absolute, 0 removes the level; the rows of one message form a packet w
 carries `LAST`. OPENING rows add to the books: `amount` minor units of wallet `asset`, counted as
 what the run starts with where `capital` is 1; with `asset` -1 so many lots of the instrument that
 `owner` (a model's index, or -1) has for `cost` minor units. SIGNAL rows answer the requests to
-models on threads, one each; `ts_event` is when the model was asked. Sides: trades +1 buyer was the
+models on threads, one each; `ts_event` is when the model was asked. Where the answer is more than
+probabilities (its three slots are 0 then), OUTPUT rows stand before it with all its columns, in
+order, eight in each. Of CONTROL with DEMOTE `line_hash` is the first word of the model's sha256 and
+i4 the figure in millionths. Sides: trades +1 buyer was the
 aggressor, -1 seller; depth +1 bid, -1 ask.
 """
 
@@ -93,6 +97,7 @@ class Kind(IntEnum):
     SCALAR = 19
     CONTROL = 20
     UNKNOWN = 21
+    OUTPUT = 22
 
 
 # Flags. The low byte is shared by all kinds, the high byte belongs to the kind.

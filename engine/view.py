@@ -10,6 +10,7 @@ from engine.events import Signal
 from engine.kernel.layout import WORD
 from engine.money import Grid
 from engine.orders import Order
+from engine.output_form import OutputForm
 
 NOW, ROW = WORD["now"], WORD["row"]
 BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
@@ -36,6 +37,9 @@ class View:
         orders: open orders by id.
         market: MARKET record, read-only.
         features: float32[n], the row that the signal was made from.
+        output: float32[C], what the model answered to it.
+        form: what the columns of the output are.
+        taker_fee: fee of a market order, as a share of its value.
         size_quote: what the model's settings say of an entry's size, quote currency; 0 for nothing.
     """
 
@@ -43,15 +47,18 @@ class View:
         "_book",
         "_words",
         "features",
+        "form",
         "grid",
         "instrument",
         "market",
         "model",
         "orders",
+        "output",
         "owners",
         "signal",
         "signals",
         "size_quote",
+        "taker_fee",
     )
 
     instrument: int
@@ -63,6 +70,9 @@ class View:
     orders: Mapping[int, Order]
     market: np.void
     features: np.ndarray
+    output: np.ndarray
+    form: OutputForm
+    taker_fee: float
     size_quote: float
 
     def __init__(self, words: memoryview, book: Book) -> None:

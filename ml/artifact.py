@@ -63,7 +63,7 @@ class LoadedModel:
 
     @property
     def output_kind(self) -> str:
-        """One of manifest.OutputKind; a run serves those of manifest.WIRED."""
+        """One of manifest.OutputKind."""
         return self.entry.output_schema.kind
 
     @property

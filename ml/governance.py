@@ -11,7 +11,7 @@ from config.governance import Gates
 from ml import golden as golden_rows
 from ml.artifact import LoadedModel
 from ml.loading import model_of
-from ml.manifest import WIRED, Entry, GateResult
+from ml.manifest import PROBABILITIES, Entry, GateResult
 from ml.model_interface import NO_TRUST, Trust
 from ml.refusal import ModelRefused
 
@@ -112,7 +112,7 @@ def check_gates(
 def _golden(loaded: LoadedModel, trust: Trust) -> GateResult:
     try:
         runner = loaded.open() if loaded.entry.kind == "onnx" else model_of(loaded, trust)
-        wired = loaded.output_kind in WIRED
+        wired = loaded.output_kind in PROBABILITIES
         golden_rows.check_rows(loaded.golden, runner, loaded.name, probabilities=wired)
         found, held = f"{len(loaded.golden.x)} rows agree", True
     except ModelRefused as error:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from ml.artifact import LoadedModel
-from ml.manifest import MAX_BYTES, WIRED
+from ml.manifest import MAX_BYTES, PROBABILITIES
 from ml.model_interface import KINDS, NO_TRUST, Model, ModelSpec, Trust
 from ml.onnx_model import OnnxModel
 from ml.refusal import ModelRefused
@@ -103,7 +103,7 @@ def spec_of(loaded: LoadedModel, trust: Trust = NO_TRUST) -> ModelSpec:
         sha256=loaded.sha256,
         feature_names=loaded.entry.input_features,
         normalise=(kept.mean, kept.std) if kept.where == "metadata" else None,
-        task="classifier" if loaded.output_kind in (*WIRED, "discrete8") else "regressor",
+        task="classifier" if loaded.output_kind in (*PROBABILITIES, "discrete8") else "regressor",
         trust=trust,
     )
 
@@ -111,7 +111,7 @@ def spec_of(loaded: LoadedModel, trust: Trust = NO_TRUST) -> ModelSpec:
 def model_of(loaded: LoadedModel, trust: Trust = NO_TRUST) -> Asked:
     """Load a registered version of any kind for its golden rows."""
     model, _ = load_bytes(loaded.model_bytes, spec_of(loaded, trust), named={loaded.sha256})
-    return Asked(model, loaded.output_kind in WIRED)
+    return Asked(model, loaded.output_kind in PROBABILITIES)
 
 
 def _allowed_source(spec: ModelSpec, digest: str, named: Collection[str]) -> str:

@@ -45,7 +45,7 @@ Kind = Literal["onnx", "lightgbm", "xgboost", "catboost", "sklearn", "torch", "p
 OutputKind = Literal[
     "classifier3", "binary", "regressor", "quantiles", "size", "action", "discrete8"
 ]
-WIRED = ("classifier3", "binary")  # output kinds that a run serves; ml/outputs.py maps them all
+PROBABILITIES = ("classifier3", "binary")  # output kinds that are nothing but probabilities
 ACTIONS8 = (
     "HOLD",
     "BUY_SMALL",

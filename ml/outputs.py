@@ -97,6 +97,8 @@ def signal(
         advice.p_sell,
         advice.p_hold,
         advice.p_buy,
+        advice.value,
+        advice.position,
     )
 
 
@@ -200,10 +202,10 @@ def _action(schema: OutputSchema, y: list[float]) -> Advice:
 
 def _discrete8(schema: OutputSchema, y: list[float]) -> Advice:
     """Read eight actions by score (probabilities, or any numbers, which a softmax makes some)."""
-    shares = _probabilities(y)
-    by_name = dict(zip(schema.classes, shares, strict=True))
-    sell = sum(by_name[name] for name in ACTIONS8 if name.startswith("SELL"))
-    buy = sum(by_name[name] for name in ACTIONS8 if name.startswith("BUY"))
+    shares = _probabilities([y[schema.classes.index(name)] for name in ACTIONS8])
+    by_name = dict(zip(ACTIONS8, shares, strict=True))
+    buy = shares[1] + shares[2] + shares[3]  # one after the other, as the kernel adds them
+    sell = shares[4] + shares[5] + shares[6]
     hold = max(0.0, 1.0 - sell - buy)
     chosen = max(ACTIONS8, key=lambda name: (by_name[name], name == "HOLD"))
     if chosen not in _ACTION8:
@@ -218,12 +220,21 @@ def _discrete8(schema: OutputSchema, y: list[float]) -> Advice:
     return Advice(action, HoldReason.NONE, sell, hold, buy, by_name[chosen], position=position)
 
 
+def _total(values: Sequence[float]) -> float:
+    """Add from the first to the last: `sum` compensates from Python 3.12 on."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
 def _probabilities(y: list[float]) -> list[float]:
-    if min(y) >= 0 and abs(sum(y) - 1) <= SUM_TOLERANCE:
+    """Return shares that add up to 1, in the order of ACTIONS8."""
+    if min(y) >= 0 and abs(_total(y) - 1) <= SUM_TOLERANCE:
         return y
     top = max(y)
     shares = [math.exp(value - top) for value in y]
-    total = sum(shares)
+    total = _total(shares)
     return [share / total for share in shares]
 
 

@@ -21,8 +21,8 @@ from ml.loading import Asked, load_bytes
 from ml.manifest import (
     CLASSES,
     MODEL_FILES,
+    PROBABILITIES,
     SCHEMA_VERSION,
-    WIRED,
     Change,
     Entry,
     Kind,
@@ -293,8 +293,8 @@ def open_asked(draft: Draft, data: bytes) -> Asked:
         sha256=digest,
         feature_names=draft.spec.names,
         normalise=(kept.mean, kept.std) if kept.where == "metadata" else None,
-        task="classifier" if draft.kind in (*WIRED, "discrete8") else "regressor",
+        task="classifier" if draft.kind in (*PROBABILITIES, "discrete8") else "regressor",
         trust=draft.trust,
     )
     model, _ = load_bytes(data, spec, named={digest})
-    return Asked(model, draft.kind in WIRED)
+    return Asked(model, draft.kind in PROBABILITIES)

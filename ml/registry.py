@@ -8,11 +8,12 @@ from typing import get_args
 
 import msgspec
 
+from engine.limits import MAX_OUTPUTS
 from ml import golden as golden_rows
 from ml.artifact import LoadedModel, assemble, check_kernel, read_files
 from ml.governance import Evidence, Gates, Judgement, check_gates, judge
 from ml.loading import load_model, model_of
-from ml.manifest import WIRED, Entry, Registry, Status
+from ml.manifest import PROBABILITIES, Entry, Registry, Status
 from ml.model_interface import NO_TRUST, Model, ModelSpec, Trust
 from ml.refusal import ModelRefused
 from ml.registry_file import (
@@ -107,9 +108,9 @@ def load(
     if entry.kind != "onnx":
         text = f"{entry.name}: kind {entry.kind} is asked in a worker, not in a run"
         raise ModelRefused("model.kind", f"{text}; export it to ONNX (docs/models.md)")
-    if entry.output_schema.kind not in WIRED:
-        text = f"{entry.name}: a run serves outputs of kind {' and '.join(WIRED)}"
-        raise ModelRefused("model.contract", f"{text}, this one is {entry.output_schema.kind}")
+    if entry.output_schema.columns > MAX_OUTPUTS:
+        text = f"{entry.name}: an output of {entry.output_schema.columns} columns"
+        raise ModelRefused("model.contract", f"{text}; a run serves {MAX_OUTPUTS} at most")
     return load_any(root, entry, known)
 
 
@@ -134,7 +135,7 @@ def check(loaded: LoadedModel, *, tape: bool = False, trust: Trust = NO_TRUST) -
         ModelRefused: `model.golden`, `model.output`, `model.invalid`, `runtime.missing`, or for
             other kinds than onnx what load_model raises.
     """
-    wired = loaded.output_kind in WIRED
+    wired = loaded.output_kind in PROBABILITIES
     runner = loaded.open() if loaded.entry.kind == "onnx" else model_of(loaded, trust)
     golden_rows.check_rows(loaded.golden, runner, loaded.name, probabilities=wired)
     if tape:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ml.artifact import LoadedModel
 from ml.loading import model_of
-from ml.manifest import WIRED, Entry, name_difference
+from ml.manifest import PROBABILITIES, Entry, name_difference
 from ml.model_interface import NO_TRUST, Trust
 from ml.refusal import ModelRefused
 from ml.registry import View, load_any
@@ -154,7 +154,7 @@ def _agreement(
     if a.columns > 1:
         alike = one.argmax(axis=1) == two.argmax(axis=1)
     else:
-        middle = 0.5 if a.output_kind in WIRED else 0.0
+        middle = 0.5 if a.output_kind in PROBABILITIES else 0.0
         alike = (one[:, 0] > middle) == (two[:, 0] > middle)
     return float(alike.mean()), float(np.abs(one - two).max()), int(good.sum())
 

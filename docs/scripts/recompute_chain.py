@@ -16,7 +16,7 @@ import numpy as np
 RECORD_BYTES = 96
 KIND_AT = 32  # byte of a record that says what it is
 HASHED_FROM = 8  # the first 8 bytes, the sequence number, say only where the record stands
-STREAMS = ((1, 2, 3), (4, 5, 6, 7, 8))  # decisions, orders
+STREAMS = ((1, 2, 3, 10), (4, 5, 6, 7, 8))  # decisions, orders
 NO_LINK = bytes(32)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 RECORD_BYTES = 96
 KIND_AT = 32  # byte of a record that says what it is
 DIGEST_FROM = 8  # the first 8 bytes, the sequence number, are not hashed
-DECISION_STREAM = (1, 2, 3)  # RUN, MODEL, DECISION
+DECISION_STREAM = (1, 2, 3, 10)  # RUN, MODEL, DECISION, OUTPUT
 ORDER_STREAM = (4, 5, 6, 7, 8)  # INTENT, VERDICT, ORDER, FILL, EXPOSURE
 BLOCK = 65_536
 

@@ -10,6 +10,7 @@ from numba import njit
 from engine.events import AnswerStatus, HoldReason
 from engine.kernel.asked_layout import AskedState
 from engine.kernel.decide import (
+    BINARY,
     HOLD,
     NONE,
     hold,
@@ -20,6 +21,7 @@ from engine.kernel.decide import (
 )
 from engine.kernel.layout import NEVER
 from engine.kernel.memory import floats32
+from engine.kernel.outputs import heard, judge_output, push_output
 from engine.kernel.places import asked_at, audit_at, market_at, model_at, slot_at
 from engine.kernel.records import push_decision
 from engine.kernel.sessions import shut_out
@@ -206,9 +208,12 @@ def close_requests(root, at):  # type: ignore[no-untyped-def]
 
 @njit
 def give_answer(root, request, ts, answer):  # type: ignore[no-untyped-def]
-    """Take a SIGNAL row, answer = (status, p_sell, p_hold, p_buy); 0 when no such request is open.
+    """Take a SIGNAL row, answer = (status, p_sell, p_hold, p_buy).
 
     `ts` is when the model was asked, as the row says it.
+
+    Returns:
+        the request's place plus 1; 0 when no such request is open.
     """
     for place in range(root["n_slots"] * ASKED_PLACES):
         asked = asked_at(root, place)
@@ -217,7 +222,7 @@ def give_answer(root, request, ts, answer):  # type: ignore[no-untyped-def]
             asked["p_hold"] = answer[2]
             asked["p_buy"] = answer[3]
             end_request(root, place, answer[0])
-            return 1
+            return place + 1
     return 0
 
 
@@ -278,6 +283,14 @@ def end_answer(root, at, failed):  # type: ignore[no-untyped-def]
     if failed == 1:
         hold_asked(root, place, MODEL_FAILED)
         return 0
+    if slot["output_kind"] > BINARY:
+        action, reason = judge_output(root, at)
+        record_asked(root, place, action, reason)
+        push_output(root, at)
+        if not heard(root, slot, action):
+            return 0
+        show_touch(root, slot["instrument"])
+        return 1
     if root["answers_on_tape"] == 1:
         root["p_sell"], root["p_hold"] = asked["p_sell"], asked["p_hold"]
         root["p_buy"] = asked["p_buy"]

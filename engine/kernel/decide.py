@@ -5,9 +5,10 @@ from numba import njit
 
 from engine.events import Action, HoldReason
 from engine.kernel.book import gather_levels
-from engine.kernel.layout import Cadence, Collected, OutputKind, Reason
+from engine.kernel.layout import Cadence, Collected, Reason
 from engine.kernel.memory import floats32, words32, words64
 from engine.kernel.native import call_part, call_run
+from engine.kernel.output_layout import OutputKind
 from engine.kernel.places import (
     audit_at,
     batch_at,
@@ -29,10 +30,8 @@ BELOW_THRESHOLD = int(HoldReason.BELOW_THRESHOLD)
 NOT_WARM = int(HoldReason.NOT_WARM)
 FEATURE_ABSENT = int(HoldReason.FEATURE_ABSENT)
 FEATURE_NAN = int(HoldReason.FEATURE_NAN)
-STALE_DATA = int(HoldReason.STALE_DATA)
-MARKET_CROSSED = int(HoldReason.MARKET_CROSSED)
-MODEL_NAN = int(HoldReason.MODEL_NAN)
-GAP = int(HoldReason.GAP)
+STALE_DATA, MARKET_CROSSED = int(HoldReason.STALE_DATA), int(HoldReason.MARKET_CROSSED)
+MODEL_NAN, GAP = int(HoldReason.MODEL_NAN), int(HoldReason.GAP)
 WINDOW_SHORT = int(HoldReason.WINDOW_SHORT)
 HALTED, VENUE_HALTED = int(HoldReason.HALTED), int(HoldReason.VENUE_HALTED)
 BY_N = int(Cadence.EVERY_N)
@@ -161,6 +160,7 @@ def read_output(root, slot, y):  # type: ignore[no-untyped-def]
 def judge_chances(root, slot):  # type: ignore[no-untyped-def]
     """Turn the three probabilities into an action and a reason."""
     sell, hold, buy = root["p_sell"], root["p_hold"], root["p_buy"]
+    root["value"] = root["position"] = np.nan
     total = sell + hold + buy
     if not (sell >= 0.0 and hold >= 0.0 and buy >= 0.0 and abs(total - 1.0) <= SUM_TOLERANCE):
         root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
@@ -179,6 +179,7 @@ def read_fused(root, slot, y):  # type: ignore[no-untyped-def]
     """Read what was made of other models' signals; its input row is hashed as it was read."""
     slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
+    root["value"] = root["position"] = np.nan
     if not y[0] + y[1] + y[2] + y[3] + y[4] >= 0.0:
         return HOLD, MODEL_NAN
     root["p_sell"], root["p_hold"] = np.float64(y[0]), np.float64(y[1])
@@ -189,7 +190,9 @@ def read_fused(root, slot, y):  # type: ignore[no-untyped-def]
 @njit(forceinline=True)
 def settle(root, slot, y):  # type: ignore[no-untyped-def]
     """Record what a model's output means; return 1 when a strategy wants to hear of it."""
-    if slot["output_kind"] == FUSED:
+    if slot["output_kind"] > BINARY:
+        if slot["output_kind"] != FUSED:
+            return call_part(root["rare_output"], root["state"], root["slot"])
         action, reason = read_fused(root, slot, y)
     else:
         read_output(root, slot, y)
@@ -220,6 +223,7 @@ def hold(root, slot, reason):  # type: ignore[no-untyped-def]
         record["aux"] = reason | min(missing_rows(slot), MOST_SAID) << 8
     if slot["wants_holds"] < 2:
         return 0
+    root["value"] = root["position"] = np.nan
     show_touch(root, slot["instrument"])
     return 1
 
@@ -261,6 +265,14 @@ def collect(root, slot, reason):  # type: ignore[no-untyped-def]
         kept[at] = x[at]
 
 
+@njit
+def take_output(slot, ready):  # type: ignore[no-untyped-def]
+    """Copy an output that was evaluated ahead to where the model itself would have left it."""
+    y = floats32(slot["y"], slot["n_outputs"])
+    for column in range(slot["n_outputs"]):
+        y[column] = ready["y"][column]
+
+
 @njit(forceinline=True)
 def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
     """Settle a decision whose features and output a state that ran ahead has left in the ring.
@@ -281,8 +293,11 @@ def take_evaluated(root, slot, reason):  # type: ignore[no-untyped-def]
         reason = shut_out(root, slot)
     if reason != NONE:
         return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
-    if slot["threaded"] == 0 and settle(root, slot, ready["y"]) == 0:
-        return GO_ON
+    if slot["threaded"] == 0:
+        if slot["output_kind"] > BINARY:
+            take_output(slot, ready)
+        if settle(root, slot, ready["y"]) == 0:
+            return GO_ON
     x = floats32(slot["x"], slot["n_features"])
     seen = floats32(ready["x"], slot["n_features"])
     for column in range(slot["n_features"]):

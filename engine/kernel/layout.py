@@ -51,6 +51,7 @@ _WORDS = (
 )
 WORD = {name: k for k, name in enumerate(_WORDS)}
 
+RARE_PARTS = "arrivals follow settle answers own output".split()
 _ADDRESSES = (  # of the arrays
     "markets features matching bars slots models orders triggers out audit gate desk "
     "grids wallets books_of strategy_books ledger collect"
@@ -62,6 +63,8 @@ ROOT = np.dtype(
         ("p_sell", "f8"),
         ("p_hold", "f8"),
         ("p_buy", "f8"),
+        ("value", "f8"),  # what the model said beside, NaN where it said probabilities only
+        ("position", "f8"),  # that it wants, -1..1, NaN where it says nothing of size
         ("implied_wakes", "i8"),
         ("bar_interval_ns", "i8"),
         ("bar_grace_ns", "i8"),
@@ -106,7 +109,7 @@ ROOT = np.dtype(
         ("n_models", "i8"),
         ("state", "i8"),  # address of this record
         # addresses of parts that are compiled apart, app/desk_module.py
-        *((f"rare_{part}", "i8") for part in "arrivals follow settle answers own".split()),
+        *((f"rare_{part}", "i8") for part in RARE_PARTS),
         *((name, "i8") for name in _ADDRESSES),
         ("collect_count", "i8"),
         ("collect_capacity", "i8"),
@@ -203,14 +206,6 @@ class Collected(IntEnum):
     EVERY = 2  # all: another state follows and takes one place for each decision
 
 
-class OutputKind(IntEnum):
-    """What the numbers of a model's output mean."""
-
-    CLASSIFIER3 = 0
-    BINARY = 1
-    FUSED = 100  # sell, hold, buy, action, HoldReason, made of other models' signals
-
-
 SLOT = np.dtype(
     [
         ("model", "i8"),
@@ -264,6 +259,7 @@ SLOT = np.dtype(
         ("told", "i8"),  # 1: other slots read what this one said last, which stands below
         *((f"said_{word}", "i8") for word in ("ts", "action")),
         *((f"said_{word}", "f8") for word in ("sell", "hold", "buy")),  # 0 if no model was asked
+        ("form", "i8"),  # address of the FORM of an output that is more than probabilities
     ],
     align=True,
 )

@@ -71,6 +71,7 @@ class InTurn:
         self._strategy = strategy
         self._mine = mine
         self.name = strategy.name
+        self.HEARS_HOLDS = bool(getattr(strategy, "HEARS_HOLDS", False))
 
     @property
     def index(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.collect import collect_rows
+from app.watching import watch_run
 from app.wire import plan
 from config.load import check_settings
 from config.problem import ConfigProblem
@@ -85,6 +86,9 @@ def test_every_value_is_what_the_audit_alone_says(tape, settings, monkeypatch):
         assert row_hash(row) == by_id[signal]["i3"]
     assert all("own state" in line.evaluated for line in run.summary.models)
     assert run.parts.ahead is None
+    by_name = {look.name: look.findings[0] for look in watch_run(folder)}
+    assert "own state" in by_name["sizer"].text and by_name["sizer"].value is None
+    assert "no training statistics" in by_name["adviser"].text
 
 
 @pytest.fixture

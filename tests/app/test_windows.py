@@ -13,6 +13,7 @@ import pytest
 import lab
 from app.replay import Replay, replay
 from app.serving import Serving, load_version
+from app.slot_ports import port_of
 from app.sources import open_tape
 from app.swap import bind
 from config.load import load_settings
@@ -257,7 +258,7 @@ def test_a_version_that_comes_goes_on_with_the_rows_of_the_one_before(tape, arti
     for number, at in enumerate(session.slots):
         world = (parts.specs, parts.instruments)
         bind(parts.plans[at], at, number, [parts.state], world)
-        parts.pipeline.replace(at, parts.plans[at].window, parts.plans[at].window.ring[0])
+        parts.pipeline.replace(at, port_of(parts.plans[at], parts.state, at))
         assert newest_rows(parts, at, 9).tobytes() == before[at].tobytes()
         assert parts.state.slots[at]["window_run"] == 9
     short = parts.state.slots["holds"][:, SHORT].copy()

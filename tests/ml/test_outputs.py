@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.events import Action, HoldReason
 from engine.kernel import decide
-from engine.kernel.layout import OutputKind
+from engine.kernel.output_layout import OutputKind
 from ml.manifest import ACTIONS8, OutputSchema, check_output
 from ml.outputs import SUM_TOLERANCE, advise, signal
 from ml.refusal import ModelRefused
