@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 
 from app.serving import Serving
+from app.slot_outputs import hears_holds
 from app.slot_ports import port_of
 from app.slots import SlotPlan
-from engine.events import Intent
+from engine.events import Action, HoldReason, Intent, Signal
 from engine.kernel.layout import WORD, Cadence
 from engine.kernel.state import KernelState
 from engine.pipeline import Pipeline, SlotPort
+from engine.ports import Strategy
 from engine.rows import NS_PER_S
 from engine.view import View
 from ml.runtime.fusion import Fusion, Member, Rules
 
 NS_PER_MS = 1_000_000
+HOLD, NAN = int(Action.HOLD), int(HoldReason.MODEL_NAN)
 NOW = WORD["now"]
 ON_TIME = (int(Cadence.BAR), int(Cadence.EVERY_NS))
 LASTS = 2  # advice of a model that is asked by time lasts for so many periods, or seconds
@@ -39,6 +42,32 @@ class Nudge:
             self._slot["due"] = 1
             self._root["due_count"] += 1
         return ()
+
+
+class AsAlone:
+    """A strategy that hears a member of a fused model as if it were none.
+
+    Fused models hear every decision of their members. The strategies beside hear advice, closes,
+    and where they want to, HOLDs of a model that was asked; so no fused shadow changes an order.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self._holds = hears_holds(strategy)
+        self.name = strategy.name
+        self.index = strategy.index
+
+    def decide(self, view: View) -> tuple[Intent, ...]:
+        """Return what the strategy wants."""
+        signal = view.signal
+        if signal.action == HOLD and not signal.close and not (self._holds and _asked(signal)):
+            return ()
+        return self._strategy.decide(view)
+
+
+def _asked(signal: Signal) -> bool:
+    """Tell whether a model said this: else the probabilities are all 0."""
+    return signal.reason == NAN or signal.p_sell + signal.p_hold + signal.p_buy > 0.0
 
 
 def new_fusion(
@@ -140,7 +169,8 @@ def build_ports(
     ports = []
     for at, plan in enumerate(plans):
         port = port_of(plan, state, at)
-        port.strategies = (*heard.get(at, ()), *plan.strategies)
+        if at in heard:
+            port.strategies = (*heard[at], *map(AsAlone, plan.strategies))
         if plan.is_fused and plan.serving is not None and not plan.serving.hold:
             fusion = fusions[at] = new_fusion(plan, models, plans, state)
             port.predictor = port.source = fusion
