@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from app.cadence import bar_of_cadence, parse_cadence
 from app.serving import Serving
 from app.slot_outputs import hears_holds
 from app.slot_ports import port_of
 from app.slots import SlotPlan
+from engine.bar_kinds import BarKind, parse_bar
 from engine.events import Action, HoldReason, Intent, Signal
 from engine.kernel.layout import WORD, Cadence
 from engine.kernel.state import KernelState
@@ -18,7 +20,6 @@ from ml.runtime.fusion import Fusion, Member, Rules
 NS_PER_MS = 1_000_000
 HOLD, NAN = int(Action.HOLD), int(HoldReason.MODEL_NAN)
 NOW = WORD["now"]
-ON_TIME = (int(Cadence.BAR), int(Cadence.EVERY_NS))
 LASTS = 2  # advice of a model that is asked by time lasts for so many periods, or seconds
 
 
@@ -70,33 +71,26 @@ def _asked(signal: Signal) -> bool:
     return signal.reason == NAN or signal.p_sell + signal.p_hold + signal.p_buy > 0.0
 
 
-def new_fusion(
-    plan: SlotPlan, models: Sequence[Serving], slots: Sequence[SlotPlan], state: KernelState
-) -> Fusion:
+def new_fusion(plan: SlotPlan, models: Sequence[Serving], state: KernelState) -> Fusion:
     """Make the predictor of a fused model's slot.
 
     Args:
         plan: of the slot.
         models: of the run.
-        slots: all plans; state: their SLOT records, which say how often members are asked.
+        state: the run's.
     """
     serving = plan.serving
     assert serving is not None
     fusion = serving.settings.fusion
     assert fusion is not None
     by_name = {one.settings.name: one for one in models}
-    chosen = [by_name[name] for name in fusion.members]
+    usual_ns = int(state.root[0]["max_answer_age_ns"])
     members = []
-    for member in chosen:
-        at = next(
-            (
-                at
-                for at, other in enumerate(slots)
-                if other.serving is member and other.instrument == plan.instrument
-            ),
-            None,
-        )
-        members.append(Member(member.index, member.settings.weight, _lasts(plan, at, state)))
+    for member in (by_name[name] for name in fusion.members):
+        given = fusion.max_age_ms
+        lasts = advice_lasts(member.settings.cadence, usual_ns)
+        age_ns = lasts if given is None else int(given * NS_PER_MS)
+        members.append(Member(member.index, member.settings.weight, age_ns))
     all_of_them = len(members) if fusion.rule == "stacking" else 1
     rules = Rules(
         fusion.rule,
@@ -119,17 +113,25 @@ def new_fusion(
     return made
 
 
-def _lasts(plan: SlotPlan, at: int | None, state: KernelState) -> int:
-    """Return how old a member's advice may be, ns."""
-    assert plan.serving is not None
-    fusion = plan.serving.settings.fusion
-    assert fusion is not None
-    if fusion.max_age_ms is not None:
-        return int(fusion.max_age_ms * NS_PER_MS)
-    if at is not None and int(state.slots[at]["cadence"]) in ON_TIME:
-        period = int(state.slots[at]["cadence_n"]) or int(state.root[0]["bar_interval_ns"])
-        return LASTS * max(period, NS_PER_S)
-    return int(state.root[0]["max_answer_age_ns"])
+def advice_lasts(cadence: str, usual_ns: int) -> int:
+    """Return how old advice of a model may be that is asked at a cadence, ns.
+
+    Args:
+        cadence: as in the config.
+        usual_ns: for what is asked by events, which come when they come.
+    Example:
+        >>> [advice_lasts(word, 1) // NS_PER_S for word in ("every:250ms", "bar:5m")]
+        [2, 600]
+        >>> advice_lasts("bar:ticks:500", 1), advice_lasts("quote", 1)
+        (1, 1)
+    """
+    if name := bar_of_cadence(cadence):
+        bar = parse_bar(name)
+        period = bar.size if bar.kind == BarKind.TIME else 0
+    else:
+        kind, number = parse_cadence(cadence, 0)
+        period = number if kind == Cadence.EVERY_NS else 0
+    return LASTS * max(period, NS_PER_S) if period else usual_ns
 
 
 def listen(plans: Sequence[SlotPlan], state: KernelState) -> dict[int, list[Nudge]]:
@@ -172,7 +174,7 @@ def build_ports(
         if at in heard:
             port.strategies = (*heard[at], *map(AsAlone, plan.strategies))
         if plan.is_fused and plan.serving is not None and not plan.serving.hold:
-            fusion = fusions[at] = new_fusion(plan, models, plans, state)
+            fusion = fusions[at] = new_fusion(plan, models, state)
             port.predictor = port.source = fusion
             port.members = tuple(member.model for member in fusion.members)
         if plan.serving is not None:
