@@ -47,7 +47,9 @@ def show(looks: "list[Look]") -> None:
     from app.models import console, table
 
     out = console()
-    for look in looks:
+    for at, look in enumerate(looks):
+        if at:
+            out.print()
         out.print(f"{look.name} ({look.model})", style="bold", highlight=False)
         grid = table("check", "found", "bound", "", "what was seen")
         for one in look.findings:

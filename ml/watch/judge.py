@@ -160,7 +160,8 @@ class ModelWatch:
         self._waiting = self._waiting[:0]
         now = 2.0 * self._adwin.mean - 1.0
         shift = abs(now - self._began) if self._adwin.changes else 0.0
-        text = f"{self._adwin.changes} changes (ADWIN): {self._began:.3f} at first, now {now:.3f}"
+        cuts = self._adwin.changes
+        text = f"mean {self._began:.3f} at first, now {now:.3f}; cuts by ADWIN: {cuts}"
         return judged(check, shift, rules.max_output_shift, text)
 
     def _local_inflation(self, said: np.ndarray) -> float:
