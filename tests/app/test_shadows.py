@@ -158,7 +158,8 @@ def test_a_version_of_another_artifacts_folder_serves_by_its_own_registry(
     other = msgspec.structs.replace(
         TICKS, model_id="", path=str(root / "TickMLP" / "1"), target="nothing of the kind"
     )
-    refused = run(cut_tape, settings_of(tmp_path, (BARS, other), (SINGLE,)))
+    beside = shadow(TICKS, "Beside")  # with it the run's kernel is that of the other tests
+    refused = run(cut_tape, settings_of(tmp_path, (BARS, other, beside), (SINGLE,)))
     assert any("models.Ticks.target says" in note for note in refused.notes)
     other = msgspec.structs.replace(other, target="future_move_classification")
     settings = settings_of(tmp_path, (BARS, other), (SINGLE,))
