@@ -10,7 +10,7 @@ from engine.rows import NS_PER_S
 
 _UNITS_NS = {"ms": 1_000_000, "s": NS_PER_S}
 _SPAN = re.compile(r"^([0-9]+)(ms|s)$")
-_SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE}
+_SIMPLE = {"quote": Cadence.QUOTE, "trade": Cadence.TRADE, "members": Cadence.MEMBERS}
 
 
 def parse_cadence(text: str, bar_interval_ns: int, bars: Sequence[str] = ()) -> tuple[Cadence, int]:

@@ -50,7 +50,8 @@ def demote(
     serving.status = ModelStatus.DEMOTED
     allow(gate, index, False)
     threshold = max((plan.threshold for plan in plans if plan.serving is serving), default=0.0)
-    recorder.model(index, int(serving.status), serving.sha256, threshold)
-    text = f"{serving.settings.name} {serving.settings.model_id}:{serving.version} is a shadow now"
+    words = (index, int(serving.status), serving.sha256, threshold)
+    recorder.model(*words, shadow=serving.is_shadow)
+    text = f"{serving.settings.name} {serving.model_id}:{serving.version} is a shadow now"
     why = f"{reason_name(WatchCheck, check).lower()} {figure:.6g}"
     recorder.event(DEMOTED_EVENT, "model_demoted", f"{text}: {why}", (index, check))

@@ -195,7 +195,7 @@ class ModelNames:
 
     def serves(self, serving: Serving) -> None:
         """Journal the version that serves from here on."""
-        words = [serving.settings.model_id, serving.version, serving.sha256]
+        words = [serving.model_id, serving.version, serving.sha256]
         number = self._account.name(Name.MODEL, msgspec.json.encode(words).decode())
         self.numbers[serving.index] = number
 
@@ -255,7 +255,7 @@ class LiveOrders(Venue):
     def _positions(self, session: Session) -> None:
         """Open with what fills of earlier runs have made."""
         instruments = {one.symbol: one for one in session.parts.instruments}
-        owners = {one.settings.model_id: one.index for one in reversed(session.parts.models)}
+        owners = {one.model_id: one.index for one in reversed(session.parts.models)}
         for held in positions_of(self._folder):
             symbol, ours = held.instrument.symbol, instruments.get(held.instrument.symbol)
             if ours is None:

@@ -32,7 +32,7 @@ def evidence_of(runs: Sequence[Path], sha256: str) -> Evidence:
         if not indices:
             continue
         first, last = 0, 0
-        for block in AuditFile(run).pick((Record.DECISION,)):
+        for block in AuditFile(run).pick((Record.DECISION, Record.SHADOW)):
             reasons = block["aux"] & 0xFF
             mine = block[np.isin(block["model"], indices) & np.isin(reasons, (*ASKED, *STRIKES))]
             if not len(mine):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app import models_govern
+from app import models_govern, scoreboard
 from app.signal_file import DEFAULT_NAME, send
 from config.governance import load_governance
 from config.settings import Cadence
@@ -34,6 +34,7 @@ examples:
   lab.py models adopt model.onnx --matrix X.parquet --data data/sample --symbols BTC/USDT
   lab.py models predict SignalClassifier --row row.json
   lab.py models gates SignalClassifier:2
+  lab.py models scoreboard last --png scores.png
 """
 
 
@@ -54,6 +55,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     ):
         _add_arguments(name, _add_verb(verbs, name, summary))
     models_govern.add_verbs(lambda name, summary: _add_verb(verbs, name, summary))
+    scoreboard.add_verb(lambda name, summary: _add_verb(verbs, name, summary))
     parser.set_defaults(command="models")
 
 

@@ -94,7 +94,7 @@ def _models(parts: Parts) -> tuple[ModelName, ...]:
         ModelName(
             index=serving.index,
             name=serving.settings.name,
-            id=serving.settings.model_id,
+            id=serving.model_id,
             version=serving.version,
             sha256=serving.sha256,
             limit_minor=int(limits[serving.index]),
@@ -131,6 +131,7 @@ class Timing(msgspec.Struct):
     digest: str
     audit_head: str
     audit_records: int
+    shadow_digest: str = ""
 
 
 def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Summary:
@@ -152,6 +153,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         events_per_s=round(int(root["events"]) / wall, 1),
         market_span_s=span / 1e9,
         decisions=int(root["decisions"]),
+        shadow_decisions=int(root["shadow_decisions"]),
         signals=_signals(parts),
         intents=counts.intents,
         approved=counts.approved - counts.reduced,  # approved as asked
@@ -165,6 +167,7 @@ def summarise(parts: Parts, run_dir: Path, timing: Timing, info: TapeInfo) -> Su
         books=_books(parts),
         reloads=parts.swaps.count,
         decision_digest=timing.digest,
+        shadow_digest=timing.shadow_digest,
         audit_head=timing.audit_head,
         audit_records=timing.audit_records,
         latency_us=_latency(parts.pipeline.stages.samples()),
@@ -234,6 +237,7 @@ def _book_line(parts: Parts, key: tuple[str, str, int], book: Book) -> BookLine:
 
 def _signals(parts: Parts) -> Signals:
     slots = parts.state.slots[: len(parts.plans)]
+    slots = slots[slots["shadow"] == 0]
     by_action = slots["counts"].sum(axis=0) if len(slots) else np.zeros(3, int)
     holds = slots["holds"].sum(axis=0) if len(slots) else np.zeros(32, int)
     reasons = {
@@ -261,11 +265,12 @@ def _limits(parts: Parts) -> dict[str, Any]:
 def _model_lines(parts: Parts) -> tuple[ModelLine, ...]:
     return tuple(
         ModelLine(
-            id=serving.settings.model_id,
+            id=serving.model_id,
             version=serving.version,
             sha256=serving.sha256,
             status=ModelStatus(serving.status).name,
             name=serving.settings.name,
+            mode=serving.settings.mode,
             note=serving.note,
             placement=serving.placement,
             **_thread_counts(parts, serving.index),

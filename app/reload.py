@@ -39,6 +39,13 @@ SWAP_HEAD = row_head(int(Kind.CONTROL))
 REFUSED_EVENT = 8  # event code of the audit
 
 
+def _follows(serving: Serving) -> bool:
+    """Tell whether a model goes where its id goes; what is compared at a version stays there."""
+    settings = serving.settings
+    compared = settings.mode != PRODUCTION and settings.version != PRODUCTION
+    return bool(settings.model_id) and not compared
+
+
 class Want(NamedTuple):
     """A model that should go over to a version; an empty one asks for that before."""
 
@@ -98,15 +105,19 @@ class Reloads:
     def ask_production(self, cause: str) -> None:
         """Let every running model go to the registry's production version, if it differs."""
         for serving in self._parts.models:
-            self._ask(Want(serving.index, PRODUCTION, cause))
+            if _follows(serving):
+                self._ask(Want(serving.index, PRODUCTION, cause))
 
     def ask(self, model_id: str, version: str, cause: str) -> None:
         """Let the models of an id go to a version; an empty one takes them back."""
-        mine = [s for s in self._parts.models if s.settings.model_id == model_id]
+        known = [s for s in self._parts.models if s.settings.model_id == model_id]
+        mine = [s for s in known if _follows(s)]
         for serving in mine:
             self._ask(Want(serving.index, version, cause))
-        if not mine:
+        if not known:
             self._refuse(f"{model_id}: no model of this session has that id")
+        elif not mine:
+            self._refuse(f"{model_id}: compared at the versions that the settings name")
 
     def _ask(self, want: Want) -> None:
         self._wanted[want.model] = want
@@ -186,13 +197,13 @@ class Reloads:
             if (entry.version, entry.sha256) == now:
                 return None
             known = entry.status == PRODUCTION or entry.name in self._named
-            if settings.mode == PRODUCTION and not known:
+            if not candidate.is_shadow and not known:
                 text = f"{entry.name} is {entry.status}: `lab.py models promote {entry.name}` first"
                 raise ModelRefused("model.status", text)
             candidate.version = entry.version
             load_version(candidate, self._artifacts, view, self._known)
             check_fit(candidate, self._parts.specs)
-            candidate.may_trade = settings.mode == PRODUCTION
+            candidate.may_trade = not candidate.is_shadow
         except ModelRefused as error:
             candidate.close()
             return str(error)

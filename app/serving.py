@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.fused import fused_sha256, read_stacker
 from app.windows import SlotWindow
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
@@ -16,12 +17,15 @@ from engine.events import HoldReason
 from engine.kernel.output_layout import FORM
 from features.spec import FeatureSpec
 from ml.artifact import LoadedModel
+from ml.declared import check_declared
 from ml.golden import check_rows
 from ml.manifest import PROBABILITIES
 from ml.output_forms import kernel_form
 from ml.refusal import ModelRefused, hold_of
 from ml.registry import View, load
+from ml.runtime.fusion import COLUMNS
 from ml.runtime.native import NativeRun, native_run
+from ml.runtime.session import OrtModel
 
 GOLDEN_BATCH_ROWS = 512
 DEADLINE_LATENCIES, MIN_DEADLINE_NS = 4, 50_000_000  # a deadline that nobody has set
@@ -46,6 +50,7 @@ class Serving:
         threaded: the registry places it on a thread: `ort` has arrays of its own then.
         latency_ns: how long the registry says that it takes.
         deadline_ns: what takes longer is ended.
+        stacker: of a fused model by stacking: the session that reads its members' probabilities.
     """
 
     # What `exchange` moves: all that belongs to the version, not to its place in the run.
@@ -72,9 +77,23 @@ class Serving:
         self.may_trade = False
         self.threaded = False
         self.latency_ns = self.deadline_ns = 0
+        self.stacker: OrtModel | None = None
         self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
         self.windows: list[SlotWindow] = []
         self._batches: bool | None = None
+
+    @property
+    def is_shadow(self) -> bool:
+        """Its signals are recorded apart, and cause no order."""
+        return self.settings.mode == "shadow"
+
+    @property
+    def model_id(self) -> str:
+        """Its id in its registry; a fused model goes by its name."""
+        settings = self.settings
+        if settings.path:
+            return Path(settings.path).parent.name
+        return settings.model_id or settings.name
 
     @property
     def spec(self) -> FeatureSpec | None:
@@ -177,18 +196,26 @@ def load_models(
     for index, settings in enumerate(models):
         serving = Serving(index, settings)
         pin = pins.get(settings.name)
+        if settings.fusion is not None:
+            _load_fused(serving, artifacts, models)
+            served.append(_as_recorded(serving, pin))
+            continue
         if pin is not None:
             served.append(load_pinned(serving, artifacts, pin))
             continue
         try:
-            view = view or View(artifacts)
-            load_version(serving, artifacts, view)
+            if settings.path:
+                load_from_path(serving)
+            else:
+                view = view or View(artifacts)
+                load_version(serving, artifacts, view)
         except ModelRefused as error:
             refuse(serving, error)
-        named_here = f"{settings.model_id}:{settings.version}" in named
+        named_here = f"{serving.model_id}:{serving.version}" in named
+        named_here |= f"{settings.model_id}:{settings.version}" in named
         entry = None if serving.loaded is None else serving.loaded.entry
         production = named_here or (entry is not None and entry.status == "production")
-        serving.may_trade = production and settings.mode == "production"
+        serving.may_trade = production and not serving.is_shadow
         served.append(serving)
     return served
 
@@ -212,8 +239,8 @@ def load_version(
     Raises:
         ModelRefused: with the reason; the place holds no session then.
     """
-    name = serving.settings.model_id
-    loaded = load(artifacts, name, serving.version, view=view, known=known)
+    loaded = load(artifacts, serving.model_id, serving.version, view=view, known=known)
+    check_declared(serving.settings, loaded)
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)
     serving.y = np.zeros((1, loaded.columns), np.float32)
@@ -258,7 +285,7 @@ def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
     Raises:
         UsageError: it is not there, or not the same; one line that says which.
     """
-    name = f"{serving.settings.model_id}:{pin.version}"
+    name = f"{serving.model_id}:{pin.version}"
     serving.version, serving.sha256 = pin.version, pin.sha256
     if pin.status != ModelStatus.SERVING.name:
         serving.status = ModelStatus[pin.status]
@@ -266,7 +293,8 @@ def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
         serving.may_trade = bool(pin.trades)
         return serving
     problem = ""
-    for folder in dict.fromkeys((artifacts, Path(pin.artifacts or artifacts))):
+    own = root_of(serving.settings, artifacts)
+    for folder in dict.fromkeys((own, Path(pin.artifacts or own))):
         serving.version = pin.version
         try:
             load_version(serving, folder, View(folder))
@@ -284,5 +312,53 @@ def load_pinned(serving: Serving, artifacts: Path, pin: Pin) -> Serving:
         )
     assert serving.loaded is not None
     production = serving.loaded.entry.status == "production" if pin.trades is None else pin.trades
-    serving.may_trade = production and serving.settings.mode == "production"
+    serving.may_trade = production and not serving.is_shadow
+    return serving
+
+
+def _load_fused(serving: Serving, artifacts: Path, models: Sequence[ModelSettings]) -> None:
+    """Prepare a model that is made of others; a stacking model that cannot be had makes it hold."""
+    settings = serving.settings
+    assert settings.fusion is not None
+    serving.version = settings.fusion.rule
+    serving.may_trade = not serving.is_shadow
+    serving.x = np.zeros((1, 3 * len(settings.fusion.members)), np.float32)
+    serving.y = np.zeros((1, COLUMNS), np.float32)
+    try:
+        stacker = read_stacker(settings.name, settings.fusion, artifacts)
+        if stacker:
+            serving.stacker = OrtModel(stacker, x=serving.x, y=np.zeros((1, 3), np.float32))
+        serving.sha256 = fused_sha256(settings, models, stacker)
+    except ModelRefused as error:
+        refuse(serving, error)
+
+
+def load_from_path(serving: Serving) -> None:
+    """Load a version that the settings name by its folder ROOT/ID/VERSION.
+
+    Raises:
+        ModelRefused: with the reason.
+    """
+    root = root_of(serving.settings, Path())
+    serving.version = Path(serving.settings.path).name
+    load_version(serving, root, View(root))
+
+
+def root_of(settings: ModelSettings, artifacts: Path) -> Path:
+    """Return the artifacts folder that a model comes from."""
+    return Path(settings.path).parent.parent if settings.path else artifacts
+
+
+def _as_recorded(serving: Serving, pin: Pin | None) -> Serving:
+    """Make sure that a recorded run's fused model is fused as it was.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if pin is not None and pin.sha256 != serving.sha256:
+        name = serving.settings.name
+        raise UsageError(
+            f"run {pin.run}: {name} was fused otherwise then (sha256 {pin.sha256[:12]}); "
+            f"{serving.note or 'its stacking model or its members are others now'}"
+        )
     return serving

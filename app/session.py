@@ -56,7 +56,8 @@ def open_run(parts: Parts, run_dir: Path, run_id: str, asked: Asked) -> None:
         threshold = max(
             (plan.threshold for plan in parts.plans if plan.serving is serving), default=0.0
         )
-        parts.recorder.model(serving.index, int(serving.status), serving.sha256, threshold)
+        words = (serving.index, int(serving.status), serving.sha256, threshold)
+        parts.recorder.model(*words, shadow=serving.is_shadow)
         if serving.note:
             parts.recorder.event(1, "model_refused", serving.note, (serving.index,))
 
@@ -92,7 +93,15 @@ def close_run(
     parts.recorder.event(2, "run_end", reason)
     parts.pipeline.finish()
     digest = parts.audit.close()
-    timing = Timing(mode, reason, wall_s, digest, parts.audit.chain.hex(), parts.audit.records)
+    timing = Timing(
+        mode,
+        reason,
+        wall_s,
+        digest,
+        parts.audit.chain.hex(),
+        parts.audit.records,
+        parts.audit.shadow_digest(),
+    )
     parts.samples.write(run_dir, parts.pipeline.stages.samples())
     summary = summarise(parts, run_dir, timing, info)
     if report:

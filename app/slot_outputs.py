@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from app.serving import Serving
 from engine.errors import ConfigError
+from engine.kernel.output_layout import OutputKind
 from engine.output_form import NO_FORM, OutputForm
 from engine.ports import Strategy
 from ml.output_forms import kernel_kind, seen_form
@@ -17,6 +18,8 @@ def form_of(serving: Serving | None) -> OutputForm:
 
 def output_columns(serving: Serving) -> dict[str, int]:
     """Return the fields of a slot that say what the columns of its output are."""
+    if serving.settings.fusion is not None:
+        return {"output_kind": int(OutputKind.FUSED)}
     if serving.loaded is None:
         return {"sell_at": 0, "hold_at": 1, "buy_at": 2}
     kind = kernel_kind(serving.loaded.entry.output_schema)

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from app.cadence import bar_of_cadence, parse_cadence
+from app.hearing import common_instruments, members_of, share_out
 from app.serving import Serving
 from app.slot_outputs import check_outputs, hears_holds, output_columns
 from app.windows import SlotWindow
@@ -69,6 +70,11 @@ class SlotPlan:
         self.own: OwnPlan | None = None
         self.told = False
         self.window: SlotWindow | None = None
+
+    @property
+    def is_fused(self) -> bool:
+        """Its model is made of others."""
+        return self.serving is not None and self.serving.settings.fusion is not None
 
     @property
     def model(self) -> int:
@@ -141,12 +147,17 @@ def plan_slots(
             specs.append(spec)
         return specs.index(spec)
 
-    plans = []
+    plans: list[SlotPlan] = []
     for serving in models:
         where = f"models.{serving.settings.name}.symbols"
+        members = common_instruments(serving, plans)
         for at in chosen(serving.settings.symbols, instruments, where):
+            if members is not None and at not in members:
+                continue
             plan = SlotPlan(serving, at, spec_at(serving.spec), serving.settings.cadence)
-            plan.threshold = serving.settings.min_confidence
+            fusion = serving.settings.fusion
+            floor = 0.0 if fusion is None else fusion.threshold
+            plan.threshold = max(serving.settings.min_confidence, floor)
             plans.append(plan)
     for lines, strategy in strategies:
         where = f"strategies.{lines.name}.symbols"
@@ -161,7 +172,7 @@ def plan_slots(
                 plans.append(plan)
         else:
             _listen(lines, strategy, plans, mine)
-    plans.sort(key=lambda plan: plan.instrument)
+    plans.sort(key=lambda plan: (plan.instrument, plan.is_fused))  # members before what is of them
     tell_own_state(settings, plans)
     for plan in plans:
         plan.has += data_of(settings, instruments, plan.instrument)
@@ -171,6 +182,7 @@ def plan_slots(
         if plan.strategies and plan.serving is not None:
             least = min(getattr(s, "threshold", 0.0) for s in plan.strategies)
             plan.threshold = max(plan.threshold, least)
+    share_out(settings, instruments, plans)
     return plans, specs
 
 
@@ -202,7 +214,13 @@ def _listen(
     lines: StrategySettings, strategy: Strategy, plans: Sequence[SlotPlan], mine: Sequence[int]
 ) -> None:
     names = {plan.serving.settings.name for plan in plans if plan.serving is not None}
+    fused = {plan.serving.settings.name for plan in plans if plan.serving and plan.is_fused}
+    wants_fused = bool(getattr(strategy, "HEARS_FUSED", False))
+    members = members_of(plans)
     for name in lines.models:
+        if name in names and (name in fused) != wants_fused:
+            text = "a fused model: strategy ensemble hears it" if name in fused else "no fused one"
+            raise ConfigError(f"strategies.{lines.name}.models: {name} is {text}")
         if name not in names:
             known = ", ".join(sorted(names)) or "none"
             raise ConfigError(f"strategies.{lines.name}.models: no model {name}; there are {known}")
@@ -210,8 +228,10 @@ def _listen(
     for plan in plans:
         if plan.serving is None or plan.instrument not in mine:
             continue
-        shadow = plan.serving.settings.mode == "shadow"
-        if not shadow and (not lines.models or plan.serving.settings.name in lines.models):
+        name = plan.serving.settings.name
+        if plan.serving.is_shadow or plan.is_fused != wants_fused:
+            continue
+        if name in lines.models or (not lines.models and name not in members):
             plan.strategies.append(strategy)
             heard.append(plan.serving)
     check_outputs(lines.name, strategy, heard)
@@ -251,6 +271,7 @@ def set_slots(
             "cadence_n": number,
             "threshold": plan.threshold,
             "absent": int(bool(plan.absent)),
+            "shadow": int(plan.serving is not None and plan.serving.is_shadow),
             "told": int(plan.told),
             "own": own_record(state, at, plan),
         }

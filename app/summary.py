@@ -173,8 +173,10 @@ def _models(s: Summary) -> list[tuple[str, str]]:
     lines = []
     for model in s.models:
         serving = model.status.upper() == "SERVING"
-        words = f"{model.id} {model.version} {short_reason(model.status)} {model.sha256[:12]}"
-        words = " ".join(words.split())
+        named = "" if model.name in ("", model.id) else f"{model.name}: "
+        mode = "" if model.mode == "production" else f"{model.mode}, "
+        words = f"{model.id} {model.version} {mode}{short_reason(model.status)}"
+        words = named + " ".join(f"{words} {model.sha256[:12]}".split())
         if model.placement == "thread":
             ends = ", ".join(f"{n:,} {short_reason(end)}" for end, n in model.answers.items())
             words += f", on a thread: {model.requests:,} requests{f' ({ends})' if ends else ''}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from app.kernel import load_kernel
 from app.recorded_models import pins_of
+from app.serving import root_of
 from app.slots import columns_of
 from app.wire import Parts, new_state, plan
 from config.load import check_settings, load_settings
@@ -43,6 +44,7 @@ from ml.watch.judge import DECISION, Finding, ModelWatch, Watched
 from ml.watch.reference import Reference, reference_in
 
 CHUNK = 4096
+MODELS, DECISIONS = (Record.MODEL, Record.SHADOWED), (Record.DECISION, Record.SHADOW)
 FULL, HEAD = int(Reason.BATCH), int(Reason.HEAD)
 
 
@@ -85,8 +87,8 @@ class Watching:
         rules: WatchSettings | None = None,
     ) -> None:
         self.rules = rules or settings.watch
-        self._view = View(Path(settings.artifacts_dir))
         self._artifacts = Path(settings.artifacts_dir)
+        self._views: dict[Path, View] = {}
         parts = plan(settings, instruments, (), pins_of(run, settings))
         parts.kernel = load_kernel(parts.specs, bars=parts.bars)
         self._parts: Parts = parts
@@ -101,20 +103,27 @@ class Watching:
         names = read_json(run / NAMES, Names)
         self.models: dict[int, ModelWatch] = {}
         for model in names.models:
-            if model.sha256 and model.index < len(parts.models):
+            if (
+                model.sha256
+                and model.index < len(parts.models)
+                and not _is_fused(parts, model.index)
+            ):
                 self._watch(model.index, model.sha256)
 
     def _watch(self, index: int, sha256: str) -> None:
         """Begin anew with the version that serves in a model's place."""
         serving = self._parts.models[index]
+        root = root_of(serving.settings, self._artifacts)
+        if root not in self._views:
+            self._views[root] = View(root)
         found = [
             entry
-            for entry in self._view.registry.entries
-            if (entry.model_id, entry.sha256) == (serving.settings.model_id, sha256)
+            for entry in self._views[root].registry.entries
+            if (entry.model_id, entry.sha256) == (serving.model_id, sha256)
         ]
         entry = next((one for one in found if one.version == serving.version), None)
         entry = entry or (found[0] if found else None)
-        shown = entry.name if entry else f"{serving.settings.model_id}:?"
+        shown = entry.name if entry else f"{serving.model_id}:?"
         watched = Watched(
             name=serving.settings.name,
             model=shown,
@@ -122,18 +131,18 @@ class Watching:
             created_at=entry.created_at if entry else "",
             latency_us=entry.latency_us if entry else 0.0,
             chances=entry is not None and entry.output_schema.kind in PROBABILITIES,
-            reference=self._reference(index, entry),
+            reference=self._reference(index, entry, root),
             own_state=bool(columns_of(serving)),
         )
         self.models[index] = ModelWatch(watched, self.rules)
         self._took_us.pop(index, None)
 
-    def _reference(self, index: int, entry: Entry | None) -> Reference | None:
+    def _reference(self, index: int, entry: Entry | None, root: Path) -> Reference | None:
         """Return what a version was trained on, where it reads what this run's rows hold."""
         spec = self._parts.models[index].spec
         if entry is None or spec is None or tuple(spec.names) != tuple(entry.input_features):
             return None
-        return reference_for(self._artifacts, entry)
+        return reference_for(root, entry)
 
     def take_rows(self, rows: np.ndarray, first_row: int) -> None:
         """Take the next rows of the tape, ROW[n], contiguous."""
@@ -169,7 +178,7 @@ class Watching:
     def take_records(self, records: np.ndarray) -> None:
         """Take the next records of the audit, AUDIT[n]."""
         start = 0
-        for at in np.flatnonzero(records["kind"] == Record.MODEL):
+        for at in np.flatnonzero(np.isin(records["kind"], MODELS)):
             self._take_decisions(records[start:at])
             start, record = int(at), records[at]
             sha256 = words_hash([int(record[f"i{k}"]) for k in range(4)])
@@ -179,7 +188,7 @@ class Watching:
         self._take_decisions(records[start:])
 
     def _take_decisions(self, records: np.ndarray) -> None:
-        decided = records[records["kind"] == Record.DECISION]
+        decided = records[np.isin(records["kind"], DECISIONS)]
         for index, watch in self.models.items():
             mine = decided[decided["model"] == index]
             found = np.zeros(len(mine), DECISION)
@@ -224,6 +233,11 @@ class Watching:
         """Free the models' sessions."""
         for serving in self._parts.models:
             serving.close()
+
+
+def _is_fused(parts: Parts, index: int) -> bool:
+    """Tell whether a model is made of others: it reads no features, and its members are watched."""
+    return parts.models[index].settings.fusion is not None
 
 
 def reference_for(artifacts: Path, entry: Entry) -> Reference | None:

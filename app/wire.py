@@ -11,6 +11,7 @@ import numpy as np
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
 from app.demotion import demote
+from app.fusing import build_ports, join
 from app.kernel import KernelModule, load_kernel
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
@@ -26,7 +27,7 @@ from app.slots import (
     set_slots,
 )
 from app.swap import Swaps, bind
-from config.settings import Settings, StrategySettings
+from config.settings import ModelSettings, Settings, StrategySettings
 from engine.audit import AuditWriter
 from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
@@ -120,7 +121,8 @@ def plan(
     ]
     for at, (_, built) in enumerate(parts.strategies):
         built.index = at
-    parts.models = load_models(settings.models, Path(settings.artifacts_dir), named, pins)
+    models = _in_order(settings.models)
+    parts.models = load_models(models, Path(settings.artifacts_dir), named, pins)
     parts.swaps = Swaps(parts.models)
     parts.plans, parts.specs = plan_slots(
         settings, parts.instruments, parts.models, parts.strategies
@@ -128,6 +130,14 @@ def plan(
     parts.row_by_row = row_by_row(parts.models)
     parts.bars = bars_beside(settings, parts.plans, parts.specs)
     return parts
+
+
+def _in_order(models: Sequence[ModelSettings]) -> list[ModelSettings]:
+    """Put single models before fused ones, and shadows last: they move nobody's place.
+
+    So the records of the models that trade are the same with shadows and without.
+    """
+    return sorted(models, key=lambda one: (one.mode == "shadow", one.fusion is not None))
 
 
 def build(
@@ -159,7 +169,7 @@ def build(
     _build_desk(parts, new_venue)
     parts.samples = Samples(parts.instruments, parts.plans)
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
-    ports = [port_of(one, state, at) for at, one in enumerate(parts.plans)]
+    fusions, ports = build_ports(parts.plans, parts.models, state)
     parts.model_answers = _build_answers(parts, asker, answers_on_tape)
     hooks: dict[Reason, Callable[[], None]] = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
@@ -170,6 +180,7 @@ def build(
     }
     advance = parts.kernel.advance
     parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
+    join(parts.pipeline, fusions)
     if parts.ahead:
         parts.ahead.stages = parts.pipeline.stages
     return parts
@@ -251,7 +262,8 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
             parts.pipeline.replace(at, port_of(slot, parts.state, at))
     allow(parts.gate, index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
-    parts.recorder.model(index, int(serving.status), serving.sha256, threshold)
+    words = (index, int(serving.status), serving.sha256, threshold)
+    parts.recorder.model(*words, shadow=serving.is_shadow)
     parts.recorder.event(6, SWAP_EVENT, swap_text(swap), (index, reference))
     parts.swaps.done(serving, parts.state.words[ROW])
 

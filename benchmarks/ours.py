@@ -23,6 +23,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import msgspec
 import numpy as np
 
 from benchmarks import tapes
@@ -50,19 +51,26 @@ from features.spec import FeatureSpec
 REPLAYS = ("noop", "model", "trade", "force")
 COLLECTS = ("features", "depth", "depth-noop")
 STRATEGIES = {"trade": "bench_band", "force": "bench_force"}
+SHADOWS = 4
 ALWAYS_BELOW = 1.0  # a confidence that the model never reaches
 COLLECTED = 1024
 WRITER_POLL_S = 0.0005
 BIG = 1e9
 
 
-def bench_settings(mode: str, batch: int, runs_dir: Path, block: int = 65_536) -> Settings:
-    """Return settings whose limits never bind, with neither latency nor fees."""
+def bench_settings(
+    mode: str, batch: int, runs_dir: Path, block: int = 65_536, *, shadows: str = ""
+) -> Settings:
+    """Return settings whose limits never bind, with neither latency nor fees.
+
+    `shadows` is the cadence of four more of the same model as shadows; empty: there are none.
+    """
     strategies = (StrategySettings(name=STRATEGIES[mode]),) if mode in STRATEGIES else ()
     least = ALWAYS_BELOW if mode == "model" else 0.0
     model = ModelSettings(
         name="bench", model_id=MODEL_ID, version=VERSION, cadence="every_n:10", min_confidence=least
     )
+    models = () if mode == "noop" else (model, *_shadows(model, shadows))
     return Settings(
         engine=EngineSettings(batch_rows=batch, block_rows=block),
         assumed=AssumedMarket(quote_size_notional=100_000.0, bar_spread_bps=1.0),
@@ -90,9 +98,16 @@ def bench_settings(mode: str, batch: int, runs_dir: Path, block: int = 65_536) -
             allow_short=True,
         ),
         strategies=strategies,
-        models=() if mode == "noop" else (model,),
+        models=models,
         artifacts_dir=str(artifacts()),
         runs_dir=str(runs_dir),
+    )
+
+
+def _shadows(model: ModelSettings, cadence: str) -> tuple[ModelSettings, ...]:
+    return tuple(
+        msgspec.structs.replace(model, name=f"shadow{k}", cadence=cadence, mode="shadow")
+        for k in range(SHADOWS if cadence else 0)
     )
 
 
@@ -148,6 +163,7 @@ def replay_once(
     block: int = 65_536,
     progress: Callable[[int, int, int], None] | None = None,
     taken: list[int] | None = None,
+    shadows: str = "",
 ) -> dict[str, Any]:
     """Replay a tape through the whole engine; the run folder is read and removed.
 
@@ -181,7 +197,7 @@ def replay_once(
 
     module._run = clocked
     try:
-        settings = bench_settings(mode, batch, runs_dir, block)
+        settings = bench_settings(mode, batch, runs_dir, block, shadows=shadows)
         tape = Tape.open(folder)
         job = module.Replay(tape=tape, settings=settings, report=False, progress=progress)
         summary = module.replay(job)

@@ -27,6 +27,7 @@ from benchmarks import (
     measure_memory,
     measure_parts,
     measure_replay,
+    measure_shadows,
     measure_start,
     measure_threads,
     peer_models,
@@ -37,7 +38,7 @@ from engine.errors import TickgateError
 BASELINE = Path(__file__).resolve().parent / "baseline.json"
 GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
     "parts": (*measure_parts.ALL, *measure_market.ALL),
-    "replay": measure_replay.ALL,
+    "replay": (*measure_replay.ALL, *measure_shadows.ALL),
     "live": measure_live.ALL + measure_start.ALL,
     "flood": measure_flood.ALL,
     "memory": measure_memory.ALL,

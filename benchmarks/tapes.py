@@ -104,6 +104,18 @@ def tick_tape(n: int, seed: int = 7) -> Path:
     return _write(name, tick_instruments(), parts)
 
 
+def paced_tape(n: int, rate: float, seed: int = 7) -> Path:
+    """Return the tape of `n` ticks whose clustered arrivals are brought to a mean rate a second."""
+    name = f"paced_{n}_{rate:g}_{seed}"
+    if is_tape(FOLDER / name):
+        return FOLDER / name
+    rows = tick_rows(ticks.verified(n, seed))
+    gaps = np.diff(rows["ts_recv"], prepend=rows["ts_recv"][0])
+    moved = np.cumsum(gaps * (1e9 / rate / gaps.mean())).astype(np.int64)
+    rows["ts_event"] = rows["ts_recv"] = rows["ts_recv"][0] + moved
+    return _write(name, tick_instruments(), [rows])
+
+
 def long_tape(n: int, unit: int = 1_000_000) -> Path:
     """Return a tape of `n` ticks, a million of them repeated with their times moved on.
 

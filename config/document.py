@@ -19,7 +19,9 @@ Made from `config/settings.py` by `python -m config.document`; edit there.
 A run reads one YAML file: `config/default.yaml`, or the one given with
 `--config FILE`. The file stands alone: what it leaves out takes the default
 below, and a setting without a default must be given. No limit and no fee is
-ever assumed. Copy `config/default.yaml` and change the copy.
+ever assumed. Copy `config/default.yaml` and change the copy. `models` and
+`splits` may stand in a file of their own, `models_file`, looked for beside it
+and then in `config/`: `config/models.yaml` (docs/ensemble.md).
 
 The file is read strictly. Refused in one line, with exit code 2, naming file,
 line, key, value, what is allowed and the nearest known key:
@@ -44,13 +46,27 @@ def page() -> str:
     assert isinstance(whole, inspect.StructType)
     comments = _comments(Path(settings.__file__).read_text())
     parts = [HEAD, _section("The file", whole, comments)]
-    for field in whole.fields:
-        kind, prefix = field.type, field.name
+    parts += _below(whole, "", comments)
+    return "\n".join(parts)
+
+
+def _below(
+    group: inspect.StructType, above: str, comments: dict[tuple[str, str], str]
+) -> list[str]:
+    """Return the sections of the groups inside a group, each with those inside it."""
+    parts = []
+    for field in group.fields:
+        kind, prefix = field.type, f"{above}{field.name}"
         if isinstance(kind, inspect.VarTupleType):
-            kind, prefix = kind.item_type, f"{field.name}[]"
+            kind, prefix = kind.item_type, f"{prefix}[]"
+        if isinstance(kind, inspect.DictType):
+            kind, prefix = kind.value_type, f"{prefix}.NAME"
+        if isinstance(kind, inspect.UnionType):
+            kind = next((one for one in kind.types if isinstance(one, inspect.StructType)), kind)
         if isinstance(kind, inspect.StructType):
             parts.append(_section(prefix, kind, comments))
-    return "\n".join(parts)
+            parts += _below(kind, f"{prefix}.", comments)
+    return parts
 
 
 def _section(title: str, kind: inspect.Type, comments: dict[tuple[str, str], str]) -> str:

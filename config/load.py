@@ -1,18 +1,21 @@
 """Load the settings of a run from one strict YAML file, or refuse it in one line that helps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from config import shape
+from config.cross_check import cross_check
 from config.problem import ConfigProblem
 from config.settings import Settings
 from config.yaml_tree import MAX_BYTES, YamlProblem, read_tree
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 COMMAND_LINE = "command line"
+MODELS_KEYS = ("models", "splits")  # what a file of models holds
+Source = tuple[str, Mapping[shape.Path, int]]  # name of a file, and the lines of its keys
 __all__ = [
     "DEFAULT",
     "ConfigProblem",
@@ -44,8 +47,9 @@ def load_settings(path: Path | None, overrides: Mapping[str, Any] = {}) -> Setti
     """
     file = DEFAULT if path is None else path
     tree, lines = _read(file)
+    tree, models = _with_models(tree, file, lines)
     given = [_override(tree, key, value) for key, value in overrides.items()]
-    return _checked(tree, str(file), lines, given)
+    return _checked(tree, (str(file), lines), models, given)
 
 
 def load_tree(path: Path) -> dict[str, Any]:
@@ -72,7 +76,8 @@ def lay_over(base: Mapping[str, Any], path: Path) -> Settings:
         ConfigProblem: as `load_settings`; what is wrong in the file is named by its line.
     """
     over, lines = load_tree(path), _read(path)[1]
-    return _checked(_merged(base, over), str(path), lines, [])
+    over, models = _with_models(over, path, lines)
+    return _checked(_merged(base, over), (str(path), lines), models, [])
 
 
 def check_settings(tree: Mapping[str, Any], source: str) -> Settings:
@@ -84,7 +89,28 @@ def check_settings(tree: Mapping[str, Any], source: str) -> Settings:
     Raises:
         ConfigProblem: as `load_settings`.
     """
-    return _checked(dict(tree), source, {}, [])
+    return _checked(dict(tree), (source, {}), None, [])
+
+
+def _with_models(
+    tree: Any, file: Path, lines: Mapping[shape.Path, int]
+) -> tuple[Any, Source | None]:
+    """Put what the file of `models_file` holds into a tree, and return where it comes from."""
+    named = tree.get("models_file") if isinstance(tree, dict) else None
+    if not isinstance(named, str) or not named:
+        return tree, None
+    for key in MODELS_KEYS:
+        if key in tree:
+            raise _problem(file, lines.get((key,), 0), (key,), f"stands in {named} (models_file)")
+    beside = [folder / named for folder in (file.parent, DEFAULT.parent)]
+    found = next((path for path in beside if path.exists()), beside[0])
+    own = load_tree(found)
+    source = (str(found), _read(found)[1])
+    for key in own:
+        if key not in MODELS_KEYS:
+            text = "unknown key; known are " + ", ".join(MODELS_KEYS)
+            raise _problem(found, source[1].get((key,), 0), (key,), text)
+    return {**tree, **own, "models_file": ""}, source
 
 
 def _read(file: Path) -> tuple[Any, dict[shape.Path, int]]:
@@ -102,20 +128,23 @@ def _read(file: Path) -> tuple[Any, dict[shape.Path, int]]:
     return ({} if tree is None else tree), lines
 
 
-def _checked(
-    tree: Any, source: str, lines: Mapping[shape.Path, int], given: list[shape.Path]
-) -> Settings:
-    """Return the settings of a tree; `given` are the paths that the command line set."""
+def _checked(tree: Any, source: Source, models: Source | None, given: list[shape.Path]) -> Settings:
+    """Return the settings of a tree; `given` are the paths that the command line set.
+
+    `models` is where its models come from, if not from `source` too.
+    """
     try:
         shape.check(tree, msgspec.inspect.type_info(Settings))
         settings = msgspec.convert(tree, Settings)
-        _cross_check(settings)
+        cross_check(settings)
     except shape.Misfit as misfit:
         if misfit.path in given:
             raise _problem(COMMAND_LINE, 0, misfit.path, str(misfit)) from None
-        raise _problem(source, _line(lines, misfit.path), misfit.path, str(misfit)) from None
+        of_models = models is not None and misfit.path[:1] in [(key,) for key in MODELS_KEYS]
+        name, lines = models if of_models and models is not None else source
+        raise _problem(name, _line(lines, misfit.path), misfit.path, str(misfit)) from None
     except msgspec.ValidationError as error:  # the check above should have found it
-        raise ConfigProblem(f"{source}: {error}") from None
+        raise ConfigProblem(f"{source[0]}: {error}") from None
     return settings
 
 
@@ -164,52 +193,3 @@ def _override(tree: Any, key: str, value: Any) -> shape.Path:
         else:
             place = place[part]
     return tuple(path)
-
-
-def _cross_check(settings: Settings) -> None:
-    """Refuse settings that are fine alone and contradict each other."""
-    risk = settings.risk
-    if risk.max_order_notional > risk.max_position_notional:
-        raise shape.Misfit(
-            ("risk", "max_order_notional"),
-            f"{risk.max_order_notional:g} is more than risk.max_position_notional "
-            f"({risk.max_position_notional:g}); one order may not be larger than a position",
-        )
-    if settings.paper.decision_latency_ms >= risk.max_signal_age_ms:
-        raise shape.Misfit(
-            ("risk", "max_signal_age_ms"),
-            f"{risk.max_signal_age_ms:g} is not more than paper.decision_latency_ms "
-            f"({settings.paper.decision_latency_ms:g}); every signal would be too old",
-        )
-    models = [model.name for model in settings.models]
-    _refuse_twins("models", models)
-    _refuse_twins("strategies", [strategy.name for strategy in settings.strategies])
-    for index, strategy in enumerate(settings.strategies):
-        for place, name in enumerate(strategy.models):
-            _refuse_stranger(("strategies", index, "models", place), name, models)
-    for index, model in enumerate(settings.models):
-        for key in ("signal_from", "classifier_from", "book_from"):
-            _refuse_stranger(("models", index, key), getattr(model, key), models)
-        for key in ("signal_from", "classifier_from"):
-            if getattr(model, key) == model.name:
-                raise shape.Misfit(
-                    ("models", index, key), "a model is not told its own signal; name another one"
-                )
-
-
-def _refuse_stranger(path: shape.Path, name: str | None, models: list[str]) -> None:
-    """Refuse the name of a model that the file does not list."""
-    if name is not None and name not in models:
-        close = shape.nearest(name, models)
-        known = f"did you mean {close}?" if close else f"known are {', '.join(models)}"
-        raise shape.Misfit(
-            path, f"{shape.shown(name)} is no model of this file; {known or 'none is listed'}"
-        )
-
-
-def _refuse_twins(group: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            raise shape.Misfit((group, index, "name"), f"{shape.shown(name)} stands twice")
-        seen.add(name)

@@ -23,9 +23,9 @@ Cadence = Annotated[
     str,
     Meta(
         pattern=r"^(quote|trade|bar:[0-9]+[smhd]|bar:(ticks|volume|dollar):[0-9.]+"
-        r"|every:[0-9]+(ms|s)|every_n:[0-9]+)$",
+        r"|every:[0-9]+(ms|s)|every_n:[0-9]+|members)$",
         description="quote, trade, bar:1m, bar:ticks:500, bar:volume:25, bar:dollar:250000, "
-        "every:250ms or every_n:50 (the numbers are free)",
+        "every:250ms or every_n:50 (the numbers are free); members for a fused model",
     ),
 ]
 Name = Annotated[
@@ -53,6 +53,30 @@ Variable = Annotated[
         description="the name of an environment variable, in capitals, or nothing",
     ),
 ]
+Mode = Annotated[
+    str,
+    Meta(pattern="^(production|shadow|ab)$", description="production, shadow or ab"),
+]
+NoName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z][A-Za-z0-9_.-]{0,63})?$",
+        description="a name of letters, digits, `_`, `.`, `-`, at most 64, or nothing",
+    ),
+]
+Rule = Annotated[
+    str,
+    Meta(pattern="^(vote|confidence|stacking)$", description="vote, confidence or stacking"),
+]
+Opposed = Annotated[str, Meta(pattern="^(hold|weigh)$", description="hold or weigh")]
+SplitBy = Annotated[str, Meta(pattern="^(instrument|time)$", description="instrument or time")]
+TaskType = Annotated[
+    str,
+    Meta(pattern="^(classifier|regressor|)$", description="classifier, regressor or nothing"),
+]
+Sha256 = Annotated[
+    str, Meta(pattern="^([0-9a-f]{64})?$", description="64 hexadecimal digits, or nothing")
+]
 WatchCheck = Annotated[
     str,
     Meta(
@@ -60,7 +84,6 @@ WatchCheck = Annotated[
         description="features, outputs, dissimilar, calibration, strikes, constant, latency, age",
     ),
 ]
-Mode = Annotated[str, Meta(pattern="^(production|shadow)$", description="production or shadow")]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,18 +160,49 @@ class StrategySettings(Strict, frozen=True, kw_only=True):
     params: dict[str, float | int | str | bool] = {}  # the strategy's own settings
 
 
+class FusionSettings(Strict, frozen=True, kw_only=True):
+    """How the advice of several models becomes one; see docs/ensemble.md."""
+
+    rule: Rule = "vote"  # how members become one signal
+    members: tuple[Name, ...]  # names of models of this file, two at least; their weights count
+    threshold: Share = 0.6  # least score; below it HOLD, like below its strategy's threshold
+    min_members: Count | None = None  # fewer that advised of late: HOLD; null: 1, stacking all
+    max_age_ms: Positive | None = None  # older advice is missing; null: by the member's cadence
+    opposed: Opposed = "hold"  # members advise BUY and SELL at once: HOLD, or the stronger side
+    stacker: str = ""  # stacking: path of the ONNX file that reads the members' probabilities
+    stacker_sha256: Sha256 = ""  # stacking: its hash; other bytes are refused
+
+
+class SplitSettings(Strict, frozen=True, kw_only=True):
+    """How an A/B split shares the market among its models; by their weights."""
+
+    by: SplitBy  # each instrument has one model, or each slice of time
+    slice_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 3600  # length of a slice of market time
+    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0  # another seed shares out anew
+
+
 class ModelSettings(Strict, frozen=True, kw_only=True):
-    """One running model."""
+    """One running model: of the registry, of another artifacts folder, or fused of others."""
 
     name: Name  # what this run calls it
-    model_id: Name  # id in artifacts/registry.json
+    model_id: NoName = ""  # id in artifacts/registry.json
     version: str = "production"  # a version, or production for the one in production
-    cadence: Cadence  # when it is asked
+    path: str = ""  # in place of both: the folder ROOT/ID/VERSION in another artifacts folder
+    fusion: FusionSettings | None = None  # in place of all three: it is made of other models
+    cadence: Cadence = "members"  # when it is asked; must be given of all but fused models
     symbols: tuple[str, ...] = ()  # empty means all on the tape
     min_confidence: Share = 0.0  # below it a signal is HOLD, like below its strategy's threshold
     max_exposure: Positive | None = None  # quote currency; null takes risk.max_model_exposure
     deadline_ms: Deadline | None = None  # of a model on a thread; null: 4 latencies, 50 at least
     mode: Mode = "production"  # a shadow's signals are recorded and never cause an order
+    weight: Positive = 1.0  # in fused models, and its share of an A/B split
+    split: NoName = ""  # mode ab: which of `splits` it belongs to
+    size_quote: Positive | None = None  # size of an entry, quote currency; null: the strategy's
+    kind: NoName = ""  # must be the registry's; empty: not compared. A run serves onnx
+    features: str = ""  # must be the hash of its feature spec, or its beginning; empty: any
+    target: str = ""  # must be the registry's task; empty: any
+    task_type: TaskType = ""  # must fit its outputs; empty: any
+    horizon: str = ""  # must be the registry's, such as "30 bars"; empty: any
     signal_from: Name | None = None  # own state: name of the model whose signal it is told
     classifier_from: Name | None = None  # own state: whose probability; null: as signal_from
     book_from: Name | None = None  # own state: whose position, losses, exposure; null: its own
@@ -202,6 +256,8 @@ class Settings(Strict, frozen=True, kw_only=True):
     risk: RiskLimits  # the gate
     strategies: tuple[StrategySettings, ...]  # what turns signals into intents
     models: tuple[ModelSettings, ...] = ()  # none: strategies run without advice
+    models_file: str = ""  # file with `models` and `splits`, beside this one or in config/
+    splits: dict[Name, SplitSettings] = {}  # A/B splits by name
     notify: NotifySettings = NotifySettings()  # who is told of events
     reload: ReloadSettings = ReloadSettings()  # how models are swapped while a session runs
     watch: WatchSettings = WatchSettings()  # when a model counts as drifted

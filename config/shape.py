@@ -109,6 +109,8 @@ def check(value: Any, kind: inspect.Type, path: Path = ()) -> None:
         kind, described = kind.type, kind
     else:
         described = kind
+    if isinstance(kind, inspect.UnionType) and value is not None:
+        kind = next((one for one in kind.types if isinstance(one, inspect.StructType)), kind)
     if isinstance(kind, inspect.StructType):
         _check_struct(value, kind, path)
     elif isinstance(kind, inspect.VarTupleType):

@@ -110,6 +110,10 @@ class AuditWriter:
         """Return the decision digest of what was written so far; see engine/audit_layout.py."""
         return self._streams.digest()
 
+    def shadow_digest(self) -> str:
+        """Return the digest of what the shadows decided so far; empty where there are none."""
+        return self._streams.shadow_digest()
+
     def _serve(self) -> None:
         while (given := self._queue.get()) is not None:
             block, count = given

@@ -23,20 +23,26 @@ same eight bytes read as float64 or int64. Records of every kind share the heade
 | OUTPUT   | signal id      | kind       | f value, f position, f columns aux .. aux+4 of the     |
 |          |                |            | model's output                                         |
 | EVENT    | event id       | event code | three int64 arguments; text in events.jsonl            |
+| SHADOW   | shadow id      | action     | as DECISION, of a model that runs as a shadow          |
+| SHADOWED | model index    | status     | as MODEL, of a model that runs as a shadow             |
+| SHADOW_  | shadow id      | kind       | as OUTPUT, of a model that runs as a shadow            |
+| OUTPUT   |                |            |                                                        |
 
-`reason` of DECISION records stands in the low byte of `aux` (HoldReason), of others 0; with
-WINDOW_SHORT its high byte says how many rows are missing (255: that many or more), else the first
-column that was not known (from 1, at most 255) where the model reads own state, else 0. Money is in
-minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked. EXPOSURE
-records stand after every change of a model's exposure, `model` names it; total = filled + resting +
-in_flight + unknown, all at cost (docs/risk.md). OUTPUT records stand behind the DECISION that was
-made of an output that is more than probabilities, one for each five columns; `aux` is the first,
-columns beyond the last are NaN; `code` is engine/kernel/output_layout.py's OutputKind.
+`reason` of DECISION and SHADOW records stands in the low byte of `aux` (HoldReason), of others 0;
+with WINDOW_SHORT its high byte says how many rows are missing (255: that many or more), else the
+first column that was not known (from 1, at most 255) where the model reads own state, else 0. Money
+is in minor units of the quote currency (1e-8). VERDICT codes: 0 approved, 1 reduced, 2 blocked.
+EXPOSURE records stand after every change of a model's exposure, `model` names it; total = filled +
+resting + in_flight + unknown, all at cost (docs/risk.md). OUTPUT and SHADOW_OUTPUT records stand
+behind the DECISION or SHADOW that was made of an output that is more than probabilities, one for
+each five columns; `aux` is the first, columns beyond the last are NaN; `code` is
+engine/kernel/output_layout.py's OutputKind.
 
 Digest streams: RUN, MODEL, DECISION and OUTPUT form the decision stream; INTENT, VERDICT, ORDER,
-FILL and EXPOSURE the order stream; EVENT is in neither. Each stream hashes bytes 8..96 of its
-records in order (everything but `seq`); decision_digest = sha256(sha256(decisions) ||
-sha256(orders)), hex.
+FILL and EXPOSURE the order stream; SHADOW, SHADOWED and SHADOW_OUTPUT the shadow stream, which is
+no part of the decision digest, so that shadows leave no trace there; EVENT is in none. Each stream
+hashes bytes 8..96 of its records in order (everything but `seq`); decision_digest =
+sha256(sha256(decisions) || sha256(orders)) and shadow_digest = sha256(shadows), in hex.
 """
 
 from enum import IntEnum
@@ -86,9 +92,13 @@ class Record(IntEnum):
     EXPOSURE = 8
     EVENT = 9
     OUTPUT = 10
+    SHADOW = 11
+    SHADOWED = 12
+    SHADOW_OUTPUT = 13
 
 
 DECISION_STREAM = (Record.RUN, Record.MODEL, Record.DECISION, Record.OUTPUT)
+SHADOW_STREAM = (Record.SHADOWED, Record.SHADOW, Record.SHADOW_OUTPUT)
 ORDER_STREAM = (Record.INTENT, Record.VERDICT, Record.ORDER, Record.FILL, Record.EXPOSURE)
 
 

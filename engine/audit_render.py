@@ -32,6 +32,7 @@ from engine.kernel.output_layout import OutputKind
 from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, ModelName, Names, read_lines
 
 RENDER_RECORDS = 8192  # rendered at once: what fits the processor's cache
+OUTPUT_OF = {Record.DECISION: Record.OUTPUT, Record.SHADOW: Record.SHADOW_OUTPUT}
 KEPT_ORDERS = 65_536  # orders whose intent and signal are remembered for their later lines
 Progress = Callable[[int, int], None]
 _encode = msgspec.json.Encoder().encode
@@ -95,12 +96,15 @@ class Renderer:
         self._origins: dict[int, tuple[int, int | str]] = {}  # order -> intent, signal
         self._models = names.models
         self._held = _Stretch(self._models)
-        self._last_held = -1  # the last signal, where it is a HOLD: its output may come later
+        self._last_held = dict.fromkeys(OUTPUT_OF, -1)  # where it is a HOLD: output may follow
         self._kinds: tuple[tuple[Record, Callable[[Columns], Fields]], ...] = (
             (Record.RUN, self._run),
             (Record.MODEL, self._model),
             (Record.DECISION, self._decision),
             (Record.OUTPUT, self._output),
+            (Record.SHADOWED, self._model),
+            (Record.SHADOW, self._shadow),
+            (Record.SHADOW_OUTPUT, self._shadow_output),
             (Record.INTENT, self._intent),  # before the kinds that look up where they come from
             (Record.VERDICT, self._verdict),
             (Record.ORDER, self._order),
@@ -115,7 +119,8 @@ class Renderer:
         if not len(block):
             return b""
         kinds = block["kind"]
-        holds = (kinds == Record.DECISION) & (block["code"] == Action.HOLD)
+        signals = np.isin(kinds, (Record.DECISION, Record.SHADOW))
+        holds = signals & (block["code"] == Action.HOLD)
         lines = np.full(len(block), "", dtype=object)
         for kind, fields in self._kinds:
             at = np.flatnonzero((kinds == kind) & ~holds)
@@ -127,11 +132,16 @@ class Renderer:
 
     def _listed(self, block: np.ndarray) -> np.ndarray:
         """Leave out what models said behind HOLDs, which are counted only."""
-        decided = block[block["kind"] == Record.DECISION]
-        held = decided["id"][decided["code"] == Action.HOLD]
-        quiet = (block["kind"] == Record.OUTPUT) & np.isin(block["id"], [*held, self._last_held])
-        if len(decided):
-            self._last_held = int(decided["id"][-1]) if decided["code"][-1] == Action.HOLD else -1
+        quiet = np.zeros(len(block), bool)
+        for kind, output in OUTPUT_OF.items():
+            said = block["kind"] == output
+            decided = block[block["kind"] == kind]
+            if said.any():
+                held = decided["id"][decided["code"] == Action.HOLD]
+                quiet |= said & np.isin(block["id"], [*held, self._last_held[kind]])
+            if len(decided):
+                last = decided[-1]
+                self._last_held[kind] = int(last["id"]) if last["code"] == Action.HOLD else -1
         return block[~quiet] if quiet.any() else block
 
     def _stretches(self, block: np.ndarray, holds: np.ndarray, lines: np.ndarray) -> None:
@@ -158,6 +168,12 @@ class Renderer:
         return [("status", status), ("sha256", c.sha256()), ("min_confidence", confidence)]
 
     def _decision(self, c: Columns) -> Fields:
+        return [*self._advice(c), ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")])]
+
+    def _shadow(self, c: Columns) -> Fields:
+        return [*self._advice(c), ("ids", [f'{{"shadow":{ident}}}' for ident in c.ints("id")])]
+
+    def _advice(self, c: Columns) -> Fields:
         return [
             ("action", c.names("code", Action)),
             ("p_sell", c.floats("f0")),
@@ -167,10 +183,15 @@ class Renderer:
             ("bid", c.floats("f4")),
             ("ask", c.floats("f5")),
             ("data_age_ns", c.ints("i6")),
-            ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")]),
         ]
 
     def _output(self, c: Columns) -> Fields:
+        return [*self._said(c), ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")])]
+
+    def _shadow_output(self, c: Columns) -> Fields:
+        return [*self._said(c), ("ids", [f'{{"shadow":{ident}}}' for ident in c.ints("id")])]
+
+    def _said(self, c: Columns) -> Fields:
         columns = zip(*(c.floats(f"f{k}") for k in range(2, 7)))
         return [
             ("output", c.names("code", OutputKind)),
@@ -178,7 +199,6 @@ class Renderer:
             ("position", c.floats("f1")),
             ("first", c.ints("aux")),
             ("columns", [f"[{','.join(five)}]" for five in columns]),
-            ("ids", [f'{{"signal":{ident}}}' for ident in c.ints("id")]),
         ]
 
     def _intent(self, c: Columns) -> Fields:

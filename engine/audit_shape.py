@@ -9,7 +9,12 @@ from engine.events import Action, HoldReason
 from engine.run_files import Names, words_hash
 
 # Kinds whose ids count up one by one from 0; intents and fills are followed in audit_orders.py.
-_COUNTED = ((Record.DECISION, "signal"), (Record.EXPOSURE, "change"), (Record.EVENT, "event"))
+_COUNTED = (
+    (Record.DECISION, "signal"),
+    (Record.SHADOW, "shadow"),
+    (Record.EXPOSURE, "change"),
+    (Record.EVENT, "event"),
+)
 
 
 class RecordShape:
@@ -38,10 +43,10 @@ class RecordShape:
         self._times(part)
         for kind, name in _COUNTED:
             self._counted(part[part["kind"] == kind], kind, name)
-        self._decisions(part[part["kind"] == Record.DECISION])
+        self._decisions(part[np.isin(part["kind"], (Record.DECISION, Record.SHADOW))])
         self._intents(part[part["kind"] == Record.INTENT])
         self._exposures(part[part["kind"] == Record.EXPOSURE])
-        self._inputs(part[part["kind"] <= Record.MODEL])
+        self._inputs(part[np.isin(part["kind"], (Record.RUN, Record.MODEL, Record.SHADOWED))])
         self._seq += len(part)
 
     def _wrong_seq(self, record: np.void) -> str:

@@ -9,11 +9,19 @@ import hashlib
 
 import numpy as np
 
-from engine.audit_layout import AUDIT, AUDIT_BYTES, DECISION_STREAM, DIGEST_FROM, ORDER_STREAM
+from engine.audit_layout import (
+    AUDIT,
+    AUDIT_BYTES,
+    DECISION_STREAM,
+    DIGEST_FROM,
+    ORDER_STREAM,
+    SHADOW_STREAM,
+)
 
 _KIND_AT = int(AUDIT.fields["kind"][1])  # type: ignore[index]
 _IN_DECISIONS = np.isin(np.arange(256), DECISION_STREAM)
 _IN_ORDERS = np.isin(np.arange(256), ORDER_STREAM)
+_IN_SHADOWS = np.isin(np.arange(256), SHADOW_STREAM)
 _IN_NEITHER = ~(_IN_DECISIONS | _IN_ORDERS)
 _WHOLE = np.dtype((np.void, AUDIT_BYTES))  # picked as one piece: numpy copies fields one by one
 
@@ -33,12 +41,14 @@ def chain_value(previous: bytes, decisions: bytes, orders: bytes, rest: bytes) -
 
 
 class Streams:
-    """The running hashes of the decision and the order stream; see engine/audit_layout.py."""
+    """The running hashes of the three streams; see engine/audit_layout.py."""
 
     def __init__(self) -> None:
         """Start with nothing hashed."""
         self._decisions = hashlib.sha256()
         self._orders = hashlib.sha256()
+        self._shadows = hashlib.sha256()  # beside the chain, which seals these records as they are
+        self.shadows = 0
 
     def update(self, records: np.ndarray) -> None:
         """Hash the next AUDIT[n] records, contiguous."""
@@ -51,6 +61,14 @@ class Streams:
                 stream.update(np.ascontiguousarray(octets[:, DIGEST_FROM:]))
             elif count:
                 stream.update(_hashed(records, chosen))
+        chosen = _IN_SHADOWS[kinds]
+        if chosen.any():
+            self._shadows.update(_hashed(records, chosen))
+            self.shadows += int(np.count_nonzero(chosen))
+
+    def shadow_digest(self) -> str:
+        """Return the digest of what the shadows decided in hex, empty where there are none."""
+        return self._shadows.hexdigest() if self.shadows else ""
 
     def digest(self) -> str:
         """Return the decision digest of what was hashed: sha256(decisions || orders) in hex."""

@@ -40,6 +40,8 @@ class HoldReason(IntEnum):
     SESSION_UNKNOWN = 20  # beyond the table of sessions: `make sessions` writes a longer one
     VENUE_HALTED = 21  # the venue does not trade the instrument now
     WINDOW_SHORT = 22  # too few valid rows in a row for the model's window; `aux` says how many
+    MEMBERS_MISSING = 23  # fewer members of a fused model than it needs have advised of late
+    MEMBERS_DISAGREE = 24  # members advise opposite things, or the stacking model what none advises
 
 
 class AnswerStatus(IntEnum):

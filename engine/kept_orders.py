@@ -92,6 +92,8 @@ class KeptOrders:
         intent_id = int(desk["intents"])
         desk["intents"] += 1
         recorder.intent(intent_id, place)
+        if len(place.owners) > 1:
+            recorder.owners(intent_id, place.owners)
         answer = self._ask(place, intent_id)
         approved = answer.approved
         if approved is None:

@@ -19,7 +19,7 @@ from engine.kernel.state import KernelState
 from engine.latency import Stages
 from engine.output_form import OutputForm
 from engine.ports import Predictor, Strategy
-from engine.view import LatestSignals, View
+from engine.view import FusedView, LatestSignals, Source, View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
@@ -43,8 +43,8 @@ class SlotPort:
     """What a slot's stops lead to: its model, the strategies that listen, its row and output."""
 
     __slots__ = (
-        "features", "form", "instrument", "key", "model", "output", "predictor", "strategies",
-        "view",
+        "features", "form", "instrument", "key", "members", "model", "output", "predictor",
+        "size_quote", "source", "strategies", "view",
     )  # fmt: skip
 
     view: View
@@ -68,6 +68,9 @@ class SlotPort:
         self.strategies = tuple(strategies)
         self.features = features
         self.key = (model, instrument)
+        self.size_quote = 0.0
+        self.members: tuple[int, ...] = ()  # of a fused model, whose books its strategies see
+        self.source: Source | None = None
 
 
 class Pipeline:
@@ -210,10 +213,16 @@ class Pipeline:
 
     def _new_view(self, port: SlotPort) -> View:
         """Make what the strategies of a slot see; it follows the kernel's state by itself."""
-        view = View(self.words, self.desk.portfolio.books.peek(port.model, port.instrument))
+        books = self.desk.portfolio.books
+        if port.source is None:
+            view = View(self.words, books.peek(port.model, port.instrument))
+            view.owners = ((port.model, 1),) if port.model >= 0 else ()
+        else:
+            of = {model: books.peek(model, port.instrument) for model in port.members}
+            view = FusedView(self.words, of, port.source)
         view.instrument = port.instrument
         view.model = port.model
-        view.owners = ((port.model, 1),) if port.model >= 0 else ()
+        view.size_quote = port.size_quote
         view.signals = self.signals
         self.signals.follow(port.key, view)
         view.grid = self.desk.grids[port.instrument]

@@ -12,6 +12,8 @@ from engine.run_files import EventLine, hash_words, text_word
 
 INTENT, VERDICT, ORDER = int(Record.INTENT), int(Record.VERDICT), int(Record.ORDER)
 FILL, EVENT, RUN, MODEL = int(Record.FILL), int(Record.EVENT), int(Record.RUN), int(Record.MODEL)
+SHADOWED = int(Record.SHADOWED)
+OWNERS_EVENT = 15  # the models behind an order of several; see `owners`
 _DOUBLE = struct.Struct("<d")
 _WORD = struct.Struct("<q")
 
@@ -49,11 +51,14 @@ class Recorder:
         a, b, c, d = hash_words(inputs_sha256)
         self._push(RUN, layout, 0, 0, NO_INDEX, NO_INDEX, a, b, c, d, 0, 0, 0)
 
-    def model(self, index: int, status: int, sha256: str, min_confidence: float) -> None:
+    def model(
+        self, index: int, status: int, sha256: str, min_confidence: float, *, shadow: bool = False
+    ) -> None:
         """Record how a model stands at the start, or from here on."""
         a, b, c, d = hash_words(sha256)
         confidence = float_word(min_confidence)
-        self._push(MODEL, index, status, 0, NO_INDEX, index, a, b, c, d, confidence, 0, 0)
+        kind = SHADOWED if shadow else MODEL
+        self._push(kind, index, status, 0, NO_INDEX, index, a, b, c, d, confidence, 0, 0)
 
     def intent(self, intent_id: int, place: Place) -> None:
         """Record what a strategy wants."""
@@ -72,6 +77,11 @@ class Recorder:
             place.stop_loss_tick,
             place.take_profit_tick,
         )
+
+    def owners(self, intent_id: int, owners: tuple[tuple[int, int], ...]) -> None:
+        """Record the models behind an intent of several, with their weights: `model:weight ...`."""
+        text = " ".join(f"{model}:{weight}" for model, weight in owners)
+        self.event(OWNERS_EVENT, "owners", text, (intent_id, len(owners)))
 
     def verdict(self, intent_id: int, place: Place, answer: Verdict) -> None:
         """Record what the gate said."""

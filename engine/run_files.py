@@ -109,7 +109,7 @@ class ModelName(_File):
     version: str
     sha256: str = ""  # empty where there is no file
     limit_minor: int = 0  # exposure limit in minor units of its quote currency
-    mode: str = "production"  # production, shadow
+    mode: str = "production"  # production, shadow, ab
     status: str = "SERVING"  # ModelStatus name at the start
     note: str = ""  # why it does not serve, and the command that helps
     min_confidence: float = 0.0
@@ -195,6 +195,7 @@ class ModelLine(_File):
     sha256: str
     status: str
     name: str = ""
+    mode: str = "production"  # shadow, ab
     note: str = ""
     placement: str = "inline"  # or thread: then the two below are counted
     requests: int = 0
@@ -230,7 +231,8 @@ class Summary(_File):
     wall_s: float = 0.0
     events_per_s: float = 0.0
     market_span_s: float = 0.0
-    decisions: int = 0
+    decisions: int = 0  # those of shadows apart
+    shadow_decisions: int = 0
     signals: Signals = Signals()
     intents: int = 0
     approved: int = 0
@@ -250,6 +252,7 @@ class Summary(_File):
     books: tuple[BookLine, ...] = ()
     reloads: int = 0
     decision_digest: str = ""
+    shadow_digest: str = ""  # of what the shadows decided; empty without any
     audit_head: str = ""  # chain value of the last link
     audit_records: int = 0
     latency_us: dict[str, Latency] = {}

@@ -1,6 +1,7 @@
 """What a strategy sees: the market, the advice, what its owner holds. Nothing can be changed."""
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from engine.output_form import OutputForm
 
 NOW, ROW = WORD["now"], WORD["row"]
 BID_TICK, ASK_TICK = WORD["touch_bid_tick"], WORD["touch_ask_tick"]
+
+
+class Source(Protocol):
+    """What made a fused signal. Given by ml/runtime/fusion.py."""
+
+    owners: tuple[tuple[int, int], ...]
 
 
 class View:
@@ -33,6 +40,7 @@ class View:
         output: float32[C], what the model answered to it.
         form: what the columns of the output are.
         taker_fee: fee of a market order, as a share of its value.
+        size_quote: what the model's settings say of an entry's size, quote currency; 0 for nothing.
     """
 
     __slots__ = (
@@ -49,6 +57,7 @@ class View:
         "owners",
         "signal",
         "signals",
+        "size_quote",
         "taker_fee",
     )
 
@@ -64,6 +73,7 @@ class View:
     output: np.ndarray
     form: OutputForm
     taker_fee: float
+    size_quote: float
 
     def __init__(self, words: memoryview, book: Book) -> None:
         self._words = words
@@ -108,6 +118,49 @@ class View:
     def age_ns(self) -> int:
         """Age of the signal."""
         return self.now - self.signal.ts
+
+
+class FusedView(View):
+    """What a strategy sees of a signal that several models made: all that they hold together.
+
+    Attributes:
+        source: says who advised the signal; an entry is theirs, by their weights.
+    """
+
+    __slots__ = ("_books", "source")
+
+    def __init__(self, words: memoryview, books: Mapping[int, Book], source: Source) -> None:
+        self._words = words
+        self._books = dict(books)
+        self.source = source
+
+    @property
+    def owners(self) -> tuple[tuple[int, int], ...]:  # type: ignore[override]
+        """Who advised the signal, with their weights."""
+        return self.source.owners
+
+    @property
+    def position_lot(self) -> int:
+        """The members' positions together, signed."""
+        return sum(book.position_lot for book in self._books.values())
+
+    @property
+    def closing_lot(self) -> int:
+        """Lots that the members' orders on their way will close."""
+        return sum(book.closing_lot for book in self._books.values())
+
+    def holders(self, side: int) -> tuple[tuple[int, int], ...]:
+        """Return who holds lots of a side that nothing closes yet, and how many; an exit's owners.
+
+        Args:
+            side: +1 long, -1 short.
+        """
+        free = (
+            (model, side * book.position_lot - book.closing_lot)
+            for model, book in self._books.items()
+            if side * book.position_lot > 0
+        )
+        return tuple((model, lots) for model, lots in free if lots > 0)
 
 
 class LatestSignals(Mapping[tuple[int, int], Signal]):

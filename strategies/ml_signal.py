@@ -17,7 +17,7 @@ class MlSignal:
 
     Args:
         threshold: least confidence, 0..1; the kernel holds below it.
-        size_quote: size of an entry in quote currency.
+        size_quote: size of an entry in quote currency; the model's own setting goes before.
         stop_loss_pct, take_profit_pct: distance of the protective triggers from the entry's touch;
             0 lays none.
         cooldown_s: pause after an order of the same model in the same instrument, market time.
@@ -101,7 +101,7 @@ class MlSignal:
         return Place(
             instrument=view.instrument,
             side=side,
-            qty_lot=view.grid.lots(self.size_quote, price),
+            qty_lot=view.grid.lots(view.size_quote or self.size_quote, price),
             order_type=int(OrderType.POST_ONLY) if self.post_only else MARKET,
             price_tick=passive if self.post_only else 0,
             purpose=ENTRY,

@@ -25,7 +25,8 @@ class Tfa:
 
     Args:
         threshold: least confidence, 0..0.99; the kernel holds below it.
-        size_quote: size of an entry at confidence 1, in quote currency.
+        size_quote: size of an entry at confidence 1, in quote currency; the model's own setting
+            goes before.
         least_share: share of it at the threshold, 0..1.
         stop_loss_pct, take_profit_pct: distance of the protective triggers; 0 lays none.
         cooldown_s: pause after an order of the same model in the same instrument, market time.
@@ -84,7 +85,7 @@ class Tfa:
         elif side < 0 and not self.allow_short:
             return ()
         else:
-            size = self.size_quote * self.share(confidence)
+            size = (view.size_quote or self.size_quote) * self.share(confidence)
             qty = view.grid.lots(size, touch_of(view, side))
             place = entry(view, side, qty, "advice, sized by its confidence", self.protect)
         if qty <= 0:

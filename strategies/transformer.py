@@ -34,7 +34,7 @@ class Transformer:
         exit_bps: what is held is closed when the forecast is so far against it, costs apart.
         horizon: which of the model's horizons; empty takes the one that decides.
         level: which quantile, 0.01..0.5; the model must have it and its mirror.
-        size_quote: size of an entry in quote currency.
+        size_quote: size of an entry in quote currency; the model's own setting goes before.
         stop_loss_pct, take_profit_pct: distance of the protective triggers; 0 lays none.
         cooldown_s: pause after an order of the same model in the same instrument, market time.
         allow_short: open shorts; the risk limits must allow it too.
@@ -118,7 +118,7 @@ class Transformer:
             if side < 0 and not self.allow_short:
                 break
             if side * self.forecast(view, side) - costs > self.min_profit:
-                qty = view.grid.lots(self.size_quote, touch_of(view, side))
+                qty = view.grid.lots(view.size_quote or self.size_quote, touch_of(view, side))
                 if qty <= 0:
                     return ()
                 self._quiet_until[key] = view.now + self.cooldown_ns

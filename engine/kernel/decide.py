@@ -30,14 +30,12 @@ BELOW_THRESHOLD = int(HoldReason.BELOW_THRESHOLD)
 NOT_WARM = int(HoldReason.NOT_WARM)
 FEATURE_ABSENT = int(HoldReason.FEATURE_ABSENT)
 FEATURE_NAN = int(HoldReason.FEATURE_NAN)
-STALE_DATA = int(HoldReason.STALE_DATA)
-MARKET_CROSSED = int(HoldReason.MARKET_CROSSED)
-MODEL_NAN = int(HoldReason.MODEL_NAN)
-GAP = int(HoldReason.GAP)
+STALE_DATA, MARKET_CROSSED = int(HoldReason.STALE_DATA), int(HoldReason.MARKET_CROSSED)
+MODEL_NAN, GAP = int(HoldReason.MODEL_NAN), int(HoldReason.GAP)
 WINDOW_SHORT = int(HoldReason.WINDOW_SHORT)
 HALTED, VENUE_HALTED = int(HoldReason.HALTED), int(HoldReason.VENUE_HALTED)
 BY_N = int(Cadence.EVERY_N)
-BINARY = int(OutputKind.BINARY)
+BINARY, FUSED = int(OutputKind.BINARY), int(OutputKind.FUSED)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
@@ -177,12 +175,28 @@ def judge_chances(root, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def read_fused(root, slot, y):  # type: ignore[no-untyped-def]
+    """Read what was made of other models' signals; its input row is hashed as it was read."""
+    slot["row_hash"] = hash_row(slot["x"], slot["n_features"])
+    root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
+    root["value"] = root["position"] = np.nan
+    if not y[0] + y[1] + y[2] + y[3] + y[4] >= 0.0:
+        return HOLD, MODEL_NAN
+    root["p_sell"], root["p_hold"] = np.float64(y[0]), np.float64(y[1])
+    root["p_buy"] = np.float64(y[2])
+    return np.int64(y[3]), np.int64(y[4])
+
+
+@njit(forceinline=True)
 def settle(root, slot, y):  # type: ignore[no-untyped-def]
     """Record what a model's output means; return 1 when a strategy wants to hear of it."""
     if slot["output_kind"] > BINARY:
-        return call_part(root["rare_output"], root["state"], root["slot"])
-    read_output(root, slot, y)
-    action, reason = judge_chances(root, slot)
+        if slot["output_kind"] != FUSED:
+            return call_part(root["rare_output"], root["state"], root["slot"])
+        action, reason = read_fused(root, slot, y)
+    else:
+        read_output(root, slot, y)
+        action, reason = judge_chances(root, slot)
     push_decision(root, slot, action, reason)
     if action == HOLD and slot["wants_holds"] == 0:
         return 0
@@ -201,13 +215,17 @@ def show_touch(root, instrument):  # type: ignore[no-untyped-def]
 
 @njit(forceinline=True)
 def hold(root, slot, reason):  # type: ignore[no-untyped-def]
-    """Record a decision that no model was asked for."""
+    """Record a decision that no model was asked for; return 1 when somebody wants to hear of it."""
     root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
     push_decision(root, slot, HOLD, reason)
     if reason == WINDOW_SHORT:
         record = audit_at(root, root["audit_count"] - 1)
         record["aux"] = reason | min(missing_rows(slot), MOST_SAID) << 8
-    return 0
+    if slot["wants_holds"] < 2:
+        return 0
+    root["value"] = root["position"] = np.nan
+    show_touch(root, slot["instrument"])
+    return 1
 
 
 @njit(forceinline=True)
@@ -293,6 +311,11 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
     root["instrument"] = slot["instrument"]
     past = root["past_ts"] != 0
     reason = PAST if past else obstacle(root, slot)
+    if slot["output_kind"] == FUSED:
+        if reason != NONE:
+            return SIGNAL if hold(root, slot, reason) == 1 else GO_ON
+        root["waiting"] = 1
+        return INFER
     if root["follows"] == 1:
         return take_evaluated(root, slot, reason)
     blocked = reason != NONE

@@ -65,7 +65,6 @@ ROOT = np.dtype(
         ("p_buy", "f8"),
         ("value", "f8"),  # what the model said beside, NaN where it said probabilities only
         ("position", "f8"),  # that it wants, -1..1, NaN where it says nothing of size
-        # how this tape is read
         ("implied_wakes", "i8"),
         ("bar_interval_ns", "i8"),
         ("bar_grace_ns", "i8"),
@@ -79,7 +78,6 @@ ROOT = np.dtype(
         ("ahead_all", "i8"),  # Collected: which decisions are collected
         ("follows", "i8"),  # 1: another state runs ahead; features are its work, outputs in rings
         ("halted", "i8"),
-        # progress of a stop
         ("deciding", "i8"),  # 1 while due slots remain to be looked at
         ("due_slot", "i8"),
         ("past_ts", "i8"),  # not 0: windows take a row of the past, nothing is decided
@@ -92,10 +90,10 @@ ROOT = np.dtype(
         ("next_answer", "i8"),  # when the next model in service answers, NEVER where the tape does
         ("next_sample", "i8"),
         ("sample_ns", "i8"),
-        # ordinals and counters
         ("audit_seq", "i8"),
         ("exposure_id", "i8"),
         ("decisions", "i8"),
+        ("shadow_decisions", "i8"),
         ("requests", "i8"),  # to models on threads
         ("events", "i8"),  # rows applied
         ("dropped_crossed", "i8"),
@@ -103,7 +101,6 @@ ROOT = np.dtype(
         ("dropped_off_market", "i8"),
         ("late_trades", "i8"),
         ("first_ts", "i8"),
-        # sizes and addresses of the arrays
         ("n_instruments", "i8"),
         ("n_series", "i8"),  # further bars of each instrument, beside the base bars
         ("closed_series", "i8"),  # bits: which of these closed, of the instrument just moved
@@ -198,6 +195,7 @@ class Cadence(IntEnum):
     EVERY_N = 4
     PACKET = 5  # at the end of each packet (used for training rows and benchmarks)
     SERIES = 6  # a bar beside the base bars; `cadence_n` says which
+    MEMBERS = 7  # when a member of a fused model has decided; Python marks it
 
 
 class Collected(IntEnum):
@@ -220,7 +218,8 @@ SLOT = np.dtype(
         ("status", "i8"),  # HoldReason that every decision gets; 0 when the model serves
         ("seen_updates", "i8"),
         ("threshold", "f8"),
-        ("wants_holds", "i8"),
+        ("wants_holds", "i8"),  # 1: of the model's own, 2: also where it was not asked
+        ("shadow", "i8"),  # 1: its decisions are SHADOW records, counted apart
         ("n_features", "i8"),
         ("n_outputs", "i8"),
         ("output_kind", "i8"),

@@ -17,6 +17,7 @@ class OutputKind(IntEnum):
     SIZE = 4
     ACTION = 5
     DISCRETE8 = 6
+    FUSED = 100  # sell, hold, buy, action, HoldReason, made of other models' signals
 
 
 FORM = np.dtype(

@@ -28,7 +28,7 @@ from engine.kernel.places import next_audit, slot_at
 from engine.kernel.records import push_decision
 from engine.kernel.sessions import shut_for
 
-OUTPUT = int(Record.OUTPUT)
+OUTPUT, SHADOW_OUTPUT = int(Record.OUTPUT), int(Record.SHADOW_OUTPUT)
 REGRESSOR, QUANTILES = int(OutputKind.REGRESSOR), int(OutputKind.QUANTILES)
 SIZE, ACTION = int(OutputKind.SIZE), int(OutputKind.ACTION)
 CLOSES = 7  # place of CLOSE among the eight actions
@@ -209,7 +209,7 @@ def push_output(root, at):  # type: ignore[no-untyped-def]
     for first in range(0, len(y), OUTPUT_COLUMNS):
         record = next_audit(root)
         record["id"] = root["signal_id"]
-        record["kind"] = OUTPUT
+        record["kind"] = SHADOW_OUTPUT if slot["shadow"] == 1 else OUTPUT
         record["code"] = slot["output_kind"]
         record["aux"] = first
         record["instrument"] = slot["instrument"]
@@ -233,7 +233,7 @@ def column_of(y, at):  # type: ignore[no-untyped-def]
 @njit
 def heard(root, slot, action):  # type: ignore[no-untyped-def]
     """Say whether a strategy wants to hear of it: advice, or the wish to hold nothing."""
-    return action != HOLD or slot["wants_holds"] == 1 or root["position"] == 0.0
+    return action != HOLD or slot["wants_holds"] != 0 or root["position"] == 0.0
 
 
 @njit

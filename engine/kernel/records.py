@@ -5,15 +5,21 @@ from numba import njit
 from engine.audit_layout import Record
 from engine.kernel.places import market_at, next_audit
 
-DECISION = int(Record.DECISION)
+DECISION, SHADOW = int(Record.DECISION), int(Record.SHADOW)
 
 
 @njit(forceinline=True)
 def push_decision(root, slot, action, reason):  # type: ignore[no-untyped-def]
     """Record a decision: what the model said, what became of it, and the market it saw."""
     m = market_at(root, slot["instrument"])
-    root["signal_id"] = root["decisions"]
-    root["decisions"] += 1
+    kind = DECISION
+    if slot["shadow"] == 1:
+        kind = SHADOW
+        root["signal_id"] = root["shadow_decisions"]
+        root["shadow_decisions"] += 1
+    else:
+        root["signal_id"] = root["decisions"]
+        root["decisions"] += 1
     root["action"] = action
     root["hold_reason"] = reason
     root["signal_ts"] = root["now"]
@@ -24,7 +30,7 @@ def push_decision(root, slot, action, reason):  # type: ignore[no-untyped-def]
     slot["holds"][reason] += 1
     record = next_audit(root)
     record["id"] = root["signal_id"]
-    record["kind"] = DECISION
+    record["kind"] = kind
     record["code"] = action
     record["aux"] = reason
     record["instrument"] = slot["instrument"]

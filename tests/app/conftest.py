@@ -9,6 +9,20 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from engine.run_files import Summary
+from engine.tape import Tape
+from tests.app.fused_world import (
+    BARS,
+    ENSEMBLE,
+    FUSED,
+    LONG,
+    SHORT,
+    TICKS,
+    cut,
+    run,
+    settings_of,
+    shadow,
+)
 from tests.app.reload_world import World
 from tests.app.versions import add_version, copy_artifacts, tick_mlp
 
@@ -23,6 +37,25 @@ def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_artifacts(tmp_path_factory.mktemp("versions"))
     add_version(root, tick_mlp())
     return root
+
+
+@pytest.fixture(scope="session")
+def cut_tape(tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    """Return the first rows of the sample market."""
+    return cut(tmp_path_factory.mktemp("cut"), SHORT)
+
+
+@pytest.fixture(scope="session")
+def long_tape(tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    """Return more of them: the bar model is warm at the end."""
+    return cut(tmp_path_factory.mktemp("long"), LONG)
+
+
+@pytest.fixture(scope="session")
+def voted(long_tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """Return the run of two models, the vote of both, and a challenger in the shadow."""
+    models = (BARS, TICKS, FUSED, shadow(TICKS, "Challenger"))
+    return run(long_tape, settings_of(tmp_path_factory.mktemp("voted"), models, (ENSEMBLE,)))
 
 
 @pytest.fixture

@@ -121,17 +121,10 @@ def test_how_often_a_shadow_is_told_leaves_no_trace_in_what_is_traded(tape, sett
         told = msgspec.structs.replace(settings, models=(settings.models[0], shadow))
         summary = Run(tape, told, monkeypatch).summary
         assert summary.fills > 100
-        found.append((summary.decisions, _without_signals(summary.run_dir)))
+        found.append((summary.shadow_decisions, summary.decision_digest))
     (often, traded), (seldom, same) = found
     assert often > seldom + 10_000
     assert traded == same
-
-
-def _without_signals(run_dir: str) -> list[tuple[int, ...]]:
-    """List fills and verdicts; signals are numbered over all models, so their numbers differ."""
-    found = records(run_dir)
-    chosen = found[np.isin(found["kind"], [5, 7])]
-    return [tuple(int(r[f"i{k}"]) for k in range(6)) + (int(r["ts"]),) for r in chosen]
 
 
 def test_a_silent_or_old_signal_is_a_hold_that_names_its_feature(tape, settings, monkeypatch):

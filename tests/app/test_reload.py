@@ -3,12 +3,14 @@
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import app.reload
 from app.story import story_object
 from app.story_words import story_lines
+from config.load import load_settings
 from engine.audit_layout import AUDIT, Record, Verdict
 from engine.audit_story import order_story
 from engine.audit_verify import verify
@@ -202,3 +204,21 @@ async def test_memory_is_flat_over_a_thousand_reloads(worlds, root):
     print(f"anonymous memory {early:.1f} MB after 100 reloads, {late:.1f} MB after 1,000")
     assert late - early < 12.0
     assert world.close().reloads == 1000
+
+
+@pytest.mark.asyncio
+async def test_what_is_compared_at_a_version_stays_there(worlds, root):
+    usual = load_settings(None).models
+    (ticks,) = [one for one in usual if one.name == "TickMLP"]
+    beside = {"Old": "1", "Newest": "production"}
+    shadows = [
+        msgspec.structs.replace(ticks, name=name, version=version, mode="shadow")
+        for name, version in beside.items()
+    ]
+    world = worlds(root, models=(*usual, *shadows))
+    registry.promote(root, "TickMLP", "2", why="for the test", by="tests")
+    world.signal.write_text("")
+    await until(lambda: world.parts.swaps.count == 2)
+    served = {serving.settings.name: serving.version for serving in world.parts.models}
+    assert (served["TickMLP"], served["Newest"], served["Old"]) == ("2", "2", "1")
+    assert world.reloads.loads == 3  # the bar model's too, which stands already

@@ -11,13 +11,14 @@ import pytest
 from app.inference import Inference
 from app.replay import Replay, replay
 from config.load import load_settings
-from config.settings import ModelSettings, StrategySettings
+from config.settings import FusionSettings, ModelSettings, StrategySettings
 from engine.audit_layout import AUDIT, Record
+from engine.audit_render import render
 from engine.audit_verify import verify
 from engine.errors import ConfigError
 from engine.events import HoldReason, Purpose
 from engine.rows import Kind
-from engine.run_files import AUDIT_RECORDS, EVENTS, NAMES, Names, read_json
+from engine.run_files import AUDIT_RECORDS, AUDIT_TEXT, EVENTS, NAMES, Names, read_json
 from engine.tape import Tape
 from ml import registry
 from ml.outputs import advise
@@ -136,6 +137,42 @@ def test_each_decision_is_what_its_declared_schema_makes_of_the_output(tape, art
     assert verify(run_dir).ok
     done = call("recompute_digest.py", run_dir)
     assert (done.returncode, done.stdout.strip()) == (0, summary.decision_digest)
+
+
+def test_what_shadows_say_beside_leaves_no_trace_in_what_is_decided_or_heard(
+    tape, artifacts, tmp_path
+):
+    plain, heard = settings_of(artifacts, tmp_path, "Quantiles", "Eight"), []
+    fusion = FusionSettings(members=("Quantiles", "Eight", "Beside"), threshold=0.1)
+    beside = ModelSettings(name="Beside", model_id="Quantiles", cadence="every:5s", mode="shadow")
+    fused = ModelSettings(name="Fused", fusion=fusion, mode="shadow")
+    more = msgspec.structs.replace(plain, models=(fused, beside, *plain.models))
+    found = []
+    for settings in (plain, more):
+        HEARD.clear()
+        found.append(replay(Replay(tape=tape, settings=settings, report=False)))
+        heard.append([(signal, y.tolist()) for signal, y, *_ in HEARD])
+    alone, done = found
+    assert done.decision_digest == alone.decision_digest
+    assert repr(heard[0]) == repr(heard[1])
+    assert len(heard[0]) > 20
+    run_dir = Path(done.run_dir)
+    assert verify(run_dir).ok
+    assert call("recompute_digest.py", run_dir).stdout.strip() == alone.decision_digest
+    records = np.fromfile(run_dir / AUDIT_RECORDS, AUDIT)
+    said = records[records["kind"] == Record.OUTPUT]
+    same_model = said[said["model"] == 1]
+    shadowed = records[records["kind"] == Record.SHADOW_OUTPUT]
+    assert len(shadowed) == len(same_model) > 100
+    for field in ("ts", "row", "aux", "code", *(f"f{k}" for k in range(7))):
+        assert np.array_equal(same_model[field], shadowed[field], equal_nan=field[0] == "f"), field
+    names = read_json(run_dir / NAMES, Names).models
+    made = records[(records["kind"] == Record.SHADOW)]
+    made = made[made["model"] == next(one.index for one in names if one.name == "Fused")]
+    assert np.isin(made["aux"] & 0xFF, (HoldReason.NONE, HoldReason.MEMBERS_DISAGREE)).any()
+    render(run_dir)
+    text = (run_dir / AUDIT_TEXT).read_text()
+    assert '"kind":"shadow_output"' in text
 
 
 def test_blocks_batches_and_threads_do_not_show(tape, artifacts, tmp_path):

@@ -65,5 +65,5 @@ def view(
     return SimpleNamespace(
         signal=given, form=form, now=now, position_lot=held, closing_lot=closing, bid_tick=bid,
         ask_tick=ask, mid_tick=0.5 * (bid + ask), output=np.array(output, np.float32),
-        taker_fee=fee, instrument=0, model=0, owners=((0, 1),), grid=SmallGrid,
+        taker_fee=fee, size_quote=0.0, instrument=0, model=0, owners=((0, 1),), grid=SmallGrid,
     )  # fmt: skip

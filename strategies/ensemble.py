@@ -1,0 +1,109 @@
+"""Trade what several models advise together: entries belong to who advised, exits to who holds."""
+
+from engine.errors import ConfigError
+from engine.events import Action, Intent, OrderType, Place, Purpose
+from engine.view import FusedView, View
+from strategies.registry import strategy
+
+HOLD, BUY = int(Action.HOLD), int(Action.BUY)
+MARKET, ENTRY, EXIT = int(OrderType.MARKET), int(Purpose.ENTRY), int(Purpose.EXIT)
+NS_PER_S = 1_000_000_000
+_PARAMS = "strategies.ensemble.params"
+
+
+@strategy("ensemble")
+class Ensemble:
+    """One order for each fused signal above the threshold, then a pause.
+
+    An entry's owners are the members that advised it, by weight x confidence: its lots, fees and
+    limits are theirs in these shares. An exit's owners are the members that hold, each for all that
+    it holds, whoever advised to leave.
+
+    Args:
+        threshold: least score of the fused signal, 0..1; the kernel holds below it.
+        size_quote: size of an entry in quote currency; the fused model's own setting goes before.
+        stop_loss_pct, take_profit_pct: distance of the protective triggers from the entry's touch;
+            0 lays none.
+        cooldown_s: pause after an order in the same instrument, market time.
+        allow_short: sell more than is held; the risk limits must allow it too.
+    """
+
+    PARAMS = {
+        "threshold": 0.6,
+        "size_quote": 50.0,
+        "stop_loss_pct": 1.5,
+        "take_profit_pct": 3.0,
+        "cooldown_s": 30.0,
+        "allow_short": False,
+    }
+    HEARS_FUSED = True  # signals of fused models, and no others
+    name: str
+    index: int
+
+    def __init__(self, **params: float | str | bool) -> None:
+        self.threshold = float(params["threshold"])
+        self.size_quote = float(params["size_quote"])
+        self.stop_loss = float(params["stop_loss_pct"]) / 100.0
+        self.take_profit = float(params["take_profit_pct"]) / 100.0
+        self.cooldown_ns = int(float(params["cooldown_s"]) * NS_PER_S)
+        self.allow_short = bool(params["allow_short"])
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigError(f"{_PARAMS}.threshold: {self.threshold} must be 0..1")
+        if not 0.0 < self.size_quote < 1e15:
+            raise ConfigError(f"{_PARAMS}.size_quote: {self.size_quote} must be above 0")
+        for key in ("stop_loss_pct", "take_profit_pct", "cooldown_s"):
+            if not 0.0 <= float(params[key]) < 1e6:
+                raise ConfigError(f"{_PARAMS}.{key}: {params[key]} must be 0 or above")
+        self._quiet_until: dict[tuple[int, int], int] = {}
+
+    def decide(self, view: View) -> tuple[Intent, ...]:
+        """Answer BUY with an entry or the end of a short, SELL with the end of what is held."""
+        signal = view.signal
+        assert isinstance(view, FusedView), "it hears fused models only"
+        if signal.action == HOLD or signal.confidence < self.threshold:
+            return ()
+        key = (view.model, view.instrument)
+        if view.now < self._quiet_until.get(key, 0):
+            return ()
+        side = 1 if signal.action == BUY else -1
+        if side * view.position_lot < 0:
+            owners = view.holders(-side)
+            if not owners:
+                return ()
+            place = self._exit(view, side, owners)
+        elif side < 0 and not self.allow_short:
+            return ()
+        else:
+            place = self._entry(view, side)
+        self._quiet_until[key] = view.now + self.cooldown_ns
+        return (place,)
+
+    def _exit(self, view: View, side: int, owners: tuple[tuple[int, int], ...]) -> Place:
+        return Place(
+            instrument=view.instrument,
+            side=side,
+            qty_lot=sum(lots for _, lots in owners),
+            purpose=EXIT,
+            signal_id=view.signal.signal_id,
+            signal_ts=view.signal.ts,
+            owners=owners,
+            reason="fused advice against what is held",
+        )
+
+    def _entry(self, view: View, side: int) -> Place:
+        price = view.ask_tick if side > 0 else view.bid_tick
+        stop = round(price * (1.0 - side * self.stop_loss)) if self.stop_loss > 0.0 else 0
+        profit = round(price * (1.0 + side * self.take_profit)) if self.take_profit > 0.0 else 0
+        return Place(
+            instrument=view.instrument,
+            side=side,
+            qty_lot=view.grid.lots(view.size_quote or self.size_quote, price),
+            order_type=MARKET,
+            purpose=ENTRY,
+            signal_id=view.signal.signal_id,
+            signal_ts=view.signal.ts,
+            owners=view.owners,
+            stop_loss_tick=stop,
+            take_profit_tick=profit,
+            reason="fused advice above the threshold",
+        )
