@@ -42,8 +42,8 @@ test:  ## the tests, without the heavy ones
 	$(call install,test)
 	@$(RUN) -m pytest -q $(TESTERS) -m "not slow" $(ARGS)
 
-test-all:  ## every test; some take minutes
-	$(call install,test)
+test-all:  ## every test; some take minutes, and the packages of all families are installed
+	$(call install,all)
 	@$(RUN) -m pytest -q $(TESTERS) $(ARGS)
 
 soak:  ## ten minutes of live orders on an embedded exchange (ARGS="--duration 60s")
@@ -81,8 +81,8 @@ demo-models:  ## train the demonstration models again
 	$(call install,train)
 	@$(RUN) -m app.demo_models $(ARGS)
 
-extras:  ## add the packages that training and exporting models need
-	$(call install,train)
+extras:  ## add the packages that training and exporting models need (ARGS=deep: torch; ARGS=catboost)
+	$(call install,$(or $(ARGS),train))
 
 sessions:  ## write the table of exchange sessions anew (ARGS="--last 2035-12-31")
 	$(call install,core)

@@ -114,8 +114,7 @@ def model_of(named: str, artifacts: Path) -> tuple[FeatureSpec, Any, tuple[str, 
     Raises:
         UsageError: it is not registered. ModelRefused: it cannot be loaded.
     """
-    from ml.loading import load_bytes, served_columns, spec_of
-    from ml.manifest import PROBABILITIES
+    from ml.loading import model_of as asked_of
     from ml.registry import entries, load_any
 
     entry = next((one for one in entries(artifacts) if one.name == named), None)
@@ -123,7 +122,5 @@ def model_of(named: str, artifacts: Path) -> tuple[FeatureSpec, Any, tuple[str, 
         known = ", ".join(one.name for one in entries(artifacts))
         raise UsageError(f"--model {named}: not registered; known are {known}")
     loaded = load_any(artifacts, entry)
-    model, _ = load_bytes(loaded.model_bytes, spec_of(loaded), named={loaded.sha256})
-    ask = model.predict_proba if loaded.output_kind in PROBABILITIES else model.predict
     classes = tuple(entry.output_schema.classes)
-    return loaded.spec, lambda x: served_columns(ask(x)), classes
+    return loaded.spec, asked_of(loaded).run_rows, classes

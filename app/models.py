@@ -10,7 +10,6 @@ import msgspec
 
 from app import models_govern, scoreboard
 from app.signal_file import DEFAULT_NAME, send
-from config.governance import load_governance
 from config.settings import Cadence
 from engine.errors import UsageError
 from ml import registry
@@ -73,6 +72,8 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
         nargs = "?" if name == "verify" else None
         text = "ID or ID:VERSION; an ID alone means its production version when shown"
         verb.add_argument("model", nargs=nargs, metavar="ID[:VERSION]", help=text)
+        if name == "verify":
+            models_govern.add_rules(verb)
     elif name in ("promote", "rollback", "archive"):
         verb.add_argument("model", metavar="ID" if name == "rollback" else "ID:VERSION")
         verb.add_argument("--why", default="by hand", help="recorded in the history")
@@ -81,6 +82,7 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
             models_govern.add_promotion(verb)
         if name == "rollback":
             verb.add_argument("--version", default="", help="which; default: what served last")
+            models_govern.add_rules(verb)
         if name != "archive":
             text = "tell running sessions here (reload.signal_file); default: DIR/models.signal"
             verb.add_argument("--signal", type=Path, metavar="FILE", help=text)
@@ -234,7 +236,7 @@ def _verify(args: argparse.Namespace) -> int:
     model_id, version = ("", "")
     if args.model:
         model_id, _, version = args.model.partition(":")
-    trust = models_govern.trust_of(load_governance(None), args.artifacts)
+    trust = models_govern.trust_in(args)
     findings = registry.verify(args.artifacts, model_id, version, trust=trust)
     bad = [finding for finding in findings if not finding.ok]
     if args.json:
@@ -272,7 +274,7 @@ def _rollback(args: argparse.Namespace) -> int:
     model_id, version = split_name(args.model, "production")
     if version != "production":
         raise UsageError(f"{args.model}: name the model alone; its history says what served before")
-    trust = models_govern.trust_of(load_governance(None), args.artifacts)
+    trust = models_govern.trust_in(args)
     words = {"why": args.why, "by": args.by, "version": args.version, "trust": trust}
     entry = registry.rollback(args.artifacts, model_id, **words)
     _tell_sessions(args)

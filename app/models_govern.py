@@ -12,6 +12,7 @@ import msgspec
 from app import models_watch
 from config.governance import Governance, load_governance
 from engine.errors import UsageError
+from engine.limits import MAX_WINDOW
 from ml import registry, versions
 from ml.governance import GATES
 from ml.manifest import MODEL_FILES, Entry, OutputKind
@@ -67,7 +68,7 @@ def _add_arguments(name: str, verb: argparse.ArgumentParser) -> None:
             verb.add_argument("--by", default="", help="who; default: the user's name")
         if name == "gates":
             add_evidence(verb)
-    verb.add_argument("--rules", type=Path, metavar="FILE", help="default: config/governance.yaml")
+    add_rules(verb)
 
 
 def _add_adopt(verb: argparse.ArgumentParser) -> None:
@@ -97,12 +98,21 @@ def _add_register(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", type=Path, metavar="FILE")
     verb.add_argument("--spec", type=Path, required=True, metavar="FILE", help="its features")
     verb.add_argument("--file-kind", choices=tuple(MODEL_FILES), default="onnx")
+    text = "torch: file beside it and class of a state dict's network; without, it is TorchScript"
+    verb.add_argument("--factory", default="", metavar="NET.PY:NET", help=text)
     verb.add_argument("--kind", choices=get_args(OutputKind), default="classifier3")
     verb.add_argument("--classes", default="SELL,HOLD,BUY", help="order of the columns")
+    text = "rows of the window that it reads"
+    verb.add_argument("--sequence-length", type=int, default=0, metavar="N", help=text)
     verb.add_argument("--words", type=Path, metavar="FILE", help="JSON: scale, dead_band, ...")
     verb.add_argument("--metrics", type=Path, metavar="FILE", help="JSON: name -> number")
     verb.add_argument("--parent", default=None, metavar="ID:VERSION")
     verb.add_argument("--cadence", default="", help="when it is asked, for the reader")
+
+
+def add_rules(verb: argparse.ArgumentParser) -> None:
+    """Add the file that says what may run code and which gates there are."""
+    verb.add_argument("--rules", type=Path, metavar="FILE", help="default: config/governance.yaml")
 
 
 def add_promotion(verb: argparse.ArgumentParser) -> None:
@@ -110,7 +120,7 @@ def add_promotion(verb: argparse.ArgumentParser) -> None:
     add_evidence(verb)
     text = "go on without this gate; recorded, may be given again"
     verb.add_argument("--waive", action="append", default=[], choices=GATES, help=text)
-    verb.add_argument("--rules", type=Path, metavar="FILE", help="default: config/governance.yaml")
+    add_rules(verb)
 
 
 def add_evidence(verb: argparse.ArgumentParser) -> None:
@@ -134,7 +144,8 @@ def trust_of(rules: Governance, artifacts: Path) -> Trust:
     return Trust(pickle=rules.allow_pickle, custom=rules.allow_custom, registry=artifacts)
 
 
-def _trust(args: argparse.Namespace) -> Trust:
+def trust_in(args: argparse.Namespace) -> Trust:
+    """Return what the rules that the flags name allow to run code."""
     return trust_of(load_governance(args.rules), args.artifacts)
 
 
@@ -172,10 +183,17 @@ def _one(args: argparse.Namespace, entry: Entry, text: str) -> int:
 def _register(args: argparse.Namespace) -> int:
     from app.features import read_spec
     from ml.importing import Foreign, register
+    from ml.loading import read_network
 
     model_id, _, version = args.model.partition(":")
     if not args.file.is_file():
         raise UsageError(f"{args.file}: no such file")
+    if args.factory and args.file_kind != "torch":
+        raise UsageError("--factory goes with --file-kind torch")
+    if not 0 <= args.sequence_length <= MAX_WINDOW:
+        raise UsageError(f"--sequence-length {args.sequence_length}: 0 to {MAX_WINDOW}")
+    beside = args.file.parent
+    network, source = read_network(beside, args.factory) if args.factory else ("", b"")
     config = Foreign(
         model_id=model_id,
         spec=read_spec(args.spec),
@@ -183,9 +201,12 @@ def _register(args: argparse.Namespace) -> int:
         classes=tuple(args.classes.split(",")),
         words=_json_object(args.words),
         file_kind=args.file_kind,
+        network=network,
+        network_bytes=source,
+        sequence_length=args.sequence_length,
         cadence=args.cadence,
         parent=args.parent,
-        trust=_trust(args),
+        trust=trust_in(args),
     )
     metrics = _json_object(args.metrics)
     entry = register(args.artifacts, model_id, version, args.file, config=config, metrics=metrics)
@@ -243,7 +264,7 @@ def _shadow(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     first, second = _find(args, args.model), _find(args, args.other)
-    found = versions.compare(args.artifacts, first, second, trust=_trust(args))
+    found = versions.compare(args.artifacts, first, second, trust=trust_in(args))
     _print(args, found.as_json(), lambda: _show_comparison(found))
     return 0
 
@@ -323,7 +344,7 @@ def _adopt(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     from app import models_predict
 
-    answers = models_predict.main(args, _find(args, args.model), _trust(args))
+    answers = models_predict.main(args, _find(args, args.model), trust_in(args))
     if args.json:
         print(json.dumps({"model": args.model, "rows": answers}, allow_nan=False))
     else:

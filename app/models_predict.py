@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from engine.errors import DataError, UsageError
-from ml.loading import load_bytes, served_columns, spec_of
-from ml.manifest import PROBABILITIES, Entry, name_difference
+from ml.loading import model_of
+from ml.manifest import Entry, name_difference
 from ml.model_interface import Trust
 from ml.outputs import advise
 from ml.registry import load_any
@@ -34,9 +34,7 @@ def main(args: argparse.Namespace, entry: Entry, trust: Trust) -> list[dict[str,
     """
     loaded = load_any(args.artifacts, entry)
     rows = windows_of(read_rows(args.row, loaded.spec.names), loaded.sequence_length)
-    model, _ = load_bytes(loaded.model_bytes, spec_of(loaded, trust), named={loaded.sha256})
-    ask = model.predict_proba if loaded.output_kind in PROBABILITIES else model.predict
-    answers = served_columns(ask(rows))
+    answers = model_of(loaded, trust).run_rows(rows)
     schema = entry.output_schema
     least = entry.thresholds.get("min_confidence", 0.0)
     found = []
@@ -133,10 +131,28 @@ def show(answers: list[dict[str, Any]]) -> None:
     """Print one line a row."""
     from app.models import console, table
 
-    names = list(answers[0]["answers"])
-    grid = table("row", "action", "confidence", *names, "reason")
+    held = any(found["reason"] != "NONE" for found in answers)
+    heads = ("row", "action", "sure", *answers[0]["answers"])
+    grid = table(*heads, *(("reason",) if held else ()))
     for k, found in enumerate(answers):
-        values = ("-" if v is None else f"{v:.4f}" for v in found["answers"].values())
+        values = (_short(value) for value in found["answers"].values())
         reason = "" if found["reason"] == "NONE" else found["reason"].lower()
-        grid.add_row(str(k), found["action"], f"{found['confidence']:.4f}", *values, reason)
+        grid.add_row(
+            str(k),
+            found["action"],
+            f"{found['confidence']:.4f}",
+            *values,
+            *((reason,) if held else ()),
+        )
     console().print(grid)
+
+
+def _short(value: float | None) -> str:
+    """Write a number in few letters; small ones, such as returns, keep two digits.
+
+    >>> _short(0.72664), _short(-0.000314), _short(None)
+    ('0.7266', '-0.00031', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"

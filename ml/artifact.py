@@ -14,6 +14,7 @@ from ml.golden import Golden
 from ml.manifest import (
     MAX_BYTES,
     MAX_FEATURES,
+    NETWORK,
     Entry,
     Metadata,
     Normalisation,
@@ -41,6 +42,7 @@ class LoadedModel:
         spec: features in order.
         golden: golden rows.
         scan: what the ONNX file declares; None of another kind.
+        network: of a torch state dict the file that holds its class, else empty.
     """
 
     entry: Entry
@@ -50,6 +52,7 @@ class LoadedModel:
     spec: FeatureSpec
     golden: Golden
     scan: Scan | None
+    network: bytes = b""
 
     @property
     def name(self) -> str:
@@ -176,6 +179,7 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
         spec=spec,
         golden=golden,
         scan=graph,
+        network=files.get(NETWORK, b""),
     )
 
 

@@ -51,7 +51,9 @@ class Foreign:
             (float32[n, 1], probability of up), ...
         classes: order of the columns of classifier3, quantiles and discrete8; else ignored.
         words: what else its OutputSchema takes: dead_band, scale, horizons, levels, sizes.
-        file_kind: onnx, lightgbm, xgboost, catboost, sklearn, torch (TorchScript), pickle.
+        file_kind: onnx, lightgbm, xgboost, catboost, sklearn, torch, pickle.
+        network, network_bytes: torch: the class that a state dict belongs to, and the Python file
+            that holds it; empty for TorchScript.
         output: name of an ONNX file's output; empty takes the last one.
         normalisation: where inputs are normalised; `metadata` with mean and std, or `graph`.
         cadence: when it is asked, for the reader.
@@ -77,6 +79,8 @@ class Foreign:
     classes: tuple[str, ...] = CLASSES
     words: Mapping[str, Any] = field(default_factory=dict)
     file_kind: Kind = "onnx"
+    network: str = ""
+    network_bytes: bytes = b""
     output: str = ""
     normalisation: Normalisation = IN_GRAPH
     version: str = ""
@@ -156,6 +160,8 @@ def import_model(root: Path, data: bytes, foreign: Foreign) -> Entry:
         classes=FIXED_CLASSES.get(foreign.kind, foreign.classes),
         words=foreign.words,
         file_kind=foreign.file_kind,
+        network=foreign.network,
+        network_bytes=foreign.network_bytes,
         owner=foreign.owner,
         parent=foreign.parent,
         min_confidence=foreign.min_confidence,

@@ -15,14 +15,13 @@ import msgspec
 import numpy as np
 
 from ml.artifact import LoadedModel
-from ml.manifest import MAX_BYTES, PROBABILITIES
+from ml.manifest import CLASSED, MAX_BYTES, NETWORK
 from ml.model_interface import KINDS, NO_TRUST, Model, ModelSpec, Trust
 from ml.onnx_model import OnnxModel
 from ml.refusal import ModelRefused
 from ml.safe_files import open_folder, read_bounded, sha256
 from ml.worker_model import WorkerModel
 
-MAX_SOURCE_BYTES = 1 << 20
 _CACHE: "weakref.WeakValueDictionary[Any, Any]" = weakref.WeakValueDictionary()
 
 
@@ -49,19 +48,23 @@ def load_model(spec: ModelSpec) -> tuple[Model, str]:
     return load_bytes(data, replace(spec, path=path))
 
 
-def load_bytes(data: bytes, spec: ModelSpec, *, named: Collection[str] = ()) -> tuple[Model, str]:
+def load_bytes(
+    data: bytes, spec: ModelSpec, *, named: Collection[str] = (), network: bytes | None = None
+) -> tuple[Model, str]:
     """Load a model of bytes that were read already; see load_model.
 
     Args:
         data: the file.
         spec: what is said of it.
-        named: hashes of pickles that a registry entry at hand names.
+        named: hashes of pickles and networks that a registry entry at hand names.
+        network: torch: the file of the network's class where it was read already.
     """
     digest = sha256(data)
     if spec.sha256 and digest != spec.sha256:
         text = f"{spec.path.name}: not the registered bytes (sha256 differs)"
         raise ModelRefused("model.hash", f"{text}; restore it or register it as a new version")
-    source = _allowed_source(spec, digest, named)
+    _refuse_code(spec, digest, named)
+    source = _network_source(spec, named, network)
     key = (digest, replace(spec, path=Path(spec.path.name)), source, os.getpid())
     model = _CACHE.get(key)
     if model is None:
@@ -74,14 +77,16 @@ def load_bytes(data: bytes, spec: ModelSpec, *, named: Collection[str] = ()) -> 
 
 
 class Asked:
-    """A model of another kind, answering golden rows as a session does."""
+    """A model of any kind, answering rows as a session does."""
 
-    def __init__(self, model: Model, probabilities: bool) -> None:
-        self._call = model.predict_proba if probabilities else model.predict
+    def __init__(self, model: Model, output_kind: str) -> None:
+        self._call = model.predict_proba if output_kind in CLASSED else model.predict
+        self._binary = output_kind == "binary"
 
     def run_rows(self, rows: np.ndarray) -> np.ndarray:
         """Answer float32[n, F] with float32[n, C]."""
-        return served_columns(self._call(rows))
+        found = np.asarray(self._call(rows), np.float32).reshape(len(rows), -1)
+        return served_columns(found) if self._binary else np.ascontiguousarray(found)
 
 
 def served_columns(answers: np.ndarray) -> np.ndarray:
@@ -103,19 +108,36 @@ def spec_of(loaded: LoadedModel, trust: Trust = NO_TRUST) -> ModelSpec:
         sha256=loaded.sha256,
         feature_names=loaded.entry.input_features,
         normalise=(kept.mean, kept.std) if kept.where == "metadata" else None,
-        task="classifier" if loaded.output_kind in (*PROBABILITIES, "discrete8") else "regressor",
+        task="classifier" if loaded.output_kind in CLASSED else "regressor",
+        factory=f"{NETWORK}:{loaded.entry.network}" if loaded.entry.network else "",
+        sequence_length=loaded.sequence_length,
         trust=trust,
     )
 
 
 def model_of(loaded: LoadedModel, trust: Trust = NO_TRUST) -> Asked:
-    """Load a registered version of any kind for its golden rows."""
-    model, _ = load_bytes(loaded.model_bytes, spec_of(loaded, trust), named={loaded.sha256})
-    return Asked(model, loaded.output_kind in PROBABILITIES)
+    """Load a registered version of any kind to be asked rows."""
+    named = {loaded.sha256, sha256(loaded.network)}
+    spec = spec_of(loaded, trust)
+    model, _ = load_bytes(loaded.model_bytes, spec, named=named, network=loaded.network)
+    return Asked(model, loaded.output_kind)
 
 
-def _allowed_source(spec: ModelSpec, digest: str, named: Collection[str]) -> str:
-    """Refuse code that nobody has allowed; return the text of a torch network's file.
+def read_network(folder: Path, factory: str) -> tuple[str, bytes]:
+    """Read the file that `net.py:Net` names; return the class's name and the file's bytes.
+
+    Raises:
+        ModelRefused: `model.path`, `model.missing`.
+    """
+    file, colon, name = factory.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise ModelRefused("model.path", f"factory {factory!r}; write net.py:Net")
+    with open_folder(folder) as opened:
+        return name, read_bounded(opened, file, MAX_BYTES[NETWORK], file)
+
+
+def _refuse_code(spec: ModelSpec, digest: str, named: Collection[str]) -> None:
+    """Refuse what runs code while it is loaded, unless somebody has allowed it.
 
     Raises:
         ModelRefused: `model.trust`.
@@ -125,7 +147,7 @@ def _allowed_source(spec: ModelSpec, digest: str, named: Collection[str]) -> str
         if not spec.trust.pickle:
             text = f"{shown}: loading a pickle runs its code, and nothing allows it"
             raise ModelRefused("model.trust", f"{text}; set allow_pickle in config/governance.yaml")
-        if digest not in named and digest not in _named_pickles(spec.trust.registry):
+        if digest not in named and digest not in _named(spec.trust.registry, "pickle"):
             text = f"{shown}: the registry names no pickle of this sha256"
             raise ModelRefused("model.trust", f"{text}; `lab.py models register` it first")
     if spec.kind == "custom" or (spec.kind == "torch" and spec.factory):
@@ -134,22 +156,42 @@ def _allowed_source(spec: ModelSpec, digest: str, named: Collection[str]) -> str
             raise ModelRefused("model.trust", f"{text}; set allow_custom in config/governance.yaml")
         if not spec.factory:
             raise ModelRefused("model.trust", f"{shown}: say which class: ModelSpec(factory=...)")
-    if spec.kind == "torch" and spec.factory:
-        file, colon, name = spec.factory.rpartition(":")
-        if not colon or not name.isidentifier():
-            raise ModelRefused("model.path", f"factory {spec.factory!r}; write net.py:Net")
-        with open_folder(spec.path.parent) as folder:
-            return read_bounded(folder, file, MAX_SOURCE_BYTES, file).decode("utf-8")
-    return ""
 
 
-def _named_pickles(root: Path | None) -> set[str]:
-    """Return the hashes of the pickles that a registry names and has not archived."""
+def _network_source(spec: ModelSpec, named: Collection[str], network: bytes | None) -> str:
+    """Return the text of the file that holds a torch network's class; empty for other models.
+
+    Raises:
+        ModelRefused: `model.trust` for a file that the registry does not name.
+    """
+    if spec.kind != "torch" or not spec.factory:
+        return ""
+    if network is None:
+        _, network = read_network(spec.path.parent, spec.factory)
+    digest = sha256(network)
+    if digest not in named and digest not in _named(spec.trust.registry, "torch"):
+        text = f"{spec.factory}: the registry names no network of this sha256"
+        raise ModelRefused("model.trust", f"{text}; `lab.py models register` it first")
+    try:
+        return network.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ModelRefused("model.path", f"{spec.factory}: no Python file in UTF-8") from None
+
+
+def _named(root: Path | None, kind: str) -> set[str]:
+    """Return the hashes of what runs code that a registry names and has not archived."""
     from ml.registry import entries
 
-    if root is None:
-        return set()
-    return {e.sha256 for e in entries(root) if e.kind == "pickle" and e.status != "archived"}
+    try:
+        known = entries(root) if root is not None else ()
+    except ModelRefused as error:
+        if error.code != "model.missing":
+            raise
+        known = ()  # no registry is there yet
+    own = [e for e in known if e.kind == kind and e.status != "archived"]
+    if kind == "torch":
+        return {e.files[NETWORK] for e in own if e.network}
+    return {e.sha256 for e in own}
 
 
 def _importance(path: Path) -> dict[str, float]:

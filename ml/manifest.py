@@ -21,10 +21,12 @@ MODEL_FILES = {  # kind -> file; every kind but onnx is asked in a worker
     "torch": "model.pt",
     "pickle": "model.pkl",
 }
+NETWORK = "network.py"  # beside a torch state dict: the class that it belongs to
 BESIDE = ("metadata.json", "model.meta.json", "feature_spec.json", "golden.npz", "model_card.md")
 FILES = ("model.onnx", *BESIDE)  # of a model that is served in the live process
 MAX_BYTES = {
     **dict.fromkeys(MODEL_FILES.values(), 64 << 20),
+    NETWORK: 1 << 20,
     "metadata.json": 1 << 20,
     "model.meta.json": 4 << 20,
     "feature_spec.json": 1 << 20,
@@ -46,6 +48,7 @@ OutputKind = Literal[
     "classifier3", "binary", "regressor", "quantiles", "size", "action", "discrete8"
 ]
 PROBABILITIES = ("classifier3", "binary")  # output kinds that are nothing but probabilities
+CLASSED = (*PROBABILITIES, "discrete8")  # those whose columns are classes; the others are values
 ACTIONS8 = (
     "HOLD",
     "BUY_SMALL",
@@ -169,6 +172,7 @@ class Entry(Strict, frozen=True, omit_defaults=True):
     history: tuple[Change, ...] = ()
     kind: Kind = "onnx"
     sequence_length: Steps = 0
+    network: Text = ""  # torch: name of the class in network.py; empty for TorchScript
 
     @property
     def model_file(self) -> str:
@@ -178,7 +182,7 @@ class Entry(Strict, frozen=True, omit_defaults=True):
     @property
     def file_names(self) -> tuple[str, ...]:
         """Names of all files of its folder."""
-        return (self.model_file, *BESIDE)
+        return (self.model_file, *((NETWORK,) if self.network else ()), *BESIDE)
 
     @property
     def name(self) -> str:

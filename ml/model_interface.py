@@ -50,6 +50,7 @@ class ModelSpec:
             or has them inside.
         factory: custom: name of the class in the file. torch: `net.py:Net`, a file beside it and
             the class of the network that its state dict belongs to; empty reads TorchScript.
+        sequence_length: rows of a window, for kinds whose file does not say it; 0 asks the file.
         task: classifier or regressor; empty asks the file.
         deadline_s: a call outside of this process that takes longer is given up.
         trust: see Trust.
@@ -61,6 +62,7 @@ class ModelSpec:
     feature_names: tuple[str, ...] = ()
     normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     factory: str = ""
+    sequence_length: int = 0
     task: str = ""
     deadline_s: float = 5.0
     trust: Trust = NO_TRUST

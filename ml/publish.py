@@ -19,9 +19,10 @@ from ml.artifact import normalise_arrays
 from ml.golden import Golden
 from ml.loading import Asked, load_bytes
 from ml.manifest import (
+    CLASSED,
     CLASSES,
     MODEL_FILES,
-    PROBABILITIES,
+    NETWORK,
     SCHEMA_VERSION,
     Change,
     Entry,
@@ -37,6 +38,7 @@ from ml.manifest import (
 )
 from ml.model_interface import NO_TRUST, ModelSpec, Trust
 from ml.placement import Wish, placement_of
+from ml.refusal import ModelRefused
 from ml.registry import entries, next_version, register
 from ml.runtime.session import OrtModel
 from ml.safe_files import sha256
@@ -64,6 +66,8 @@ class Draft:
     classes: tuple[str, ...] = CLASSES
     words: Mapping[str, Any] = field(default_factory=dict)  # what else OutputSchema takes
     file_kind: Kind = "onnx"
+    network: str = ""  # torch: the class of a state dict; empty for TorchScript
+    network_bytes: bytes = b""  # the file that holds it
     version: str = ""  # empty takes the next number
     status: Status = "candidate"
     owner: str = "tickgate"
@@ -75,8 +79,12 @@ class Draft:
 
     @property
     def schema(self) -> OutputSchema:
-        """What the output is."""
-        return OutputSchema(name=self.output, kind=self.kind, classes=self.classes, **self.words)
+        """What the output is; `words` may hold lists, as JSON has them."""
+        said = {"name": self.output, "kind": self.kind, "classes": self.classes, **self.words}
+        try:
+            return msgspec.convert(said, OutputSchema)
+        except msgspec.ValidationError as error:
+            raise ModelRefused("model.contract", f"{self.model_id}: output: {error}") from None
 
 
 def properties(spec: FeatureSpec, dataset_sha256: str, classes: tuple[str, ...]) -> dict[str, str]:
@@ -182,6 +190,7 @@ def publish(root: Path, draft: Draft, trained: Trained, *, replace: bool = False
         latency_us=latency,
         history=same.history if same else (change,),
         kind=draft.file_kind,
+        network=draft.network,
         **claims,
     )
     registered = register(root, entry, files, replace=replace, trust=draft.trust)
@@ -223,6 +232,7 @@ def _files(draft: Draft, trained: Trained, claims: Mapping[str, Any]) -> dict[st
     name = f"{claims['model_id']}:{claims['version']}"
     return {
         MODEL_FILES[draft.file_kind]: trained.onnx_bytes,
+        **({NETWORK: draft.network_bytes} if draft.network else {}),
         "metadata.json": to_json(metadata),
         "model.meta.json": to_json(dict(trained.meta)),
         "feature_spec.json": draft.spec.to_json(),
@@ -293,8 +303,11 @@ def open_asked(draft: Draft, data: bytes) -> Asked:
         sha256=digest,
         feature_names=draft.spec.names,
         normalise=(kept.mean, kept.std) if kept.where == "metadata" else None,
-        task="classifier" if draft.kind in (*PROBABILITIES, "discrete8") else "regressor",
+        task="classifier" if draft.kind in CLASSED else "regressor",
+        factory=f"{NETWORK}:{draft.network}" if draft.network else "",
+        sequence_length=draft.sequence_length,
         trust=draft.trust,
     )
-    model, _ = load_bytes(data, spec, named={digest})
-    return Asked(model, draft.kind in PROBABILITIES)
+    named = {digest, sha256(draft.network_bytes)}
+    model, _ = load_bytes(data, spec, named=named, network=draft.network_bytes)
+    return Asked(model, draft.kind)

@@ -39,7 +39,7 @@ START_S = 120.0  # importing a library on a busy machine
 MAX_STRIKES = 3
 MAX_COLUMNS = 64
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_INSTALL = {"catboost": "pip install catboost==1.2.10", "torch": "pip install torch==2.13.0"}
+_GROUP = {"catboost": " ARGS=catboost", "torch": " ARGS=deep"}  # of requirements/; else `train`
 
 
 @dataclass
@@ -115,7 +115,7 @@ class WorkerModel:
             "size_bytes": len(self._data),
             "features": self._about.get("width", 0),
             "feature_names": list(self.names),
-            "steps": self._about.get("steps", 0),
+            "steps": self._about.get("steps", 0) or self.spec.sequence_length,
             "library": self._about.get("library", ""),
             "calls": vars(self.counters).copy(),
         }
@@ -138,7 +138,8 @@ class WorkerModel:
             self._end()
 
     def _ask(self, what: str, x: Any) -> np.ndarray:
-        width, steps = int(self._about.get("width", 0)), int(self._about.get("steps", 0))
+        width = int(self._about.get("width", 0))
+        steps = int(self._about.get("steps", 0)) or self.spec.sequence_length
         if not steps and getattr(x, "ndim", 2) == 3:
             steps = x.shape[1]
         rows = normalised(as_rows(x, self.names, width, steps), self.spec)
@@ -238,8 +239,7 @@ class WorkerModel:
         code, text = str(answer.get("code")), str(answer.get("text"))[:300]
         if code == "model.library":
             name = text.partition(".")[0]
-            how = _INSTALL.get(name)
-            run = f"run `.venv/bin/python -m {how}`" if how else "run `make extras`"
+            run = f"run `make extras{_GROUP.get(name, '')}`"
             return ModelRefused(code, f"kind {self.spec.kind} needs {name}, not installed: {run}")
         code = code if code in CODES else "model.failed"
         return ModelRefused(code, f"{self._shown}: not loaded as {self.spec.kind}: {text}")

@@ -1,8 +1,9 @@
 """Make .venv and bring the pinned packages of a group into it, if a hash says they are not there.
 
 Run by the Makefile with the interpreter that .venv shall have: `python install.py GROUP`. Groups:
-core, train (core and train), test (all). Only the standard library is at hand here. An environment
-that runs is never made anew: packages are installed into it.
+core, train, deep and catboost (each with core and train), test (core, train and test), all. Only
+the standard library is at hand here. An environment that runs is never made anew: packages are
+installed into it.
 """
 
 import contextlib
@@ -23,7 +24,10 @@ STAMP = VENV / "installed.json"  # group -> hash of its requirement files, writt
 GROUPS = {
     "core": ("core.txt",),
     "train": ("core.txt", "train.txt"),
+    "deep": ("core.txt", "train.txt", "deep.txt"),
+    "catboost": ("core.txt", "train.txt", "catboost.txt"),
     "test": ("core.txt", "train.txt", "test.txt"),
+    "all": ("core.txt", "train.txt", "deep.txt", "catboost.txt", "test.txt"),
 }
 OLDEST = (3, 11)
 

@@ -3,6 +3,7 @@
 import io
 import os
 import types
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -194,17 +195,25 @@ def _custom(data: bytes, order: Mapping[str, Any]) -> Served:
 
 
 def _torch(data: bytes, order: Mapping[str, Any]) -> Served:
-    """Serve TorchScript, or a state dict in the network that the order names."""
+    """Serve TorchScript, or a state dict in the network that the order names.
+
+    A GPU is taken where torch finds one, with whole float32: with shortened products (TF32) it
+    answers otherwise than the CPU, and golden rows would not hold.
+    """
     import torch
 
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False  # it chooses by a stopwatch
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if order["factory"]:
         name = order["factory"].rpartition(":")[2]
         network = getattr(_module(order["source"].encode(), "torch_network"), name)()
         network.load_state_dict(torch.load(io.BytesIO(data), weights_only=True, map_location="cpu"))
-    else:
+    elif _is_script(data):
         network = torch.jit.load(io.BytesIO(data), map_location="cpu")
+    else:
+        raise ValueError("no TorchScript; of a state dict say the network too, net.py:Net")
     network = network.to(device).eval()
 
     def ask(rows: np.ndarray) -> np.ndarray:
@@ -216,6 +225,15 @@ def _torch(data: bytes, order: Mapping[str, Any]) -> Served:
     return Served(
         order["task"] or "classifier", ask, ask, library=f"torch {torch.__version__} on {device}"
     )
+
+
+def _is_script(data: bytes) -> bool:
+    """Say whether a file of torch holds TorchScript: only there constants stand in the archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def _module(source: bytes, name: str) -> types.ModuleType:

@@ -83,6 +83,24 @@ def test_a_file_of_another_kind_is_registered_and_asked(models, root, tmp_path):
     assert len(lines(out)) == 3
 
 
+def test_a_window_and_a_network_are_said_where_they_belong(models, root, tmp_path):  # noqa: F811
+    spec = tmp_path / "spec.json"
+    spec.write_bytes(toy_spec().to_json())
+    words = ("register", "Cnn:1", str(HERE / "cnn.onnx"), "--spec", str(spec))
+    code, _, err = models(*words)
+    assert (code, "served is float [1, 4]" in err) == (1, True)
+    code, _, err = models(*words, "--factory", "networks.py:Cnn")
+    assert (code, "--file-kind torch" in err) == (2, True)
+    code, _, err = models(*words, "--sequence-length", "1000")
+    assert (code, "0 to 256" in err) == (2, True)
+    code, _, err = models(*words, "--sequence-length", "8")
+    assert (code, err) == (0, "")
+    assert registry.View(root).find("Cnn", "1").sequence_length == 8
+    words = ("register", "L:1", str(HERE / "lstm.pt"), "--spec", str(spec), "--file-kind", "torch")
+    code, _, err = models(*words, "--factory", "networks.py:LstmAttention")
+    assert (code, "allow_custom" in err) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("row", "word"),
     [

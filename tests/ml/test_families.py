@@ -1,4 +1,4 @@
-"""Each family: its own file and its ONNX export answer as its library did, bit by bit refused."""
+"""Each family's own file answers as its library did; flipped bits are refused."""
 
 import importlib.util
 from pathlib import Path
@@ -13,17 +13,17 @@ from ml.model_interface import ModelSpec, Trust
 from ml.refusal import ModelRefused
 from ml.safe_files import sha256
 from tests.ml.conftest import toy_spec
-from tests.ml.families.make import HERE, KIND_FILES, READS_NAN, main
+from tests.ml.families import catalogue
+from tests.ml.families.catalogue import TOLERANCE
+from tests.ml.families.make import HERE, KIND_FILES, main
 
 LIBRARY = {"sklearn": "skops", "pickle": "sklearn"}
 OWN = [name for name in KIND_FILES if name != "pickle"]
 HEAVY = ("logistic",)  # the same library as the forest: only in the long form
-TOLERANCE = 1e-5
 
 
 def golden(name: str) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(HERE / f"{'logistic' if name == 'pickle' else name}.npz") as file:
-        return file["x"], file["y"]
+    return catalogue.golden("logistic" if name == "pickle" else name)
 
 
 def present(name: str) -> bool:
@@ -37,13 +37,16 @@ def own_file(name: str, **words) -> tuple:
 
 
 def test_the_fixtures_are_small():
-    size = sum(path.stat().st_size for path in HERE.iterdir() if path.is_file())
-    assert size < 100_000
+    for name in catalogue.FAMILIES:
+        files = list(HERE.glob(f"{name}.*"))
+        assert len(files) >= 2, name
+        assert sum(path.stat().st_size for path in files) < 100_000, name
 
 
 def test_fault_M02_one_flipped_bit_of_any_file_is_refused_before_it_is_loaded(tmp_path):
     files = {file: kind for kind, file in KIND_FILES.values()}
-    files |= {f"{name}.onnx": "onnx" for name in [*OWN, "mlp"]}
+    files |= {f"{name}.onnx": "onnx" for name in catalogue.FAMILIES}
+    files["cnn.pt"] = "torch"
     for file, kind in files.items():
         data = bytearray((HERE / file).read_bytes())
         digest = sha256(bytes(data))
@@ -52,15 +55,6 @@ def test_fault_M02_one_flipped_bit_of_any_file_is_refused_before_it_is_loaded(tm
         with pytest.raises(ModelRefused) as caught:
             load_model(ModelSpec(tmp_path / file, kind, sha256=digest, trust=Trust(pickle=True)))
         assert caught.value.code == "model.hash", file
-
-
-@pytest.mark.parametrize("name", [*OWN, "mlp"])
-def test_the_export_answers_as_the_library_did(name):
-    x, y = golden(name)
-    model, _ = load_model(ModelSpec(HERE / f"{name}.onnx"))
-    assert np.abs(model.predict_proba(x) - y).max() <= TOLERANCE
-    assert (model.predict(x) == y.argmax(axis=1)).all()
-    assert np.isnan(x).any() == (name in READS_NAN)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +99,7 @@ def test_torch_says_which_command_helps_where_it_is_not_installed(tmp_path):
         pytest.skip("torch is installed")
     path = tmp_path / "model.pt"
     path.write_bytes(b"PK\x03\x04")
-    with pytest.raises(ModelRefused, match=r"needs torch, not installed: run `.*torch==") as caught:
+    with pytest.raises(ModelRefused, match="run `make extras ARGS=deep`") as caught:
         load_model(ModelSpec(path, "torch"))
     assert caught.value.code == "model.library"
 
@@ -158,10 +152,19 @@ def test_a_pickle_is_loaded_when_the_registry_names_it_and_the_rules_allow_it(tm
 
 
 @pytest.mark.slow
-def test_the_script_makes_models_that_answer_like_the_committed_ones(tmp_path):
+def test_the_scripts_make_models_that_answer_like_their_sources(tmp_path):
+    """Of networks only that: what they learn differs in its last digits from one CPU to another."""
     made = main(tmp_path)
     assert {"lightgbm", "sklearn", "xgboost"} <= set(made)
+    assert ("torch" in made) == (importlib.util.find_spec("torch") is not None)
     for path in sorted(tmp_path.glob("*.npz")):
+        name = path.stem
         with np.load(path) as new, np.load(Path(HERE) / path.name) as old:
-            assert new["x"].tobytes() == old["x"].tobytes(), path.name
-            assert np.abs(new["y"] - old["y"]).max() < 1e-3, path.name
+            assert new["x"].tobytes() == old["x"].tobytes(), name
+            if name not in ("ppo", "sac", *catalogue.NETWORKS):
+                assert np.abs(new["y"] - old["y"]).max() < 1e-3, name
+            spec = ModelSpec(tmp_path / f"{name}.onnx", task=catalogue.task(name))
+            model, _ = load_model(spec)
+            ask = model.predict_proba if spec.task == "classifier" else model.predict
+            found = ask(new["x"]).reshape(new["y"].shape)
+            assert np.abs(found - new["y"]).max() <= catalogue.tolerance(name), name

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTS = {name: (ROOT / "requirements" / name) for name in ("core", "train", "test")}
+LISTS = {
+    name: (ROOT / "requirements" / name) for name in ("core", "train", "deep", "catboost", "test")
+}
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -35,6 +37,11 @@ def test_the_light_core_has_no_training_packages():
     assert not core.keys() & set(
         "torch lightgbm scikit-learn scipy pandas polars mlflow onnx".split()
     )
+
+
+def test_what_tests_need_in_ci_has_no_heavy_family():
+    light = pins(LISTS["train"].with_suffix(".txt")) | pins(LISTS["test"].with_suffix(".txt"))
+    assert not light.keys() & {"torch", "catboost", "pandas", "stable_baselines3"}
 
 
 def test_no_package_is_pinned_twice():
@@ -98,7 +105,8 @@ def test_a_real_environment_from_empty_lists(installer):
 
 
 def make(*words: str) -> str:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    outer = ("MAKE", "ARGS")  # of the make that runs these tests
+    env = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
     command = ["make", "-n", *words]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     return done.stdout
@@ -107,6 +115,8 @@ def make(*words: str) -> str:
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_targets_hand_their_arguments_on():
     assert "run_live.py --replay data/sample --json" in make("replay", "ARGS=--json")
+    assert "install.py train" in make("extras")
+    assert "install.py deep" in make("extras", "ARGS=deep")
     assert "data/sample" not in make("replay", "ARGS=--replay some/tape")
     for target in ("test", "test-all", "check", "bench", "bench-peers", "demo-models"):
         assert "--some-word" in make(target, "ARGS=--some-word"), target

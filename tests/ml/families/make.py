@@ -1,5 +1,6 @@
 """Makes the tiny models of each family: its own file, its ONNX export, and golden answers.
 
+    make extras ARGS=deep && make extras ARGS=catboost
     .venv/bin/python -m tests.ml.families.make [FOLDER]
 
 Rows and labels are drawn; a model here knows nothing of a market. `*.npz` holds rows `x` (NaN where
@@ -151,6 +152,20 @@ def sklearn_models(folder: Path) -> None:
     (folder / "logistic.pkl").write_bytes(buffer.getvalue())
 
 
+def networks(folder: Path) -> None:
+    """Train the networks of torch; tests/ml/families/make_networks.py has them."""
+    from tests.ml.families import make_networks
+
+    make_networks.make(folder)
+
+
+def agents(folder: Path) -> None:
+    """Train the agents; tests/ml/families/make_agents.py has them."""
+    from tests.ml.families import make_agents
+
+    make_agents.make(folder)
+
+
 def _save(folder: Path, name: str, model: object) -> None:
     """Keep only the last float output, check, write in one byte form."""
     import onnx
@@ -175,6 +190,8 @@ def main(folder: Path) -> list[str]:
         ("xgboost", xgboost),
         ("catboost", catboost),
         ("sklearn", sklearn_models),
+        ("torch", networks),
+        ("stable_baselines3", agents),
     ):
         if importlib.util.find_spec(module) is not None:
             make(folder)
