@@ -95,15 +95,22 @@ class Columns:
         """Return one line for each record: the header's fields, then `fields`."""
         named: Fields = [("seq", self.ints("seq")), ("ts", self.ints("ts"))]
         named += [("kind", [f'"{kind}"'] * len(self._records)), ("row", self.ints("row"))]
-        for field, table in (
-            ("model", self._tables.model),
-            ("instrument", self._tables.instrument),
-        ):
-            if (self._records[field] != NO_INDEX).any():
-                named.append((field, [table.get(index, "null") for index in self.ints(field)]))
-        named += fields
-        template = "{" + ",".join(f'"{name}":%s' for name, _ in named) + "}\n"
-        return list(map(template.__mod__, zip(*(values for _, values in named))))
+        head = ",".join(f'"{name}":%s' for name, _ in named)
+        tail = ",".join(f'"{name}":%s' for name, _ in fields)
+        template = "{" + head + "%s%s" + ("," + tail if tail else "") + "}\n"
+        owners = [self._word("model", self._tables.model)]
+        owners.append(self._word("instrument", self._tables.instrument))
+        columns = [values for _, values in named] + owners + [values for _, values in fields]
+        return list(map(template.__mod__, zip(*columns)))
+
+    def _word(self, field: str, table: dict[int, str]) -> list[str]:
+        """Name a record's model or instrument; nothing where it has none."""
+        indices = self._records[field]
+        if (indices == NO_INDEX).all():
+            return [""] * len(indices)
+        words = {at: f',"{field}":{table.get(at, "null")}' for at in np.unique(indices).tolist()}
+        words[NO_INDEX] = ""
+        return [words[at] for at in indices.tolist()]
 
     def _scaled(self, counts: np.ndarray, wholes: np.ndarray, powers: np.ndarray) -> np.ndarray:
         index = np.minimum(self._records["instrument"], len(wholes) - 1)

@@ -11,6 +11,8 @@ from onnx import TensorProto, helper
 
 from config.settings import FusionSettings, ModelSettings, StrategySettings
 from engine.audit_layout import Record
+from engine.audit_reader import AuditFile, read_names
+from engine.audit_render import Renderer
 from engine.audit_verify import verify
 from engine.errors import ConfigError, UsageError
 from engine.events import Action, HoldReason
@@ -257,3 +259,15 @@ def test_strategies_hear_what_they_can_trade_and_members_only_when_named(cut_tap
     assert run(cut_tape, settings_of(tmp_path, (BARS, TICKS, FUSED), (SINGLE,))).intents == 0
     alone = msgspec.structs.replace(SINGLE, models=("Ticks",))
     assert run(cut_tape, settings_of(tmp_path, (BARS, TICKS, FUSED), (alone,))).intents > 0
+
+
+def test_the_audits_text_is_the_same_in_blocks_of_any_size(voted):
+    """Orders of one owner and of several stand beside each other there."""
+    run_dir, texts = Path(voted.run_dir), []
+    for size in (61, 8_192):
+        renderer = Renderer(read_names(run_dir), read_lines(run_dir / EVENTS, EventLine))
+        lines = [renderer.lines(block) for block in AuditFile(run_dir).blocks(size=size)]
+        texts.append(b"".join(lines) + renderer.close().encode())
+    assert texts[0] == texts[1]
+    orders = [line for line in texts[0].splitlines() if b'"kind":"order"' in line]
+    assert len({b'"model":' in line for line in orders}) == 2

@@ -157,7 +157,7 @@ def test_bad_settings_end_in_one_line(line, said, runs, tmp_path, first, refused
     text = (runs.parent / "config.yaml").read_text()
     if section == "strategies":
         head, _, tail = text.partition("strategies:")
-        text = head + line + "\nmodels:" + tail.partition("models:")[2]
+        text = head + line + "\nmodels_file:" + tail.partition("models_file:")[2]
     elif section == "risk":
         text = text.replace("max_order_notional: 1000", "max_order_notional: -1")
     else:
