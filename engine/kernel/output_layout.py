@@ -29,6 +29,7 @@ FORM = np.dtype(
         ("levels", "f8", (MAX_OUTPUTS,)),
         ("median", "i8"),  # place of 0.5 among the levels
         ("actions", "i8", (8,)),  # columns: hold, buy and sell from small to large, close
+        ("points", "f8", (MAX_OUTPUTS,)),  # what is worked with: nothing is allocated
     ],
     align=True,
 )

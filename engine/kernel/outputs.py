@@ -125,7 +125,7 @@ def in_order(points):  # type: ignore[no-untyped-def]
 def read_quantiles(root, form, y):  # type: ignore[no-untyped-def]
     """Read how much of the horizon that decides lies beyond the dead band."""
     count, first = form["n_levels"], form["first"]
-    points = np.empty(count, np.float64)
+    points = form["points"][:count]
     for k in range(count):
         points[k] = y[first + k]
     in_order(points)
@@ -142,7 +142,7 @@ def read_quantiles(root, form, y):  # type: ignore[no-untyped-def]
 @njit
 def read_discrete(root, form, y):  # type: ignore[no-untyped-def]
     """Read eight actions by score: probabilities, or any numbers, which a softmax makes some."""
-    shares = np.empty(8, np.float64)
+    shares = form["points"]
     total, least, top = 0.0, np.inf, -np.inf
     for k in range(8):
         shares[k] = y[form["actions"][k]]
