@@ -40,6 +40,7 @@ class HoldReason(IntEnum):
     SESSION_UNKNOWN = 20  # beyond the table of sessions: `make sessions` writes a longer one
     VENUE_HALTED = 21  # the venue does not trade the instrument now
     WINDOW_SHORT = 22  # too few valid rows in a row for the model's window; `aux` says how many
+    MODEL_STRUCK_OUT = 25  # its answers were wrong too often in this run: it is not asked any more
 
 
 class AnswerStatus(IntEnum):

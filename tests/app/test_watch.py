@@ -10,8 +10,8 @@ import pytest
 
 import lab
 from app.collect import collect_rows
-from app.demotion import payload
-from app.live_watch import DEMOTE_HEAD, LiveWatch
+from app.demotion import DEMOTE_HEAD, payload
+from app.live_watch import LiveWatch
 from app.replay import Replay, replay
 from app.watching import Look, watch_run
 from config.load import load_settings
@@ -135,14 +135,7 @@ class Drifting(World):
             for one in load_settings(None).models
         )
         super().__init__(folder, root, ("TickMLP:3",), cache=cache, watch=rules, models=models)
-        self.watch = LiveWatch(
-            self.run_dir, rules, self.parts.models, (self.tape, self.now_ns, self._on),
-            lambda code, text, **_: self.told.append((code, text)),
-        )  # fmt: skip
-
-    def _on(self) -> None:
-        self.tape.wake(self.now_ns())
-        self.drain()
+        self.watch = LiveWatch(self.run_dir, rules, self.parts.models, self.demotions)
 
 
 @pytest.mark.asyncio
@@ -179,7 +172,7 @@ async def test_a_session_demotes_what_its_worker_sees_and_never_promotes(
 @pytest.mark.asyncio
 async def test_a_worker_that_cannot_watch_costs_nothing_but_lines(tmp_path):
     rules = msgspec.structs.replace(RULES, period_s=0.01)
-    watch = LiveWatch(tmp_path / "nowhere", rules, [object()], (None, None, None), print)
+    watch = LiveWatch(tmp_path / "nowhere", rules, [object()], None)
     task = asyncio.create_task(watch.run())
     await until(lambda: watch.starts == 3)
     await asyncio.sleep(0.05)
