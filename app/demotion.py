@@ -132,7 +132,7 @@ class Demotions:
         self._wake()
         word = check.name.lower()
         command = f'python lab.py models shadow {version} --why "{word}"'
-        self._log.error("demoted", model=name, check=word, text=text, asked=not out)
+        self._log.error("demoted", model=name, check=word, text=text, struck_out=out)
         became = "is not asked any more" if out else "is a shadow now"
         lasts = f"{name} ({version}) {became}: {text}; to keep it so: {command}"
         self._tell("model_demoted", lasts)

@@ -66,7 +66,7 @@ class World:
         self.tape = LiveTape(self.run_dir / "tape", self.source.instruments, segment_rows=1 << 16)
         self.blocks: tuple[str, ...] | None = None
         self.audit = AuditWriter(self.run_dir, self._hash_at)
-        build(self.parts, self.audit, False, ahead=False)
+        self.build()
         self.asked = Asked("paper", self.settings, tuple(named))
         open_run(self.parts, self.run_dir, "session", self.asked)
         self._refer("", 0)
@@ -84,6 +84,10 @@ class World:
             drain=self.drain,
             tell=lambda code, text, **_: self.told.append((code, text)),
         )
+
+    def build(self) -> None:
+        """Join the parts."""
+        build(self.parts, self.audit, False, ahead=False)
 
     def now_ns(self) -> int:
         """Return the time of the market."""
