@@ -142,7 +142,7 @@ async def test_threshold_limit_and_books_stay_with_the_models_place(worlds, root
 
 
 @pytest.mark.asyncio
-async def test_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkeypatch):
+async def test_fault_M17_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkeypatch):
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     go, loads, real = threading.Event(), [], app.reload.load_version
 
@@ -166,7 +166,7 @@ async def test_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkey
 
 
 @pytest.mark.asyncio
-async def test_the_version_that_serves_is_not_loaded_again(worlds, root):
+async def test_fault_M17_the_version_that_serves_is_not_loaded_again(worlds, root):
     world = worlds(root)
     world.reloads.ask_production("test")
     await until(lambda: world.reloads.loads == 2)
@@ -187,7 +187,7 @@ async def many(world: World, count: int) -> tuple[float, float]:
 
 
 @pytest.mark.asyncio
-async def test_memory_is_flat_over_many_reloads(worlds, root):
+async def test_fault_M18_memory_is_flat_over_many_reloads(worlds, root):
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     early, late = await many(world, 60)
     assert late - early < 12.0
@@ -196,7 +196,7 @@ async def test_memory_is_flat_over_many_reloads(worlds, root):
 
 @pytest.mark.slow
 @pytest.mark.asyncio
-async def test_memory_is_flat_over_a_thousand_reloads(worlds, root):
+async def test_fault_M18_memory_is_flat_over_a_thousand_reloads(worlds, root):
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     early, late = await many(world, 1000)
     print(f"anonymous memory {early:.1f} MB after 100 reloads, {late:.1f} MB after 1,000")

@@ -73,6 +73,22 @@ def greedy(features: int, column: int) -> bytes:
     return _worst(features, column, TERA, 1.0, nodes, tensors)
 
 
+def hungry(features: int) -> bytes:
+    """Return a model that asks for 4 TiB whatever it sees."""
+    tensors = [
+        numpy_helper.from_array(np.zeros(1, np.float32), "nil"),
+        numpy_helper.from_array(np.array([1 << 40], np.int64), "shape"),
+    ]
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceMax", ["huge"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["most", "nil"], ["nothing"]),
+        helper.make_node("Add", ["x", "nothing"], ["same"]),
+    ]
+    last, more = chances(features, "same")
+    return model(nodes + last, tensors + more, features)
+
+
 def flat(features: int, column: int) -> bytes:
     """Return a model that answers the same wherever a column is below FAR."""
     nodes, tensors = _chosen(column, 0.0, 1.0, FAR)
