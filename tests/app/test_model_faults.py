@@ -4,6 +4,7 @@ One session trades with models that answer no number, no probabilities, that thr
 all memory; one has the same models as shadows beside it, one has nothing wrong. All replay.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus, Record
-from engine.events import Action, HoldReason
+from engine.events import Action, HoldReason, Purpose
+from engine.row_words import row_head
+from engine.rows import Kind
+from engine.tape import Tape
 from tests.app.fault_world import (
     BARS,
     FAULTY,
@@ -27,6 +31,7 @@ from tests.app.reload_world import repeated
 
 ROWS = 16_000
 BLANK_BARS = ModelSettings(name="Bars", model_id="BlankBars", cadence="bar:1m")
+JUDGED = {HoldReason.NONE, HoldReason.MODEL_SAYS_HOLD, HoldReason.BELOW_THRESHOLD}
 STRIKE = {HoldReason.MODEL_NAN}  # what a model that raised has answered is no number either
 
 
@@ -93,7 +98,7 @@ def test_fault_M22_with_all_models_down_every_decision_is_a_hold_and_no_order_op
     assert len(decisions) > 100
     assert (decisions["code"] == Action.HOLD).all()
     intents = told.records[(told.records["kind"] == Record.INTENT) & (told.records["seq"] > last)]
-    assert not (intents["code"] == 0).any()
+    assert not (intents["code"] == Purpose.ENTRY).any()
 
 
 def test_fault_M23_faulty_shadows_are_cut_and_nothing_of_production_changes(runs):
@@ -118,3 +123,32 @@ def test_strikes_replay_to_the_digest_however_rows_are_grouped(runs, name, block
     again = repeated(runs[name].world, block_rows=block, batch_rows=ahead)
     assert again.decision_digest == runs[name].done.decision_digest
     assert again.models == runs[name].done.models
+
+
+def test_fault_M21_after_a_reconnect_a_model_holds_until_its_features_are_warm(runs, tmp_path):
+    settings = runs["plain"].world.settings
+    world = session(tmp_path, Path(settings.artifacts_dir), (BARS, TICKS), tmp_path / "tapes")
+    world.feed(8_000)
+    lost = world.tape.rows
+    now = world.now_ns()
+    world.tape.push(row_head(int(Kind.DISCONNECT)), 0, now, (0, 0, 0, 0, 0))
+    world.feed(8_000)
+    done = world.close()
+    told = Told(world)
+    decisions = told.of("Ticks", Record.DECISION)
+    warm = np.isin(decisions["aux"] & 0xFF, list(JUDGED))
+    assert warm[decisions["row"] < lost].any()
+    rows = np.concatenate([s.rows for s in Tape.open(world.run_dir / "tape").segments])
+    for instrument in (0, 1):
+        mine = (decisions["instrument"] == instrument) & (decisions["row"] > lost)
+        first = int(decisions["row"][mine & warm][0])
+        cold = decisions[mine & (decisions["row"] < first)]
+        assert set(cold["aux"] & 0xFF) <= {HoldReason.GAP, HoldReason.NOT_WARM}
+        assert HoldReason.NOT_WARM in cold["aux"] & 0xFF
+        seen = rows[lost:first]
+        quotes = (seen["kind"] == Kind.QUOTE) & (seen["instrument"] == instrument)
+        assert quotes.sum() >= 200  # what mid_vs_ema_200 must have seen of the new connection
+        assert np.isfinite(decisions["f2"][mine & warm]).all()
+    for block, ahead in ((1, 1), (65_536, 1024)):
+        again = repeated(world, block_rows=block, batch_rows=ahead)
+        assert again.decision_digest == done.decision_digest

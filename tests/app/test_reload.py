@@ -174,6 +174,23 @@ async def test_fault_M17_the_version_that_serves_is_not_loaded_again(worlds, roo
     assert world.parts.swaps.count == world.reloads.refused == 0
 
 
+@pytest.mark.asyncio
+async def test_fault_M17_signals_by_the_thousand_are_one_reload_and_no_row_is_lost(worlds, root):
+    world = worlds(root)
+    registry.promote(root, "TickMLP", "2", why="for the test", by="tests")
+    for _ in range(1000):
+        world.signal.touch()
+        world.reloads.ask_production("SIGHUP")
+        world.feed(8)
+    await until(lambda: world.parts.swaps.count == 1)
+    await until(lambda: not world.reloads._wanted)
+    assert world.reloads.loads <= 6  # of each model the one asked for, and the file's wish
+    world.feed(400)
+    rows, done = world.tape.rows, world.close()
+    assert (done.events, done.reloads) == (rows, 1)
+    assert repeated(world).decision_digest == done.decision_digest
+
+
 async def many(world: World, count: int) -> tuple[float, float]:
     """Reload so often; return the anonymous memory after a tenth of it, and at the end."""
     early = 0.0
