@@ -35,13 +35,18 @@ class ThreadWorld(World):
         asker = self.inference.ask
         build(self.parts, self.audit, False, ahead=False, asker=asker, answers_on_tape=True)
 
+    def wake(self) -> None:
+        """Write what the threads have said before the wake, as a session does."""
+        self.inference.write()
+        super().wake()
+
     async def go_on(self, rows: int) -> None:
         """Let rows come, and wait until every question has its row."""
         self.feed(rows)
         async with asyncio.timeout(WITHIN_S):
             while any(self.inference._asked_ts):
                 await asyncio.sleep(0.002)
-                self.inference.write()
+                self.wake()
         self.wake()
         self.strikes.look()
 
