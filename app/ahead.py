@@ -4,8 +4,8 @@ It sees the same rows through the same kernel, orders and signals switched off; 
 features and collects the feature row of every decision to come. The first state follows: it moves
 books, bars and orders, leaves the features alone, and takes one place of the ring for each of its
 decisions. Rows evaluated together give the same bits as one by one, so nothing shows in the digest.
-What comes after a swap row is the new model's: the state ahead stops behind the row until all
-before it is decided.
+What comes after a swap row is the new model's, and a demotion may end the asking: the state ahead
+stops behind such a row until all before it is decided.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from engine.rows import Kind
 
 FULL_OR_END = int(Reason.BATCH | Reason.HEAD)
 CONTROL = int(Reason.CONTROL)
-CONTROL_ROW, SWAP = int(Kind.CONTROL), int(Command.SWAP)
+CONTROL_ROW, TURNS = int(Kind.CONTROL), (int(Command.SWAP), int(Command.DEMOTE))
 
 
 class Ahead:
@@ -50,6 +50,7 @@ class Ahead:
         self._window = window
         self.batches = 0
         self.stages = Stages()  # the run's own, once there is a pipeline
+        self.failed: Callable[[int, Exception], None] = lambda model, error: None
         ahead.root["ahead"] = 1
         ahead.root["next_sample"] = NEVER
         ahead.root["sample_ns"] = NEVER // 4
@@ -77,14 +78,14 @@ class Ahead:
         reasons = 0
         while not reasons & FULL_OR_END:
             reasons = self._advance(self.ahead.address, rows, first_row, head)
-            if reasons & CONTROL and root["collect_count"] and self._is_swap(rows, first_row):
+            if reasons & CONTROL and root["collect_count"] and self._is_turn(rows, first_row):
                 break  # with nothing collected the other state has passed the row already
         return int(root["collect_count"])
 
-    def _is_swap(self, rows: int, first_row: int) -> bool:
-        """Say whether the row at which the state ahead stopped swaps a model."""
+    def _is_turn(self, rows: int, first_row: int) -> bool:
+        """Say whether the row at which the state ahead stopped swaps or demotes a model."""
         row = row_at(rows, int(self.ahead.root[0]["row"]) - first_row)
-        return row["kind"] == CONTROL_ROW and row["i0"] == SWAP
+        return row["kind"] == CONTROL_ROW and int(row["i0"]) in TURNS
 
     def _evaluate(self, collected: np.ndarray, x: np.ndarray) -> None:
         slots = collected["slot"]
@@ -137,7 +138,7 @@ class Ahead:
         everything = len(of) == 1 and len(rows) == len(collected)
         inputs = x[:, :width] if everything else x[rows, :width]
         started = self.stages.start()
-        outputs = serving.ort.run_batch(np.ascontiguousarray(inputs))
+        outputs = self._answers(serving, np.ascontiguousarray(inputs))
         self.stages.stop("inference_batch", started)
         first = 0
         for at, places in zip(of, chosen, strict=True):
@@ -148,3 +149,22 @@ class Ahead:
                 ring[:, : answers.shape[1]] = answers
             else:
                 ring[places, : answers.shape[1]] = answers
+
+    def _answers(self, serving: Serving, rows: np.ndarray) -> np.ndarray:
+        """Evaluate rows together; where the runtime cannot, one by one, NaN for each that fails."""
+        ort = serving.ort
+        try:
+            answers: np.ndarray = ort.run_batch(rows)
+            return answers
+        except Exception:  # one row may be to blame; the others have their answers
+            answers = np.full((len(rows), ort.y.shape[1]), np.nan, np.float32)
+        kept = ort.x.copy(), ort.y.copy()
+        for at, row in enumerate(rows):
+            ort.x[0] = row
+            try:
+                ort.run()
+                answers[at] = ort.y[0]
+            except Exception as error:  # a model's failure costs its own signal only
+                self.failed(serving.index, error)
+        ort.x[:], ort.y[:] = kept
+        return answers

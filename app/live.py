@@ -17,6 +17,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from app.demotion import Demotions
 from app.inference import Inference, cores_of
 from app.live_job import Job, Screen, Venue
 from app.live_watch import LiveWatch
@@ -27,6 +28,7 @@ from app.outcome import new_run_dir
 from app.reload import Reloads
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.slots import window_bars
+from app.strikes import Strikes
 from app.terminal import has_terminal
 from app.warm import warm
 from app.watchdog import Watchdog
@@ -162,6 +164,9 @@ class Session:
             tell=self._tell_model,
             threads=self.inference,
         )
+        hands = (self.tape, clock.now_ns, self.wake)
+        self.demotions = Demotions(parts.models, hands, self._tell_model)
+        self.strikes = Strikes(parts, self.demotions)
         self.venue.begin(self)
 
     def wake(self) -> None:
@@ -203,6 +208,7 @@ class Session:
         screen = None
         if job.screen is not None:
             screen = job.screen(self.parts, feed.health, title, self.clock.now_ns)
+        settings, models = job.settings, self.parts.models
         works = [
             ("feed", feed.run()),
             ("timer", self._timer()),
@@ -210,7 +216,7 @@ class Session:
             ("orders", self.venue.watch()),
             ("inference", self.inference.watch(self.wake)),
             ("models", self.reloads.run()),
-            ("watch", self._watch().run()),
+            ("watch", LiveWatch(self.run_dir, settings.watch, models, self.demotions).run()),
             ("stop", self.stop.wait()),
         ]
         if screen is not None:
@@ -266,16 +272,6 @@ class Session:
                 self.log.error("failed", part=task.get_name(), cause=what)
                 self.parts.recorder.event(21, "live.failed", f"{task.get_name()}: {what}"[:300])
 
-    def _watch(self) -> LiveWatch:
-        """Make what watches the models."""
-        return LiveWatch(
-            self.run_dir,
-            self.job.settings.watch,
-            self.parts.models,
-            (self.tape, self.clock.now_ns, self.wake),
-            self._tell_model,
-        )
-
     def _history(self) -> tuple[int, int]:
         """Return how much history the models need: (bars, ns of trades)."""
         needs = [warmup_of(spec) for spec in self.parts.specs]
@@ -291,6 +287,7 @@ class Session:
             await asyncio.sleep(TIMER_S)
             self._beat.beat()
             self.wake()
+            self.strikes.look()
             if time.monotonic() - flushed >= FLUSH_S:
                 flushed = time.monotonic()
                 self.parts.pipeline.on_flush()

@@ -8,31 +8,25 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from app.demotion import payload
+from app.demotion import Demotions
 from app.log import logger
 from app.serving import Serving
 from app.watch_worker import Line
 from app.watching import Look
 from config.settings import WatchSettings
-from engine.errors import RunError
 from engine.events import WatchCheck
-from engine.live_tape import LiveTape
-from engine.row_words import row_head
-from engine.rows import Kind
 
-DEMOTE_HEAD = row_head(int(Kind.CONTROL))
 MAX_LINE = 1 << 20
 # Of the environment; keys and addresses are not the worker's.
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "OMP_NUM_THREADS")
 WHERE = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 STARTS = 3  # of a worker that dies
 ENDS_WITHIN_S = 2.0
-Tell = Callable[..., None]
 
 
 class LiveWatch:
@@ -42,21 +36,18 @@ class LiveWatch:
         run: its folder.
         rules: when and what.
         models: of the session.
-        hands: the session's tape, its clock, and what lets the pipeline go on.
-        tell: tells people, as Notifier.notify does.
+        demotions: of the session.
     """
 
     def __init__(
         self,
         run: Path,
         rules: WatchSettings,
-        models: list[Serving],
-        hands: tuple[LiveTape, Callable[[], int], Callable[[], None]],
-        tell: Tell,
+        models: Sequence[Serving],
+        demotions: Demotions,
     ) -> None:
         self._run, self._rules, self._models = run, rules, models
-        self._tape, self._now, self._wake = hands
-        self._tell = tell
+        self._demotions = demotions
         self._log = logger("watch")
         self.looks = self.starts = 0
 
@@ -113,22 +104,10 @@ class LiveWatch:
             self._demote(line.look)
 
     def _demote(self, look: Look) -> None:
-        """Put the demotion onto the tape, if that version still trades."""
-        serving = self._models[look.index]
-        if not serving.may_trade or serving.sha256 != look.sha256:
+        """Ask for the demotion, if that version still trades."""
+        if not self._models[look.index].may_trade:
             return
         finding = next(one for one in look.findings if one.check == look.demote)
-        words = payload(WatchCheck[look.demote.upper()], serving, finding.value or 0.0)
-        now = self._now()
-        try:
-            self._tape.push(DEMOTE_HEAD, now, now, words)
-        except RunError as error:
-            self._log.error("demotion_not_written", model=look.name, cause=str(error))
-            return
-        self._wake()
-        command = f'python lab.py models shadow {look.model} --why "{look.demote}"'
-        self._log.error("demoted", model=look.name, check=look.demote, text=finding.text)
-        text = (
-            f"{look.name} ({look.model}) is a shadow now: {finding.text}; to keep it so: {command}"
-        )
-        self._tell("model_demoted", text)
+        check = WatchCheck[look.demote.upper()]
+        reason = (check, finding.value or 0.0, finding.text)
+        self._demotions.ask(look.index, look.sha256, reason)

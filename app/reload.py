@@ -17,7 +17,7 @@ from app.inference import Inference
 from app.log import logger
 from app.serving import Serving, load_version
 from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
-from app.swap import check_fit
+from app.swap import ROLLBACK, check_fit
 from app.wire import Parts
 from engine.clock import SystemClock
 from engine.control_log import ControlLog, Swap
@@ -218,7 +218,7 @@ class Reloads:
             name = self._parts.models[want.model].settings.name
             self._refuse(f"{name}: no version before is kept")
             return
-        await self._end(self._swap(kept, "rollback", 0.0), worker, want.model)
+        await self._end(self._swap(kept, ROLLBACK, 0.0), worker, want.model)
 
     async def _end(
         self, thread: ModelThread | None, worker: ThreadPoolExecutor, model: int

@@ -51,13 +51,14 @@ class Serving:
         latency_ns: how long the registry says that it takes.
         deadline_ns: what takes longer is ended.
         stacker: of a fused model by stacking: the session that reads its members' probabilities.
+        struck_out: its answers were wrong too often in this run: it is not asked any more.
     """
 
     # What `exchange` moves: all that belongs to the version, not to its place in the run.
     _OF_VERSION = tuple(
         (
             "loaded ort native form x y version sha256 may_trade status hold note _batches"
-            " threaded latency_ns deadline_ns windows"
+            " threaded latency_ns deadline_ns windows struck_out"
         ).split()
     )
 
@@ -80,6 +81,7 @@ class Serving:
         self.stacker: OrtModel | None = None
         self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
         self.windows: list[SlotWindow] = []
+        self.struck_out = False
         self._batches: bool | None = None
 
     @property
@@ -114,6 +116,11 @@ class Serving:
             made = (self.ort, self.native, self.y, self.loaded.row_shape, self.threaded)
             self.windows.append(SlotWindow(*made))
         return self.windows[place]
+
+    @property
+    def obstacle(self) -> HoldReason:
+        """Why it is not asked, NONE while it is."""
+        return HoldReason.MODEL_STRUCK_OUT if self.struck_out else self.hold
 
     @property
     def placement(self) -> str:

@@ -358,7 +358,7 @@ def model_values(serving: Serving) -> dict[str, int | float]:
     return {
         **output_columns(serving),
         **_thread_times(serving),
-        "status": int(serving.hold),
+        "status": int(serving.obstacle),
         "run": 0 if native is None else native.function,
         "run_arguments": 0 if native is None else native.arguments,
     }

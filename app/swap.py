@@ -24,6 +24,7 @@ from ml.manifest import name_difference
 from ml.refusal import ModelRefused
 
 Key = tuple[int, str, str]  # index, version, sha256
+ROLLBACK = "rollback"  # cause of a swap to the version that was kept, as it stood then
 
 
 class Swaps:
@@ -127,8 +128,10 @@ class Swaps:
             serving.exchange(held)
             self._pool[(held.index, held.version, held.sha256)] = held
         serving.may_trade = swap.trades
-        if swap.trades and serving.status == ModelStatus.DEMOTED:
-            serving.status = ModelStatus.SERVING  # the session had it loaded anew
+        if swap.cause != ROLLBACK:  # the session had it loaded anew
+            serving.struck_out = False
+            if serving.status == ModelStatus.DEMOTED:
+                serving.status = ModelStatus.SERVING
         return swap
 
     @staticmethod

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.ahead import Ahead
 from app.asked_again import AskedAgain
-from app.demotion import demote
+from app.demotion import Hands, demote
 from app.fusing import build_ports, join
 from app.kernel import KernelModule, load_kernel
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
@@ -183,6 +183,7 @@ def build(
     join(parts.pipeline, fusions)
     if parts.ahead:
         parts.ahead.stages = parts.pipeline.stages
+        parts.ahead.failed = parts.desk.model_failed
     return parts
 
 
@@ -232,7 +233,8 @@ def control(parts: Parts) -> None:
     elif row["i0"] == Command.SWAP:
         swap_at(parts, int(row["i1"]), int(row["i2"]), int(row["i3"]))
     elif row["i0"] == Command.DEMOTE:
-        demote(parts.models, parts.plans, (parts.gate, parts.recorder), row)
+        hands = Hands(parts.gate, parts.recorder, states_of(parts))
+        demote(parts.models, parts.plans, hands, row)
     else:
         parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
 
@@ -254,7 +256,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
     if serving is None or swap is None:  # a tape of another run, or settings of today
         parts.recorder.event(7, "swap_passed", f"control line {reference}", (reference, index))
         return
-    states = [parts.state] if parts.ahead is None else [parts.state, parts.ahead.ahead]
+    states = states_of(parts)
     for slot, at, number in places_of(parts.plans):
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
@@ -266,6 +268,11 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
     parts.recorder.model(*words, shadow=serving.is_shadow)
     parts.recorder.event(6, SWAP_EVENT, swap_text(swap), (index, reference))
     parts.swaps.done(serving, parts.state.words[ROW])
+
+
+def states_of(parts: Parts) -> list[KernelState]:
+    """Return the state that trades, and the one that runs ahead where there is one."""
+    return [parts.state] if parts.ahead is None else [parts.state, parts.ahead.ahead]
 
 
 def new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:

@@ -242,6 +242,9 @@ class WatchSettings(Strict, frozen=True, kw_only=True):
     horizon_s: Positive = 60.0  # when advice is held against the mid price
     max_calibration_gap: Share = 0.2  # between confidence and how often it was right
     max_strikes_share: Share = 0.05  # answers that were no number, failed or came too late
+    strikes: Annotated[int, Meta(ge=0, le=1000)] = 3  # no number, no chances, raised: out; 0: never
+    deadline_misses: Annotated[int, Meta(ge=0, le=1000)] = 10  # that make it a shadow; 0: never
+    strike_runs: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000  # among which these are counted
     max_latency_ratio: Positive = 10.0  # of the median to what the registry says
     max_age_days: Positive = 365.0  # since the model was made
 

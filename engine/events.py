@@ -42,6 +42,7 @@ class HoldReason(IntEnum):
     WINDOW_SHORT = 22  # too few valid rows in a row for the model's window; `aux` says how many
     MEMBERS_MISSING = 23  # fewer members of a fused model than it needs have advised of late
     MEMBERS_DISAGREE = 24  # members advise opposite things, or the stacking model what none advises
+    MODEL_STRUCK_OUT = 25  # its answers were wrong too often in this run: it is not asked any more
 
 
 class AnswerStatus(IntEnum):

@@ -59,10 +59,14 @@ class _Api:
         """
         function = ctypes.CFUNCTYPE(_Word, *(kind for kind, _ in given))(self.address(place))
         if status := function(*(value for _, value in given)):
-            message = ctypes.CFUNCTYPE(ctypes.c_char_p, _Word)(self.address(GET_ERROR_MESSAGE))
-            text = (message(status) or b"").decode(errors="replace")[:200]
-            self.release(RELEASE_STATUS, status)
-            raise OSError(text)
+            raise OSError(self.message(status))
+
+    def message(self, status: int) -> str:
+        """Return what a status says, and free it."""
+        message = ctypes.CFUNCTYPE(ctypes.c_char_p, _Word)(self.address(GET_ERROR_MESSAGE))
+        text = (message(status) or b"").decode(errors="replace")[:200]
+        self.release(RELEASE_STATUS, status)
+        return text
 
     def release(self, place: int, made: int) -> None:
         """Free what a function made."""
@@ -199,11 +203,11 @@ class NativeRun:
         meanwhile would keep it for a tenth of a millisecond and more.
         """
         function = ctypes.PYFUNCTYPE(_Word, *[_Word] * 8)(self.function)
-        words = self._words.tolist()
+        words, message = self._words.tolist(), self._api.message
 
         def run() -> None:
-            if function(*words):
-                raise OSError("the runtime failed")
+            if status := function(*words):
+                raise OSError(message(status))
 
         return run
 

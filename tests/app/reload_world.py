@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.demotion import Demotions
 from app.reload import Reloads
 from app.replay import Replay, replay
 from app.session import Asked, close_run, name_tape, open_run
 from app.sources import open_tape
+from app.strikes import Strikes
 from app.wire import build, plan
 from config.load import load_settings
 from config.settings import ReloadSettings
@@ -64,11 +66,16 @@ class World:
         self.tape = LiveTape(self.run_dir / "tape", self.source.instruments, segment_rows=1 << 16)
         self.blocks: tuple[str, ...] | None = None
         self.audit = AuditWriter(self.run_dir, self._hash_at)
-        build(self.parts, self.audit, False, ahead=False)
+        self.build()
         self.asked = Asked("paper", self.settings, tuple(named))
         open_run(self.parts, self.run_dir, "session", self.asked)
         self._refer("", 0)
         self.told: list[tuple[str, str]] = []
+        hands = (self.tape, self.now_ns, self.wake)
+        self.demotions = Demotions(
+            self.parts.models, hands, lambda code, text: self.told.append((code, text))
+        )
+        self.strikes = Strikes(self.parts, self.demotions)
         self.reloads = Reloads(
             self.parts,
             self.tape,
@@ -77,6 +84,10 @@ class World:
             drain=self.drain,
             tell=lambda code, text, **_: self.told.append((code, text)),
         )
+
+    def build(self) -> None:
+        """Join the parts."""
+        build(self.parts, self.audit, False, ahead=False)
 
     def now_ns(self) -> int:
         """Return the time of the market."""
@@ -95,8 +106,13 @@ class World:
             ):
                 assert self.tape.append(packet.copy())
             self.at = stop
-            self.tape.wake(self.now_ns())
-            self.drain()
+            self.wake()
+            self.strikes.look()
+
+    def wake(self) -> None:
+        """Append a WAKE row, and let the pipeline go over all that has come."""
+        self.tape.wake(self.now_ns())
+        self.drain()
 
     def drain(self) -> None:
         """Let the pipeline go over all that has come."""

@@ -98,7 +98,7 @@ async def test_a_thread_that_answers_wakes_the_pipeline():
 
 
 @pytest.mark.asyncio
-async def test_a_run_past_its_deadline_is_ended_by_the_loop():
+async def test_fault_M10_a_run_past_its_deadline_is_ended_by_the_loop():
     world = World(deadline_ns=30_000_000)
     world.inference.start()
     watch = asyncio.create_task(world.inference.watch(world.inference.write))
@@ -115,7 +115,7 @@ async def test_a_run_past_its_deadline_is_ended_by_the_loop():
 
 
 @pytest.mark.asyncio
-async def test_another_version_takes_over_between_two_rows():
+async def test_fault_M18_another_version_takes_over_while_the_old_one_runs():
     world = World()
     world.inference.start()
     world.ask(0, 1, ts=1)

@@ -144,7 +144,7 @@ async def test_threshold_limit_and_books_stay_with_the_models_place(worlds, root
 
 
 @pytest.mark.asyncio
-async def test_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkeypatch):
+async def test_fault_M17_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkeypatch):
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     go, loads, real = threading.Event(), [], app.reload.load_version
 
@@ -168,12 +168,29 @@ async def test_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkey
 
 
 @pytest.mark.asyncio
-async def test_the_version_that_serves_is_not_loaded_again(worlds, root):
+async def test_fault_M17_the_version_that_serves_is_not_loaded_again(worlds, root):
     world = worlds(root)
     world.reloads.ask_production("test")
     await until(lambda: world.reloads.loads == 2)
     await until(lambda: not world.reloads._wanted)
     assert world.parts.swaps.count == world.reloads.refused == 0
+
+
+@pytest.mark.asyncio
+async def test_fault_M17_signals_by_the_thousand_are_one_reload_and_no_row_is_lost(worlds, root):
+    world = worlds(root)
+    registry.promote(root, "TickMLP", "2", why="for the test", by="tests")
+    for _ in range(1000):
+        world.signal.touch()
+        world.reloads.ask_production("SIGHUP")
+        world.feed(8)
+    await until(lambda: world.parts.swaps.count == 1)
+    await until(lambda: not world.reloads._wanted)
+    assert world.reloads.loads <= 6  # of each model the one asked for, and the file's wish
+    world.feed(400)
+    rows, done = world.tape.rows, world.close()
+    assert (done.events, done.reloads) == (rows, 1)
+    assert repeated(world).decision_digest == done.decision_digest
 
 
 async def many(world: World, count: int) -> tuple[float, float]:
@@ -189,7 +206,7 @@ async def many(world: World, count: int) -> tuple[float, float]:
 
 
 @pytest.mark.asyncio
-async def test_memory_is_flat_over_many_reloads(worlds, root):
+async def test_fault_M18_memory_is_flat_over_many_reloads(worlds, root):
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     early, late = await many(world, 60)
     assert late - early < 12.0
@@ -198,7 +215,7 @@ async def test_memory_is_flat_over_many_reloads(worlds, root):
 
 @pytest.mark.slow
 @pytest.mark.asyncio
-async def test_memory_is_flat_over_a_thousand_reloads(worlds, root):
+async def test_fault_M18_memory_is_flat_over_a_thousand_reloads(worlds, root):
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
     early, late = await many(world, 1000)
     print(f"anonymous memory {early:.1f} MB after 100 reloads, {late:.1f} MB after 1,000")

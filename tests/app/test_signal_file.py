@@ -47,7 +47,7 @@ def test_a_touch_asks_for_production_once(path):
     assert looks(file) == [()]
 
 
-def test_a_thousand_touches_between_two_looks_are_one_wish(path):
+def test_fault_M17_a_thousand_touches_between_two_looks_are_one_wish(path):
     file = SignalFile(path)
     for _ in range(1000):
         path.touch()
@@ -79,7 +79,7 @@ def test_a_change_within_the_grain_of_the_files_time_is_seen(path):
     assert looks(file) == [(Wish("TickMLP", "3"),)]
 
 
-def test_a_deleted_file_asks_for_nothing(path):
+def test_fault_M19_a_deleted_file_asks_for_nothing(path):
     file = SignalFile(path)
     path.touch()
     assert file.look() is None
@@ -161,7 +161,7 @@ def traversal(path: Path) -> None:
         traversal,
     ],
 )
-def test_other_shapes_are_refused_at_once(path, shape):
+def test_fault_M19_other_shapes_are_refused_at_once(path, shape):
     file = SignalFile(path)
     shape(path)
     with pytest.raises(SignalRefused):
@@ -172,7 +172,7 @@ def test_other_shapes_are_refused_at_once(path, shape):
     assert looks(file) == [(Wish("TickMLP", "2"),)]
 
 
-def test_a_file_of_somebody_else_is_refused(path):
+def test_fault_M19_a_file_of_somebody_else_is_refused(path):
     path.touch(mode=0o644)
     state = os.stat(path)
     assert distrust(state, state.st_uid) == ""

@@ -185,7 +185,7 @@ def test_blocks_and_batches_do_not_show(tape, artifacts, tmp_path):
         assert again.models == first.models
 
 
-def test_what_takes_longer_than_its_deadline_never_answers(tape, artifacts, tmp_path):
+def test_fault_M10_what_takes_longer_than_its_deadline_never_answers(tape, artifacts, tmp_path):
     takes(artifacts, "Heavy", 61_000_000_000)
     found = run(tape, artifacts, tmp_path, "Heavy")
     assert set(found.models[1].answers) == {"TIMED_OUT", "SUPERSEDED"}
@@ -193,7 +193,7 @@ def test_what_takes_longer_than_its_deadline_never_answers(tape, artifacts, tmp_
     assert found.orders == 0
 
 
-def test_an_answer_older_than_signals_may_be_is_a_hold(tape, artifacts, tmp_path):
+def test_fault_M24_an_answer_older_than_signals_may_be_is_a_hold(tape, artifacts, tmp_path):
     takes(artifacts, "Heavy", LATE_NS + 1)
     found = run(tape, artifacts, tmp_path, "Heavy")
     assert found.signals.hold_reasons["MODEL_LATE"] == found.models[1].answers["RESULT"] > 0

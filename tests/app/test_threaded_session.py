@@ -26,7 +26,8 @@ from tests.app.versions import tick_spec
 from tests.ml.heavy_models import failing, register, stalling, wide
 
 STRATEGY = "strategies:\n  - name: ml_signal\n    params: {threshold: 0.4, cooldown_s: 1.0}\n"
-MODELS = """models:
+MODELS = """watch: {strikes: 0, deadline_misses: 0}
+models:
   - {name: Bars, model_id: SignalClassifier, cadence: "bar:1m"}
   - {name: Heavy, model_id: Heavy, cadence: "every:100ms"}
   - {name: Stalls, model_id: Stalls, cadence: "every:50ms", deadline_ms: 120}
@@ -78,7 +79,7 @@ def session(config) -> dict:
     return found
 
 
-def test_it_goes_on_whatever_its_models_do(session):
+def test_fault_M10_M11_it_goes_on_whatever_its_models_do(session):
     lines = {line["name"]: line for line in session["models"]}
     assert session["exit_reason"] == "stopped"
     assert {name: line["placement"] for name, line in lines.items()} == {

@@ -10,12 +10,12 @@ import pytest
 
 import lab
 from app.collect import collect_rows
-from app.demotion import payload
-from app.live_watch import DEMOTE_HEAD, LiveWatch
+from app.demotion import DEMOTE_HEAD, payload
+from app.live_watch import LiveWatch
 from app.replay import Replay, replay
 from app.watching import Look, watch_run
 from config.load import load_settings
-from config.settings import WatchSettings
+from config.settings import ModelSettings, WatchSettings
 from engine.audit_layout import AUDIT, ModelStatus, Record
 from engine.events import Block, WatchCheck
 from engine.run_files import AUDIT_RECORDS, EVENTS
@@ -26,6 +26,8 @@ from ml.watch.reference import KEY, reference_of
 from tests.app.reload_world import World, repeated, swapped, until
 from tests.app.test_threaded_replay import tape
 from tests.app.versions import copy_artifacts, tick_mlp
+from tests.ml.faulty_models import far_rows, flat
+from tests.ml.heavy_models import register
 from tests.ml.output_models import rows as golden_rows
 from tests.ml.output_models import spec
 
@@ -45,6 +47,8 @@ def trained(tape, tmp_path_factory) -> Path:
         kept = msgspec.to_builtins(reference_of(moved, spec().names, of))
         said = Foreign(model_id="TickMLP", spec=spec(), rows=golden_rows(), meta={KEY: kept})
         import_onnx(root, tick_mlp(weight), said)
+    width = len(spec())
+    register(root, "Flat", flat(width, 0), spec(), rows=far_rows(width), placement="inline")
     return root
 
 
@@ -134,40 +138,40 @@ class Drifting(World):
             msgspec.structs.replace(one, version="3") if one.name == "TickMLP" else one
             for one in load_settings(None).models
         )
-        super().__init__(folder, root, ("TickMLP:3",), cache=cache, watch=rules, models=models)
-        self.watch = LiveWatch(
-            self.run_dir, rules, self.parts.models, (self.tape, self.now_ns, self._on),
-            lambda code, text, **_: self.told.append((code, text)),
-        )  # fmt: skip
-
-    def _on(self) -> None:
-        self.tape.wake(self.now_ns())
-        self.drain()
+        flat = ModelSettings(name="Flat", model_id="Flat", version="1", cadence="every:250ms")
+        super().__init__(
+            folder, root, ("TickMLP:3", "Flat:1"), cache=cache, watch=rules, models=(*models, flat)
+        )
+        self.watch = LiveWatch(self.run_dir, rules, self.parts.models, self.demotions)
 
 
 @pytest.mark.asyncio
-async def test_a_session_demotes_what_its_worker_sees_and_never_promotes(
+async def test_fault_M09_a_session_demotes_what_its_worker_sees_and_never_promotes(
     trained, tmp_path, tmp_path_factory
 ):
     cache = tmp_path_factory.getbasetemp() / "tapes"
     world = Drifting(tmp_path / "w", trained, cache)
     watching = asyncio.create_task(world.watch.run())
-    serving = world.parts.models[TICKS]
+    drifted, flat = world.parts.models[TICKS:]
     try:
         for _ in range(30):
             world.feed(1_000)
             world.parts.pipeline.on_flush()
             await asyncio.sleep(0)
         async with asyncio.timeout(120):
-            await until(lambda: not serving.may_trade)
+            await until(lambda: not drifted.may_trade and not flat.may_trade)
         looks = world.watch.looks
         await until(lambda: world.watch.looks > looks + 2)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    assert serving.status == ModelStatus.DEMOTED and not serving.may_trade
-    assert [code for code, _ in world.told] == ["model_demoted"], "once, and no promotion"
-    assert 'models shadow TickMLP:3 --why "features"' in world.told[0][1]
+    for serving in (drifted, flat):
+        assert serving.status == ModelStatus.DEMOTED and not serving.struck_out
+    assert [code for code, _ in world.told] == ["model_demoted"] * 2, "once each, no promotion"
+    said = " ".join(text for _, text in world.told)
+    assert 'models shadow TickMLP:3 --why "features"' in said
+    assert 'models shadow Flat:1 --why "constant"' in said
+    assert "answers are equal" in said
     world.feed(2_000)
     done = world.close()
     assert repeated(world).decision_digest == done.decision_digest
@@ -179,7 +183,7 @@ async def test_a_session_demotes_what_its_worker_sees_and_never_promotes(
 @pytest.mark.asyncio
 async def test_a_worker_that_cannot_watch_costs_nothing_but_lines(tmp_path):
     rules = msgspec.structs.replace(RULES, period_s=0.01)
-    watch = LiveWatch(tmp_path / "nowhere", rules, [object()], (None, None, None), print)
+    watch = LiveWatch(tmp_path / "nowhere", rules, [object()], None)
     task = asyncio.create_task(watch.run())
     await until(lambda: watch.starts == 3)
     await asyncio.sleep(0.05)

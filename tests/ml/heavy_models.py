@@ -14,7 +14,7 @@ WIDTH, LAYERS = 1024, 12
 NODES, LONG = 500, 5_000_000  # a stall: so many nodes over so many numbers each
 
 
-def _model(nodes, tensors, features: int) -> bytes:
+def model(nodes, tensors, features: int) -> bytes:
     ports = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", columns])
         for name, columns in (("x", features), ("p", 3))
@@ -25,7 +25,7 @@ def _model(nodes, tensors, features: int) -> bytes:
     return model.SerializeToString()
 
 
-def _chances(features: int, name: str = "x", seed: int = 3, scale: float = 3.0):
+def chances(features: int, name: str = "x", seed: int = 3, scale: float = 3.0):
     """Return nodes and tensors from an input to three probabilities that differ from row to row."""
     weight = np.random.default_rng(seed).normal(size=(features, 3)).astype(np.float32) * scale
     nodes = [
@@ -44,15 +44,15 @@ def wide(features: int, width: int = WIDTH) -> bytes:
     for k in range(LAYERS):
         nodes.append(helper.make_node("Tanh", [f"z{k}"], [f"a{k}"]))
         nodes.append(helper.make_node("MatMul", [f"a{k}", "w_square"], [f"z{k + 1}"]))
-    last, tensors = _chances(width, f"z{LAYERS}", scale=0.05)
+    last, tensors = chances(width, f"z{LAYERS}", scale=0.05)
     tensors += [numpy_helper.from_array(first, "w_first")]
     tensors += [numpy_helper.from_array(square, "w_square")]
-    return _model(nodes + last, tensors, features)
+    return model(nodes + last, tensors, features)
 
 
-def _below(column: int, then: float, other: float):
+def below(column: int, then: float, other: float, edge: float = EDGE):
     """Return nodes and tensors that choose a number by a column of the (single) row."""
-    constants = {"at": np.int64(column), "edge": np.float32(EDGE)}
+    constants = {"at": np.int64(column), "edge": np.float32(edge)}
     constants |= {"then": np.float32(then), "other": np.float32(other)}
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["row"], axes=[0], keepdims=0),
@@ -65,26 +65,26 @@ def _below(column: int, then: float, other: float):
 
 def stalling(features: int, column: int = 0) -> bytes:
     """Return a network that takes seconds where a column is below 0, in many nodes."""
-    nodes, tensors = _below(column, LONG, 1.0)
+    nodes, tensors = below(column, LONG, 1.0)
     tensors += [numpy_helper.from_array(np.array(np.float32(k)), f"c{k}") for k in (0, 1)]
     nodes.append(helper.make_node("Range", ["c0", "chosen", "c1"], ["t0"]))
     nodes += [helper.make_node("Tanh", [f"t{k}"], [f"t{k + 1}"]) for k in range(NODES)]
     nodes.append(helper.make_node("ReduceMax", [f"t{NODES}"], ["top"], keepdims=0))
     nodes.append(helper.make_node("Mul", ["top", "c0"], ["nothing"]))
     nodes.append(helper.make_node("Add", ["x", "nothing"], ["same"]))
-    last, more = _chances(features, "same")
-    return _model(nodes + last, tensors + more, features)
+    last, more = chances(features, "same")
+    return model(nodes + last, tensors + more, features)
 
 
 def failing(features: int, column: int = 0) -> bytes:
     """Return a network that the runtime cannot carry out where a column is below 0."""
-    nodes, tensors = _below(column, 7.0, 0.0)
+    nodes, tensors = below(column, 7.0, 0.0)
     tensors.append(numpy_helper.from_array(np.zeros(1, np.float32), "one"))
     nodes.append(helper.make_node("Cast", ["chosen"], ["place"], to=TensorProto.INT64))
     nodes.append(helper.make_node("Gather", ["one", "place"], ["nothing"], axis=0))
     nodes.append(helper.make_node("Add", ["x", "nothing"], ["same"]))
-    last, more = _chances(features, "same")
-    return _model(nodes + last, tensors + more, features)
+    last, more = chances(features, "same")
+    return model(nodes + last, tensors + more, features)
 
 
 def register(root: Path, model_id: str, data: bytes, spec: FeatureSpec, **said) -> Entry:

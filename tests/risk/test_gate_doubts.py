@@ -1,9 +1,11 @@
 """Orders of a venue outside: doubt, proof, fills after the end; no number of the gate leaks."""
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.events import Command
+from engine.events import Block, Command
 from risk.gate_kernel import mark
 from tests.risk.test_gate_properties import Desk, entry, some_place
 
@@ -100,3 +102,13 @@ def test_losses_of_earlier_runs_count_on():
     mark(desk.record[0], desk.markets, desk.now)
     assert desk.record[0]["drawdown_latched"] == 1
     assert desk.place(entry(1, 11)) is None
+
+
+@pytest.mark.parametrize("age_ms", [100, 101])
+def test_fault_M24_an_old_signal_is_blocked_at_the_gate(age_ms):
+    desk = Desk(max_signal_age_ms=100.0)
+    wish = msgspec.structs.replace(entry(1, 50), signal_ts=desk.now - age_ms * 1_000_000)
+    answer = desk.gate.check(wish, 0)
+    assert answer.blocks == (Block.SIGNAL_AGE if age_ms > 100 else 0)
+    assert (answer.approved is None) == (age_ms > 100)
+    assert desk.gate.exposure(0) == (0 if age_ms > 100 else answer.notional)

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from engine.events import AnswerStatus
 from ml import registry
 from ml.runtime.model_thread import Answer, ModelThread
+from ml.runtime.session import OrtModel
 from ml.runtime.switching import SWITCH_INTERVAL_S
 from tests.ml.conftest import toy_spec
+from tests.ml.faulty_models import looping
 from tests.ml.heavy_models import failing, register, stalling, wide
 
 LONG_NS = 60_000_000_000
@@ -230,7 +232,7 @@ def test_it_answers_as_the_model_does_in_the_hot_path(artifacts):
     assert thread.close()
 
 
-def test_what_stalls_is_ended_at_its_deadline_and_the_next_row_is_answered(artifacts):
+def test_fault_M10_what_stalls_is_ended_at_its_deadline_and_the_next_row_is_answered(artifacts):
     thread, ends, good = served(artifacts, "Stalls", 100_000_000)
     for request in range(0, 4, 2):
         ask(thread, 0, request, -good)
@@ -244,7 +246,7 @@ def test_what_stalls_is_ended_at_its_deadline_and_the_next_row_is_answered(artif
     assert ends.all[-1].status == CLOSED
 
 
-def test_what_the_runtime_cannot_carry_out_costs_that_request_only(artifacts):
+def test_fault_M11_what_the_runtime_cannot_carry_out_costs_that_request_only(artifacts):
     thread, ends, good = served(artifacts, "Fails", LONG_NS)
     for request, x in enumerate((good, -good, good)):
         ask(thread, 0, request, x)
@@ -252,3 +254,18 @@ def test_what_the_runtime_cannot_carry_out_costs_that_request_only(artifacts):
     assert [end.status for end in ends.all] == [RESULT, FAILED, RESULT]
     assert "out of data bounds" in ends.all[1].error
     assert thread.close()
+
+
+def test_fault_M10_a_loop_without_an_end_is_ended_at_its_deadline_and_the_next_row_is_answered():
+    x, y = np.ones((1, 4), np.float32), np.zeros((1, 3), np.float32)
+    endless = OrtModel(looping(4), x=x, y=y)  # no scan lets it come so far
+    place = np.zeros((1, 4), np.float32)
+    thread = ModelThread("endless", endless, [place], deadline_ns=30_000_000)
+    thread.start()
+    ends = Ends(thread)
+    for request, number in enumerate((-1.0, 1.0, -1.0, 1.0)):
+        ask(thread, 0, request, row(number, 4))
+        ends.until(request + 1)
+    assert [end.status for end in ends.all] == [TIMED_OUT, RESULT] * 2
+    ask(thread, 0, 4, row(-1.0, 4))
+    assert thread.close(WITHIN_S)
