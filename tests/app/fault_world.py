@@ -20,6 +20,7 @@ RULES = WatchSettings()
 STRUCK_OUT = HoldReason.MODEL_STRUCK_OUT
 FAULTY = {"Blank": blank, "Breaches": breaching, "Throws": throwing, "Greedy": greedy}
 BARS = ModelSettings(name="Bars", model_id="SignalClassifier", cadence="bar:1m")
+APART = {Record.DECISION: Record.SHADOW, Record.MODEL: Record.SHADOWED}
 TICKS = ModelSettings(name="Ticks", model_id="TickMLP", cadence="every:250ms")
 
 
@@ -61,9 +62,9 @@ class Told:
         ]
 
     def of(self, name: str, kind: Record) -> np.ndarray:
-        """Return the records of a kind that name a model."""
+        """Return the records of a kind that name a model; those of a shadow stand apart."""
         mine = self.records["model"] == self.names.index(name)
-        return self.records[mine & (self.records["kind"] == kind)]
+        return self.records[mine & np.isin(self.records["kind"], (kind, APART.get(kind, kind)))]
 
     def reasons(self, name: str, after: int = -1) -> np.ndarray:
         """Return why each decision of a model behind a record was a HOLD."""

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from app.demotion import Demotions
+from app.live_record import answered_by
 from app.reload import Reloads
 from app.replay import Replay, replay
 from app.session import Asked, close_run, name_tape, open_run
@@ -170,4 +171,7 @@ def repeated(world: World, **changes) -> Summary:
     engine = msgspec.structs.replace(world.settings.engine, **changes)
     settings = msgspec.structs.replace(world.settings, engine=engine)
     tape = Tape.open(world.run_dir / "tape")
-    return replay(Replay(tape=tape, settings=settings, run=world.run_dir, report=False))
+    told = answered_by(world.run_dir, settings)
+    return replay(
+        Replay(tape=tape, settings=settings, run=world.run_dir, report=False, answered_by=told)
+    )
