@@ -63,16 +63,16 @@ def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
 
 
 def test_same_seed_gives_the_same_bytes_in_another_process(tmp_path):
-    made = settings(symbols=3, hours=0.5)
+    made = settings(symbols=3, hours=0.1)
     write_market(made, tmp_path / "here")
     code = (
         "from pathlib import Path; from store.synth import *; import sys;"
-        "write_market(SynthSettings(symbols=3, hours=0.5, seed=5, predictability=0.3),"
+        "write_market(SynthSettings(symbols=3, hours=0.1, seed=5, predictability=0.3),"
         " Path(sys.argv[1]))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "there")], cwd=ROOT, check=True)
     assert digest(tmp_path / "here") == digest(tmp_path / "there")
-    write_market(settings(symbols=3, hours=0.5, seed=6), tmp_path / "other")
+    write_market(settings(symbols=3, hours=0.1, seed=6), tmp_path / "other")
     assert digest(tmp_path / "here") != digest(tmp_path / "other")
 
 

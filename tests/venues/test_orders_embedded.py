@@ -101,8 +101,9 @@ def test_polls_alone_see_everything_too(tmp_path, exchange):
     agree(exchange, found)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
-@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [12])
 async def test_fault_P01_kill_9_of_a_trading_engine_loses_and_doubles_nothing(
     tmp_path, exchange, rounds
 ):
