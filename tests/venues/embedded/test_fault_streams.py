@@ -119,9 +119,14 @@ async def test_fault_F09_sequence_reset(exchange: RunningExchange) -> None:
 async def test_fault_F10_stale_snapshot(exchange: RunningExchange) -> None:
     rest = Rest(exchange)
     exchange.fault("rest", "stale", "GET /api/v3/depth", count=2)
-    symbols = exchange.control("GET", "/state")["symbols"]
+
+    def book() -> dict[str, object]:
+        found: dict[str, object] = exchange.control("GET", "/state")["symbols"]["BTCUSDT"]
+        return found
+
+    before = book()
     async with asyncio.timeout(10):
-        while exchange.control("GET", "/state")["symbols"] == symbols:  # until the book goes on
+        while book() == before:  # until that book goes on
             await asyncio.sleep(0.05)
     ids = [rest.call("GET", "depth", symbol="BTCUSDT")[1]["lastUpdateId"] for _ in range(3)]
     assert ids[0] == ids[1] < ids[2]
