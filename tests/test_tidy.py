@@ -79,14 +79,13 @@ def imports(tree: ast.AST) -> list[tuple[str, int]]:
     return found
 
 
-def none(faults: list[str]) -> None:
-    """Fail with one fault a line."""
-    if faults:
-        pytest.fail("\n".join(sorted(faults)), pytrace=False)
+def listed(faults: list[str]) -> str:
+    """Return one fault a line."""
+    return "\n".join(sorted(faults))
 
 
 def test_rooms_import_only_what_lies_below():
-    none(
+    assert not listed(
         [
             f"{name}:{line} imports {module}"
             for name, tree in OURS.items()
@@ -104,7 +103,7 @@ def test_rooms_import_only_what_lies_below():
 def test_live_code_does_not_import_offline_packages():
     training = ("ml/training/", "ml/worker/", "references/", "app/train", "app/demo")
     training += ("app/session_table", "app/feature_drift")
-    none(
+    assert not listed(
         [
             f"{name}:{line} imports {module}"
             for name, tree in OURS.items()
@@ -117,7 +116,7 @@ def test_live_code_does_not_import_offline_packages():
 
 
 def test_heavy_packages_are_imported_where_they_are_used():
-    none(
+    assert not listed(
         [
             f"{name}:{line} imports {module} at the top"
             for name, tree in OURS.items()
@@ -142,7 +141,7 @@ def test_pure_rooms_have_no_clock_wait_file_socket_or_chance():
                 called = ast.unparse(node.func)
                 if called.split(".")[-1] in IMPURE_CALLS or called.startswith("np.random."):
                     faults.append(f"{name}:{node.lineno} calls {called}")
-    none(faults)
+    assert not listed(faults)
 
 
 def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -172,7 +171,7 @@ def test_ceilings():
                 public = sum(not method.startswith("_") for method in methods)
                 if public > MAX_METHODS:
                     faults.append(f"{name}:{node.lineno} {node.name} has {public} public methods")
-    none(faults)
+    assert not listed(faults)
 
 
 def test_files_say_what_they_are_for_and_have_telling_names():
@@ -182,7 +181,7 @@ def test_files_say_what_they_are_for_and_have_telling_names():
         f"{n} is not empty" for n, t in TREES.items() if n.endswith("__init__.py") and t.body
     ]
     faults += [f"{name}: bad name" for name in TREES if Path(name).stem in BAD_NAMES]
-    none(faults)
+    assert not listed(faults)
 
 
 def test_words_and_paths_that_have_no_place_here():
@@ -195,7 +194,7 @@ def test_words_and_paths_that_have_no_place_here():
         for number, line in enumerate((ROOT / name).read_text().splitlines(), 1):
             if found := BAD_WORDS.search(line):
                 faults.append(f"{name}:{number} says {found[0]}")
-    none(faults)
+    assert not listed(faults)
 
 
 @pytest.mark.parametrize("name", sorted(ROOMS | {"lab", "run_live"}))

@@ -189,7 +189,7 @@ def some_place(data: st.DataObject, desk: Desk, several: bool) -> Place:
 
 
 def run_script(data: st.DataObject, desk: Desk, several: bool) -> None:
-    """Play random intents, acknowledgements, fills and ends; check after each."""
+    """Play random intents, acknowledgements, fills and ends, and end all; check after each."""
     for _ in range(data.draw(st.integers(1, 30))):
         desk.now += 1_000_000
         action = data.draw(
@@ -225,19 +225,25 @@ def run_script(data: st.DataObject, desk: Desk, several: bool) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.booleans())
 def test_limits_hold_for_long_only(data, reduce):
-    run_script(data, Desk(reduce_to_fit=reduce), several=False)
+    desk = Desk(reduce_to_fit=reduce)
+    run_script(data, desk, several=False)
+    assert not desk.open
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.booleans())
 def test_limits_hold_with_shorts(data, reduce):
-    run_script(data, Desk(allow_short=True, reduce_to_fit=reduce), several=False)
+    desk = Desk(allow_short=True, reduce_to_fit=reduce)
+    run_script(data, desk, several=False)
+    assert not desk.open
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_limits_hold_for_orders_of_several_owners(data):
-    run_script(data, Desk(allow_short=True), several=True)
+    desk = Desk(allow_short=True)
+    run_script(data, desk, several=True)
+    assert not desk.open
 
 
 def entry(side: int, qty: int, price: int = 0, purpose: int = 0, owners=((0, 1),)) -> Place:
