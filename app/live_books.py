@@ -17,7 +17,7 @@ from engine.journal_layout import Kind, Record
 from engine.journal_reader import read_journal
 from engine.money import MINOR_PER_UNIT
 
-LOSSES, WHOSE = 1, "losses"  # the counter: day, lost today, below the peak
+LOSSES, WHOSE = 1, "losses"  # the counter: day, its first equity and the peak, above cost
 NS_PER_DAY = 86_400_000_000_000
 
 
@@ -85,7 +85,10 @@ def balances_of(account: Account) -> dict[str, str]:
 
 
 class Losses:
-    """Keeps an account's losses in its journal, across runs.
+    """Keeps an account's losses in its journal, across runs, as distances from equity at cost.
+
+    Equity at cost moves only with fills and is always known; what prices have made of the positions
+    is counted when the next run has seen prices, whatever they did in between.
 
     Args:
         account: whose.
@@ -97,13 +100,13 @@ class Losses:
 
     @property
     def before(self) -> tuple[int, int, int]:
-        """Return what is kept: the day since the epoch, lost on it, below the peak."""
-        day, lost, below = self._kept[:3]
-        return day, lost, below
+        """Return what is kept: the day since the epoch, its first equity, the peak."""
+        day, began, peak = self._kept[:3]
+        return day, began, peak
 
-    def keep(self, day: int, lost: int, below: int) -> None:
-        """Store the losses of now, if they are others."""
-        numbers = (day, lost, below)
+    def keep(self, day: int, began: int, peak: int) -> None:
+        """Store the distances of now, if they are others."""
+        numbers = (day, began, peak)
         if numbers != self._kept[:3] and day > 0:
             count(self._account, LOSSES, WHOSE, numbers)
             self._kept = (*numbers, *(0,) * 6)

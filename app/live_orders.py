@@ -41,6 +41,7 @@ from engine.money import MINOR_PER_UNIT, minor
 from engine.orders import Approved
 from engine.rows import NS_PER_S
 from engine.run_files import LIVE, LiveRun, Summary, write_json
+from risk.limits import at_cost_of
 from venues.ccxt_client import ClientSettings, Secret, import_ccxt, open_client
 from venues.order_desk import OrderDesk, StreamSettings
 from venues.outbox import Outbox
@@ -271,11 +272,11 @@ class LiveOrders(Venue):
     def _restore(self) -> None:
         """Put latches and losses of earlier runs onto the tape."""
         inbox, latches = self._inbox, self._account.state.latches
-        day, lost, below = self._losses.before
-        if day == self._clock.now_ns() // NS_PER_DAY and lost > 0:
-            inbox.command(Command.DAY_LOSS, day, lost)
-        if below > 0:
-            inbox.command(Command.BELOW_PEAK, 0, below)
+        day, began, peak = self._losses.before
+        if day == self._clock.now_ns() // NS_PER_DAY:
+            inbox.command(Command.DAY_LOSS, day, began)
+        if day > 0:
+            inbox.command(Command.BELOW_PEAK, 0, peak)
         if Latch.DRAWDOWN in latches:
             inbox.command(Command.DRAWDOWN)
         for which in (Latch.KILL, Latch.ACCOUNT):
@@ -345,9 +346,9 @@ class LiveOrders(Venue):
                 ref = self._account.name(Name.TEXT, why[:1000])
                 numbers = (1, *(0,) * 8)
                 self._account.put(Kind.LATCH, code=which, ref=ref, numbers=numbers)
-        lost = max(0, int(gate["day_equity"] - gate["equity"]))
-        below = max(0, int(gate["peak_equity"] - gate["equity"]))
-        self._losses.keep(int(gate["day"]), lost, below)
+        at_cost = at_cost_of(gate)
+        day, peak = (int(gate[name]) - at_cost for name in ("day_equity", "peak_equity"))
+        self._losses.keep(int(gate["day"]), day, peak)
 
     async def finish(self) -> None:
         """Cancel what is open, wait for the venue's word, and send nothing more."""

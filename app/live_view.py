@@ -5,6 +5,7 @@ moved an equity peak would make the decisions depend on how often somebody looke
 """
 
 import datetime
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -125,7 +126,10 @@ class Collector:
             found.append("HALTED: models hold")
         if gate["drawdown_latched"]:
             found.append("DRAWDOWN LIMIT: no new exposure")
-        if float(gate["day_equity"]) - self._equity() > float(gate["max_daily_loss"]):
+        equity = self._equity()
+        if math.isnan(equity):
+            found.append("EQUITY UNKNOWN: no new exposure until what is held has a price")
+        if float(gate["day_equity"]) - equity > float(gate["max_daily_loss"]):
             found.append("DAILY LOSS LIMIT: no new exposure")
         return found
 

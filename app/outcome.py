@@ -1,6 +1,7 @@
 """What a run leaves beside its audit: names, config and the summary."""
 
 import datetime
+import math
 import os
 import secrets
 from pathlib import Path
@@ -187,12 +188,14 @@ def _money(parts: Parts) -> dict[str, Any]:
     gate = parts.gate.record[0]
     unit = float(MINOR_PER_UNIT)
     realized = parts.portfolio.realized.get(parts.quote, 0) / unit
-    total = (float(gate["equity"]) - float(gate["start_equity"])) / unit
+    known = not math.isnan(gate["equity"])  # what is held had a price
+    total = (float(gate["equity"]) - float(gate["start_equity"])) / unit if known else None
+    unrealized = total - realized if total is not None else None
     return {
         "fees": {name: paid / unit for name, paid in parts.portfolio.fees.items() if paid},
-        "pnl": ProfitLoss(realized=realized, unrealized=total - realized, total=total),
+        "pnl": ProfitLoss(realized=realized, unrealized=unrealized, total=total),
         "reporting_currency": parts.quote,
-        "equity": float(gate["equity"]) / unit,
+        "equity": float(gate["equity"]) / unit if known else None,
         "max_drawdown": float(gate["max_drawdown_seen"]),
         "exposure_max": {
             serving.settings.name: int(gate["max_seen"][serving.index]) / unit
@@ -221,7 +224,7 @@ def _book_line(parts: Parts, key: tuple[str, str, int], book: Book) -> BookLine:
     kind, owner, at = key
     unit = float(MINOR_PER_UNIT)
     size = book.position_lot * parts.portfolio.grids[at].lot
-    mid = float(parts.state.markets["mid"][at])
+    unrealized = parts.portfolio.unrealized(book, at, float(parts.state.markets["mid"][at])) / unit
     return BookLine(
         owner=owner,
         kind=kind,
@@ -229,7 +232,7 @@ def _book_line(parts: Parts, key: tuple[str, str, int], book: Book) -> BookLine:
         position=size,
         average_price=book.cost / unit / size if size else None,
         realized=book.realized / unit,
-        unrealized=parts.portfolio.unrealized(book, at, mid) / unit,
+        unrealized=None if math.isnan(unrealized) else unrealized,
         fees=book.fees / unit,
         max_drawdown=book.drawdown / unit,
     )

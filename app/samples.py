@@ -1,5 +1,6 @@
 """What the report draws: equity, prices and feature rows, sampled on market time."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class Samples:
         mids = tuple(state.markets["mid"][: len(self.instruments)].tolist())
         unit = 10.0**MINOR_DECIMALS
         equity = float(gate[0]["equity"]) / unit
+        if math.isnan(equity):
+            return  # something held has no price yet: nothing to draw
         self._points.append((state.words[NOW], equity, float(gate[0]["drawdown"]), mids))
         if len(self._points) >= KEPT:
             self._points = self._points[::2]

@@ -88,7 +88,7 @@ def _owners(summary: Summary, currency: str) -> list[str]:
     results: dict[tuple[str, str], float] = {}
     for book in summary.books:
         key = (book.kind, book.owner or "without model")
-        result = book.realized + book.unrealized - book.fees
+        result = book.realized + (book.unrealized or 0.0) - book.fees
         results[key] = results.get(key, 0.0) + result
     return [f"{kind} {name} {amount(value, currency)}" for (kind, name), value in results.items()]
 
@@ -147,7 +147,9 @@ def _risk(s: Summary) -> str:
 def _profit(s: Summary, money: str) -> tuple[str, str]:
     pnl = s.pnl
     if pnl.total is None:
-        return "no total: not every currency converts to " + (money or "one currency"), "yellow"
+        return "no total: what is held has no price, or no way into " + (
+            money or "one currency"
+        ), "yellow"
     words = (
         f"{amount(pnl.total, money)} (realized {amount(pnl.realized, '')}, "
         f"unrealized {amount(pnl.unrealized, '')}), after fees"

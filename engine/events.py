@@ -120,6 +120,7 @@ class Block(IntFlag):
     SESSION_CLOSED = 1 << 23  # it would open outside the regular hours of the exchange
     SESSION_UNKNOWN = 1 << 24  # beyond the table of sessions: `make sessions` writes a longer one
     MARKET_HALTED = 1 << 25  # the venue does not trade the instrument now
+    EQUITY_UNKNOWN = 1 << 26  # something is held that has no price yet: losses cannot be counted
 
 
 class RejectReason(IntEnum):
@@ -156,8 +157,8 @@ class Command(IntEnum):
 
     KILL = 1  # latch the kill switch: no order leaves, what is open is cancelled
     RESUME = 2  # clear it
-    DAY_LOSS = 3  # on the day `reference` (since the epoch) `argument` minor units are lost already
-    BELOW_PEAK = 4  # equity is `argument` minor units below its peak
+    DAY_LOSS = 3  # the day `reference` (since the epoch) began `argument` minor units above cost
+    BELOW_PEAK = 4  # the peak of equity lies `argument` minor units above cost
     DRAWDOWN = 5  # latch the drawdown limit: no new exposure
     SWAP = 6  # the model `argument` gives way to what line `reference` of the control log names
     DEMOTE = 7  # the model `argument` causes no new exposure any more: `reference` is a WatchCheck

@@ -213,7 +213,7 @@ class BookLine(_File):
     position: float  # base units, signed
     average_price: float | None
     realized: float  # before fees
-    unrealized: float
+    unrealized: float | None  # null while what is held has no price
     fees: float
     max_drawdown: float  # largest fall of the result after fees
 

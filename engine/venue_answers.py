@@ -144,3 +144,5 @@ class VenueAnswers:
         moved = book.apply(side, amount, int(row["i4"]))
         self._money.realized[self._money.currencies[instrument][1]] += moved[2]
         self._gate.opening(instrument, owner, side * amount, moved)
+        if self._money.currencies[instrument][1] == self._money.currencies[0][1]:
+            self._gate.capital(side * int(row["i4"]))

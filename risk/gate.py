@@ -14,6 +14,7 @@ from engine.portfolio import Change, Portfolio
 from risk.answer import Answer
 from risk.gate_calls import GateKernel
 from risk.gate_kernel import GATE, LARGEST, REQUEST
+from risk.limits import at_cost_of
 
 APPROVED, REDUCED = int(Code.APPROVED), int(Code.REDUCED)
 SIZE_LIMITS = int(
@@ -375,15 +376,22 @@ class Gate:
             self.reals[_FIELD[name]] += amount
 
     def restore(self, command: int, day: int, minor: int) -> None:
-        """Go on counting an earlier run's losses, in minor units."""
-        reals, equity = self.reals, self.reals[_FIELD["equity"]]
+        """Go on counting an earlier run's losses.
+
+        Args:
+            command: `DAY_LOSS`, `BELOW_PEAK` or `DRAWDOWN`.
+            day: since the epoch, with DAY_LOSS.
+            minor: how far the day's first equity, or the peak, lies above equity at cost (positions
+                at what they cost). The prices of now make the loss of it, once they are known.
+        """
+        reals, at_cost = self.reals, at_cost_of(self.record[0])
         if command == Command.DRAWDOWN:
             self.words[_FIELD["drawdown_latched"]] = 1
         elif command == Command.BELOW_PEAK:
-            reals[_FIELD["peak_equity"]] = equity + minor
+            reals[_FIELD["peak_equity"]] = at_cost + minor
         else:
             self.words[_FIELD["day"]] = day
-            reals[_FIELD["day_equity"]] = equity + minor
+            reals[_FIELD["day_equity"]] = at_cost + minor
 
 
 def allow(gate: Gate, model: int, allowed: bool) -> None:

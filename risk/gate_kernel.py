@@ -6,6 +6,8 @@ unit, good enough to compare with a loss limit. Exposure is at cost: filled (wha
 counted as in flight in the same call, so nothing can slip between check and count.
 """
 
+import math
+
 import numpy as np
 from numba import carray, njit
 
@@ -100,22 +102,17 @@ GATE = np.dtype(
 EXPOSURE = int(Record.EXPOSURE)
 NS_PER_DAY = 86_400_000_000_000
 KILLED = int(Block.KILLED)
-ORDER_NOTIONAL = int(Block.ORDER_NOTIONAL)
-POSITION = int(Block.POSITION)
-MODEL_EXPOSURE = int(Block.MODEL_EXPOSURE)
-GROSS_EXPOSURE = int(Block.GROSS_EXPOSURE)
+ORDER_NOTIONAL, POSITION = int(Block.ORDER_NOTIONAL), int(Block.POSITION)
+MODEL_EXPOSURE, GROSS_EXPOSURE = int(Block.MODEL_EXPOSURE), int(Block.GROSS_EXPOSURE)
 PRICE_COLLAR = int(Block.PRICE_COLLAR)
-ORDER_RATE = int(Block.ORDER_RATE)
-DUPLICATE = int(Block.DUPLICATE)
+ORDER_RATE, DUPLICATE = int(Block.ORDER_RATE), int(Block.DUPLICATE)
 MARKET_STALE = int(Block.MARKET_STALE)
 MARKET_CROSSED, MARKET_HALTED = int(Block.MARKET_CROSSED), int(Block.MARKET_HALTED)
-SIGNAL_AGE = int(Block.SIGNAL_AGE)
-DAILY_LOSS = int(Block.DAILY_LOSS)
-DRAWDOWN = int(Block.DRAWDOWN)
-MIN_NOTIONAL = int(Block.MIN_NOTIONAL)
+DAILY_LOSS, DRAWDOWN = int(Block.DAILY_LOSS), int(Block.DRAWDOWN)
+EQUITY_UNKNOWN = int(Block.EQUITY_UNKNOWN)
+SIGNAL_AGE, MIN_NOTIONAL = int(Block.SIGNAL_AGE), int(Block.MIN_NOTIONAL)
 OPEN_ORDERS = int(Block.OPEN_ORDERS)
-SHORT_NOT_ALLOWED = int(Block.SHORT_NOT_ALLOWED)
-REDUCE_ONLY = int(Block.REDUCE_ONLY)
+SHORT_NOT_ALLOWED, REDUCE_ONLY = int(Block.SHORT_NOT_ALLOWED), int(Block.REDUCE_ONLY)
 MINOR = 1e8
 LARGEST = (1 << 61) - 1  # minor units: beyond it an amount is refused
 KEY_START, KEY_STEP = 0x2545F491, 0x9E3779B97F4A7C15
@@ -152,8 +149,13 @@ def equity_now(gate, markets):  # type: ignore[no-untyped-def]
 
 @njit
 def mark(gate, markets, now):  # type: ignore[no-untyped-def]
-    """Bring equity, peak, drawdown and the day up to date at the current mids."""
+    """Bring equity, peak, drawdown and the day up to date at the current mids.
+
+    While equity is unknown (NaN) nothing else moves: a day begins with the first that is known.
+    """
     gate["equity"] = equity_now(gate, markets)
+    if math.isnan(gate["equity"]):
+        return
     if gate["equity"] > gate["peak_equity"]:
         gate["peak_equity"] = gate["equity"]
     peak = gate["peak_equity"]
@@ -266,6 +268,8 @@ def loss_blocks(gate, request):  # type: ignore[no-untyped-def]
     if request["opening"] > 0:
         if gate["drawdown_latched"] == 1:
             blocks |= DRAWDOWN
+        if math.isnan(gate["equity"]):
+            blocks |= EQUITY_UNKNOWN
         if gate["day_equity"] - gate["equity"] > gate["max_daily_loss"]:
             blocks |= DAILY_LOSS
         if request["reduce_only"] == 1:

@@ -47,3 +47,8 @@ def gate_record(limits: RiskLimits, model_limits: Sequence[float], start_equity:
 def _bounded(amount: float) -> int:
     """Return an amount in minor units, at most what 62 bits hold."""
     return min(minor(amount), MAX_INT64 // 2)
+
+
+def at_cost_of(gate: np.void) -> int:
+    """Return equity with every position at what it cost, minor units; it is always known."""
+    return int(gate["start_equity"]) + int(gate["realized"])

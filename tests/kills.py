@@ -107,6 +107,7 @@ class Kills:
         self.moments: list[Moment] = []
         self._chance = random.Random(seed)
         self._account = account_folder(folder / "runs", "embedded-main")
+        self._words = folder / "session.err"  # what the newest session said
         self.tail = JournalTail(self._account)
         self.late_fills = 0  # of orders of earlier sessions, while a later one traded
         self.losses_kept = 0  # sessions that opened with the losses of those before them
@@ -175,10 +176,11 @@ class Kills:
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[subprocess.Popen]:
-        process = subprocess.Popen(
-            command(self.folder, self.venue), cwd=ROOT, env=environment(),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        with self._words.open("wb") as words:
+            process = subprocess.Popen(
+                command(self.folder, self.venue), cwd=ROOT, env=environment(),
+                stdout=subprocess.DEVNULL, stderr=words,
+            )  # fmt: skip
         try:
             yield process
         finally:
@@ -201,9 +203,13 @@ class Kills:
     def _until(self, process: subprocess.Popen, holds: Any) -> None:
         until = time.monotonic() + WITHIN_S
         while not holds():
-            assert process.poll() is None, f"the session ended by itself ({process.returncode})"
+            assert process.poll() is None, self._ended(process)
             assert time.monotonic() < until, "the moment to kill at did not come"
             time.sleep(0.01)
+
+    def _ended(self, process: subprocess.Popen) -> str:
+        words = self._words.read_text(errors="replace")[-4000:]
+        return f"the session ended by itself ({process.returncode}):\n{words}"
 
     def _kill(self, process: subprocess.Popen) -> None:
         words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
@@ -294,9 +300,9 @@ class Kills:
         rows = np.concatenate([segment.rows for segment in tape.segments])
         opening = rows[(rows["kind"] == Kind.OPENING) & (rows["i0"] == POSITION)]
         assert int((opening["side"] * opening["i1"]).sum()) == position_lot
-        if kept and kept[1] > 0 and kept[0] == time.time() // 86_400:
+        if kept and kept[0] == time.time() // 86_400:
             commands = rows[(rows["kind"] == Kind.CONTROL) & (rows["i0"] == Command.DAY_LOSS)]
-            assert len(commands), "the day's losses are forgotten"
+            assert len(commands) == 1, "the day's losses are forgotten"
             assert (int(commands["i1"][0]), int(commands["i2"][0])) == kept[:2]
             self.losses_kept += 1
 

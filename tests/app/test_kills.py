@@ -20,4 +20,4 @@ def test_fault_P01_kill_9_in_mid_session_loses_doubles_and_forgets_nothing(
         kills.end("--clear-latches", "looked at it")
     assert len(kills.moments) == rounds
     assert enough(kills.moments), counts(kills.moments)
-    assert kills.losses_kept > 0 or rounds == 10  # that there are losses to keep is a chance
+    assert kills.losses_kept > 0

@@ -1,12 +1,14 @@
 """Orders of a venue outside: doubt, proof, fills after the end; no number of the gate leaks."""
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.events import Block, Command
 from risk.gate_kernel import mark
+from risk.limits import at_cost_of
 from tests.risk.test_gate_properties import Desk, entry, some_place
 
 NS_PER_DAY = 86_400_000_000_000
@@ -102,6 +104,48 @@ def test_losses_of_earlier_runs_count_on():
     mark(desk.record[0], desk.markets, desk.now)
     assert desk.record[0]["drawdown_latched"] == 1
     assert desk.place(entry(1, 11)) is None
+
+
+def test_what_is_held_without_a_price_opens_nothing_and_begins_no_day():
+    desk = Desk(max_daily_loss=10.0)
+    desk.fill(desk.place(entry(1, 50)).order, 50, 1_000)
+    began, day = desk.record[0]["day_equity"], desk.record[0]["day"]
+    desk.move(0, np.nan)
+    desk.now += NS_PER_DAY
+    desk.move(1, 20_000.5)
+    other = msgspec.structs.replace(entry(1, 10), instrument=1, signal_ts=desk.now)
+    assert desk.gate.check(other, 9).blocks == Block.EQUITY_UNKNOWN
+    assert (desk.record[0]["day_equity"], desk.record[0]["day"]) == (began, day)
+    desk.move(0, 1_000.0)
+    assert desk.gate.check(other, 10).approved is not None
+    assert desk.record[0]["day"] == day + 1
+    assert not np.isnan(desk.record[0]["day_equity"])
+
+
+@pytest.mark.parametrize("moved_to", [1_500.0, 1_200.0, 1_010.0])
+def test_a_loss_counts_on_whatever_part_of_it_prices_made(moved_to):
+    """Bought at 100, 150 when the day begins, then less: the next run counts the same loss."""
+    first = Desk(max_order_notional=1e6, max_position_notional=1e6, max_model_exposure=1e6)
+    first.fill(first.place(entry(1, 50)).order, 50, 1_000)
+    gate = first.record[0]
+    first.now += NS_PER_DAY
+    first.move(0, 1_500.0)
+    mark(gate, first.markets, first.now)
+    first.move(0, moved_to)
+    mark(gate, first.markets, first.now)
+    at_cost, cost = at_cost_of(gate), int(gate["position_cost"][0])
+    day, peak = int(gate["day_equity"]) - at_cost, int(gate["peak_equity"]) - at_cost
+    second = Desk()
+    second.gate.capital(at_cost - int(second.record[0]["start_equity"]))
+    second.gate.opening(0, 0, 50, (cost, 0, 0))
+    second.gate.restore(Command.DAY_LOSS, int(gate["day"]), day)
+    second.gate.restore(Command.BELOW_PEAK, 0, peak)
+    second.move(0, moved_to)
+    mark(second.record[0], second.markets, first.now)
+    for name in ("equity", "day_equity", "peak_equity", "drawdown"):
+        assert second.record[0][name] == pytest.approx(gate[name]), name
+    lost = gate["day_equity"] - gate["equity"]
+    assert lost == pytest.approx(50 * 0.001 * (1_500.0 - moved_to) * 0.1 * 1e8)
 
 
 @pytest.mark.parametrize("age_ms", [100, 101])
