@@ -260,7 +260,10 @@ class Pipeline:
     def on_flush(self) -> None:
         """Hand the filled audit buffer to its writer."""
         words = self.words
-        self.audit.flush(self.state.audit, words[AUDIT_COUNT])
+        buffer = self.state.audit
+        other = self.audit.flush(buffer, words[AUDIT_COUNT])
+        if other is not buffer:
+            self.state.write_audit_to(other)
         words[AUDIT_COUNT] = 0
 
     def finish(self) -> None:

@@ -134,6 +134,12 @@ class KernelState:
         root["next_timer"] = NEVER
         root["next_answer"] = NEVER
 
+    def write_audit_to(self, buffer: np.ndarray) -> None:
+        """Let the kernel go on in another AUDIT[AUDIT_BUFFER]."""
+        assert len(buffer) == AUDIT_BUFFER
+        self.audit = buffer
+        self.root["audit"] = buffer.ctypes.data
+
     def _set_rules(self, rules: KernelRules) -> None:
         root = self.root[0]
         for name in msgspec.structs.asdict(rules):
