@@ -28,9 +28,12 @@ def smoothed(x: np.ndarray, span: int, alpha: float) -> np.ndarray:
     lead = int(np.argmax(~np.isnan(x)))
     if np.isnan(x[lead:]).any() or len(x) < lead + span:
         return np.full(len(x), np.nan)
-    y = np.concatenate([[x[lead : lead + span].mean()], x[lead + span :]])
-    mean, _ = lfilter([alpha], [1.0, alpha - 1.0], y, zi=[(1.0 - alpha) * y[0]])
-    return np.concatenate([np.full(lead + span - 1, np.nan), mean])
+    mean = x[lead] + (x[lead : lead + span] - x[lead]).mean()  # of a flat market exactly flat
+    found = [mean]
+    for value in x[lead + span :].tolist():
+        mean += alpha * (value - mean)
+        found.append(mean)
+    return np.concatenate([np.full(lead + span - 1, np.nan), found])
 
 
 def ema(x: np.ndarray, span: int) -> np.ndarray:

@@ -62,7 +62,7 @@ def kama(b: Bars, span: int) -> np.ndarray:
     c = (divided(moved, path, 1.0) * (2 / 3 - 2 / 31) + 2 / 31) ** 2
     found, level = np.full(len(close), np.nan), close[span - 1]
     for t in range(span, len(close)):
-        level = (1.0 - c[t]) * level + c[t] * close[t]
+        level += c[t] * (close[t] - level)
         found[t] = level
     return close / found - 1.0
 
