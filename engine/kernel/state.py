@@ -37,7 +37,7 @@ from engine.limits import (
 )
 from engine.market import BOOK_SLOTS, MARKET
 from engine.own_state import OWN
-from engine.session_table import NS_PER_MINUTE, sessions
+from engine.session_table import NS_PER_MINUTE, trading_hours
 
 BAR_PRICES = ("bar_open", "bar_high", "bar_low", "bar_close")
 BARS_ONLY = {"bars", "bar_quotes"}  # no data but bars: orders wait for the next open
@@ -185,7 +185,7 @@ class KernelState:
         for symbol, exchange in rules.calendars:
             if symbol not in symbols:
                 continue
-            table = np.ascontiguousarray(sessions(exchange) * NS_PER_MINUTE)
+            table = np.ascontiguousarray(trading_hours(exchange) * NS_PER_MINUTE)
             self._tables.append(table)
             record = self.sessions[symbols.index(symbol)]
             record["table"], record["count"] = table.ctypes.data, len(table)
