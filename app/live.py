@@ -287,6 +287,7 @@ class Session:
             await asyncio.sleep(TIMER_S)
             self._beat.beat()
             self.wake()
+            self.parts.shadows.settle()
             self.strikes.look()
             if time.monotonic() - flushed >= FLUSH_S:
                 flushed = time.monotonic()

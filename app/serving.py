@@ -263,6 +263,8 @@ def load_version(
             loaded.model_bytes, ort, loaded.golden.x, loaded.entry.optimisation
         )
     serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
+    if serving.is_shadow and not loaded.sequence_length:
+        serving.batches()
 
 
 def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:

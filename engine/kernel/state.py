@@ -24,6 +24,7 @@ from engine.kernel.layout import (
     TRIGGER,
     TouchFrom,
 )
+from engine.kernel.pending_layout import PENDING
 from engine.kernel.session_layout import SESSION
 from engine.limits import (
     ASKED_PLACES,
@@ -32,8 +33,10 @@ from engine.limits import (
     MAX_INSTRUMENTS,
     MAX_ORDERS,
     MAX_OUT,
+    MAX_OUTPUTS,
     MAX_SLOTS,
     MAX_TRIGGERS,
+    PENDING_PLACES,
 )
 from engine.market import BOOK_SLOTS, MARKET
 from engine.own_state import OWN
@@ -102,6 +105,9 @@ class KernelState:
         self.batches = np.zeros(1, BATCH)
         self.asked = np.zeros(max(1, n_slots) * ASKED_PLACES, ASKED)
         self.asked_x = np.zeros((1, 1), np.float32)
+        self.pending = np.zeros(PENDING_PLACES, PENDING)
+        self.pending_x = np.zeros((1, 1), np.float32)
+        self.pending_y = np.zeros((PENDING_PLACES, MAX_OUTPUTS), np.float32)
         self.sessions = np.zeros(n, SESSION)
         self.books: list[np.ndarray] = []
         self._tables: list[np.ndarray] = []  # of sessions
@@ -122,7 +128,7 @@ class KernelState:
         root = self.root[0]
         for name in (
             "markets features matching bars slots models orders triggers out audit collect batches"
-            " asked"
+            " asked pending pending_y"
         ).split():
             root[name] = getattr(self, name).ctypes.data
         root["n_instruments"] = n
@@ -274,6 +280,16 @@ class KernelState:
         self.root["collect_x"] = self.collect_x.ctypes.data
         self.root["collect_width"] = self.collect_x.shape[1]
         self._widen_asked(width)
+
+    def let_wait(self, at: int, pends: bool) -> None:
+        """Let the rows of a shadow's slot wait to be evaluated together, or not; none waits now."""
+        assert self.root[0]["pending_count"] == 0, "rows of the slot's model wait"
+        self.slots[at]["pends"] = pends
+        width = int(self.slots[at]["n_features"])
+        if pends and (width > self.pending_x.shape[1] or len(self.pending_x) == 1):
+            self.pending_x = np.zeros((PENDING_PLACES, width), np.float32)
+            self.root["pending_x"] = self.pending_x.ctypes.data
+            self.root["pending_width"] = width
 
     def slot_input(self, at: int) -> np.ndarray:
         """Return a slot's feature row, float32[1, n]; it changes in place."""
