@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.ahead import answers_of
+from app.serving import Serving
 from app.slots import SlotPlan
 from engine.audit_layout import Record
 from engine.bus import Topic
@@ -22,7 +23,6 @@ from engine.latency import Stages
 
 STAGE = "inference_shadows"  # one model's rows that waited, evaluated together
 COUNT_AT = int(ROOT.fields["pending_count"][1]) // 8  # type: ignore[index]
-UNKNOWN = float("nan")
 
 
 class Shadows:
@@ -50,7 +50,7 @@ class Shadows:
         self._fill_in = fill_in
         self._failed, self._advice = told
         self._wait = wait
-        self._models = np.array([plan.model for plan in plans], np.int64)
+        self._waits: dict[int, Serving] = {}  # by model's index
         self.stages = Stages()  # the run's own, once there is a pipeline
         self.batches = 0
         for at in range(len(self._plans)):
@@ -58,8 +58,14 @@ class Shadows:
 
     def admit(self, at: int) -> None:
         """Decide whether the rows of a slot may wait; none does when this is called."""
-        pends = self._wait and may_wait(self._plans[at], self._state.slots[at])
-        self._state.let_wait(at, pends)
+        plan, slot = self._plans[at], self._state.slots[at]
+        assert self._state.words[COUNT_AT] == 0, "a row waits for the version before"
+        slot["waits"] = 0
+        if plan.serving is not None and plan.serving.is_shadow:
+            self._waits.pop(plan.model, None)
+        if self._wait and may_wait(plan, slot):
+            serving = self._waits[plan.model] = plan.serving
+            slot["waits"] = serving.waiting.address
 
     def settle(self) -> None:
         """Evaluate the rows that wait, and fill in their records."""
@@ -67,26 +73,26 @@ class Shadows:
         count = state.words[COUNT_AT]
         if not count:
             return
-        models = self._models[state.pending["slot"][:count]]
-        for index in np.unique(models).tolist():
-            self._evaluate(index, np.flatnonzero(models == index))
+        for serving in self._waits.values():
+            self._evaluate(serving)
         self._fill_in()
         if self._advice.handlers:
             for place in np.flatnonzero(state.pending["heard"][:count]).tolist():
                 self._advice.publish(self._signal(place))
-        state.words[COUNT_AT] = 0
 
-    def _evaluate(self, index: int, places: np.ndarray) -> None:
-        """Evaluate one model's rows together."""
-        state = self._state
-        slot = int(state.pending["slot"][places[0]])
-        serving = self._plans[slot].serving
-        assert serving is not None and serving.ort is not None, "its rows may not wait"
-        rows = state.pending_x[places, : serving.x.shape[1]]
+    def _evaluate(self, serving: Serving) -> None:
+        """Evaluate one model's rows together; where that fails, one by one."""
+        waiting = serving.waiting
+        assert waiting is not None, "its rows may not wait"
+        count = waiting.count
+        if not count:
+            return
         started = self.stages.start()
-        answers = answers_of(serving, rows, self._failed)
+        try:
+            waiting.run(count)
+        except Exception:  # one row may be to blame; the others have their answers
+            waiting.y[:count] = answers_of(serving, waiting.x[:count], self._failed)
         self.stages.stop(STAGE, started)
-        state.pending_y[places, : answers.shape[1]] = answers
         self.batches += 1
 
     def _signal(self, place: int) -> Signal:
@@ -94,24 +100,18 @@ class Shadows:
         pending = self._state.pending[place]
         record = self._state.audit[pending["record"]]
         assert record["kind"] == Record.SHADOW, "only shadows wait"
-        return Signal(
-            *(int(record[name]) for name in ("id", "ts", "row", "instrument", "model", "code")),
-            int(record["aux"]),
-            *(float(record[name]) for name in ("f0", "f1", "f2")),
-            float(pending["value"]),
-            float(pending["position"]),
-        )
+        words = ("id", "ts", "row", "instrument", "model", "code", "aux")
+        said = [float(record[name]) for name in ("f0", "f1", "f2")]
+        said += [float(pending["value"]), float(pending["position"])]
+        return Signal(*(int(record[name]) for name in words), *said)
 
 
 def may_wait(plan: SlotPlan, slot: np.void) -> bool:
     """Say whether the rows of a slot may wait: nobody needs what its model says at once.
 
-    A fused model hears its members, a slot may read what another said last; a window moves on, and
-    a thread answers by rows of its own. Batches must give the bits of single rows.
+    A fused model hears its members, and a slot may read what another said last.
     """
     serving = plan.serving
-    if serving is None or not serving.is_shadow or serving.ort is None:
+    if serving is None or not serving.is_shadow or serving.waiting is None:
         return False
-    heard = plan.is_fused or plan.told or bool(plan.strategies) or slot["wants_holds"] != 0
-    alone = serving.threaded or serving.sequence_length > 0
-    return not heard and not alone and serving.batches()
+    return not (plan.is_fused or plan.told or plan.strategies or slot["wants_holds"] != 0)

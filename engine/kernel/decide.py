@@ -332,7 +332,7 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
         return SIGNAL if wanted == 1 else GO_ON
     if slot["threaded"] == 1:
         return ASK
-    if slot["pends"] == 1:
+    if slot["waits"] != 0:
         return call_part(root["rare_pend"], root["state"], root["slot"])
     # Some are left to Python, which times them; both calls give the same bits.
     if slot["run"] != 0 and root["decisions"] & SAMPLED != 0 and root["decisions"] >= FIRST:

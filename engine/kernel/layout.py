@@ -118,9 +118,6 @@ ROOT = np.dtype(
         ("batches", "i8"),
         ("pending", "i8"),
         ("pending_count", "i8"),
-        ("pending_x", "i8"),  # address of float32[PENDING_PLACES, pending_width]
-        ("pending_width", "i8"),
-        ("pending_y", "i8"),  # address of float32[PENDING_PLACES, MAX_OUTPUTS]
         ("asked", "i8"),
         ("asked_x", "i8"),  # address of float32[n_slots * ASKED_PLACES, asked_width]
         ("asked_width", "i8"),
@@ -225,10 +222,7 @@ SLOT = np.dtype(
         ("threshold", "f8"),
         ("wants_holds", "i8"),  # 1: of the model's own, 2: also where it was not asked
         ("shadow", "i8"),  # 1: its decisions are SHADOW records, counted apart
-        (
-            "pends",
-            "i8",
-        ),  # 1: its rows wait and are evaluated together, see engine/kernel/pending.py
+        ("waits", "i8"),  # address of its model's WAITING rows, 0 where it is asked at once
         ("n_features", "i8"),
         ("n_outputs", "i8"),
         ("output_kind", "i8"),

@@ -6,57 +6,69 @@ written. The records are the same, at the same places, as if each had been asked
 Compiled once, apart from the loop (app/desk_module.py).
 """
 
-from numba import njit
+from numba import carray, njit
 
 from engine.kernel.decide import BINARY, FLUSH, GO_ON, HOLD, judge_chances, read_output
-from engine.kernel.memory import floats32
+from engine.kernel.memory import floats32, pointer
 from engine.kernel.outputs import fill_output, heard, judge_output, open_output
+from engine.kernel.pending_layout import WAITING
 from engine.kernel.places import audit_at, pending_at, slot_at
 from engine.kernel.records import close_decision, open_decision
-from engine.limits import MAX_OUTPUTS, PENDING_PLACES
+from engine.limits import PENDING_PLACES, WAITING_ROWS
+
+
+@njit
+def waiting_of(slot):  # type: ignore[no-untyped-def]
+    """Return the rows that wait for a slot's model."""
+    return carray(pointer(slot["waits"]), (1,), WAITING)[0]
 
 
 @njit
 def let_wait(root, at):  # type: ignore[no-untyped-def]
     """Let the row in a slot's input wait; return FLUSH when it took the last place."""
-    slot, place = slot_at(root, at), root["pending_count"]
-    pending = pending_at(root, place)
+    slot = slot_at(root, at)
+    waiting, pending = waiting_of(slot), pending_at(root, root["pending_count"])
+    count = slot["n_features"]
     pending["slot"] = at
     pending["record"] = root["audit_count"]
+    pending["place"] = waiting["count"]
     open_decision(root, slot)
     if slot["output_kind"] > BINARY:
         open_output(root, at)
-    width = root["pending_width"]
-    x = floats32(slot["x"], slot["n_features"])
-    kept = floats32(root["pending_x"] + 4 * width * place, width)
-    for column in range(slot["n_features"]):
+    x = floats32(slot["x"], count)
+    kept = floats32(waiting["x"] + 4 * count * waiting["count"], count)
+    for column in range(count):
         kept[column] = x[column]
-    root["pending_count"] = place + 1
-    return FLUSH if place + 1 == PENDING_PLACES else GO_ON
+    waiting["count"] += 1
+    root["pending_count"] += 1
+    full = waiting["count"] == WAITING_ROWS or root["pending_count"] == PENDING_PLACES
+    return FLUSH if full else GO_ON
 
 
 @njit
 def settle_pending(root):  # type: ignore[no-untyped-def]
-    """Fill in the records of the rows that waited; their outputs stand at `pending_y`."""
+    """Fill in the records of the rows that waited, now that their models have answered."""
     now, value, position = root["now"], root["value"], root["position"]
     sell, hold, buy = root["p_sell"], root["p_hold"], root["p_buy"]
-    for place in range(root["pending_count"]):
-        settle_place(root, place)
+    for at in range(root["pending_count"]):
+        settle_row(root, pending_at(root, at))
+    root["pending_count"] = 0
     root["now"], root["value"], root["position"] = now, value, position
     root["p_sell"], root["p_hold"], root["p_buy"] = sell, hold, buy
 
 
 @njit
-def settle_place(root, place):  # type: ignore[no-untyped-def]
+def settle_row(root, pending):  # type: ignore[no-untyped-def]
     """Judge one answer as at the time of its row, and fill in its records."""
-    pending = pending_at(root, place)
     at = pending["slot"]
     slot, record = slot_at(root, at), audit_at(root, pending["record"])
-    said = floats32(root["pending_y"] + 4 * MAX_OUTPUTS * place, slot["n_outputs"])
+    count, waiting = slot["n_outputs"], waiting_of(slot)
+    waiting["count"] = 0
+    said = floats32(waiting["y"] + 4 * count * pending["place"], count)
     root["now"] = record["ts"]
     if slot["output_kind"] > BINARY:
-        y = floats32(slot["y"], slot["n_outputs"])
-        for column in range(slot["n_outputs"]):
+        y = floats32(slot["y"], count)
+        for column in range(count):
             y[column] = said[column]
         action, reason = judge_output(root, at)
         fill_output(root, at, pending["record"] + 1)

@@ -33,7 +33,6 @@ from engine.limits import (
     MAX_INSTRUMENTS,
     MAX_ORDERS,
     MAX_OUT,
-    MAX_OUTPUTS,
     MAX_SLOTS,
     MAX_TRIGGERS,
     PENDING_PLACES,
@@ -106,8 +105,6 @@ class KernelState:
         self.asked = np.zeros(max(1, n_slots) * ASKED_PLACES, ASKED)
         self.asked_x = np.zeros((1, 1), np.float32)
         self.pending = np.zeros(PENDING_PLACES, PENDING)
-        self.pending_x = np.zeros((1, 1), np.float32)
-        self.pending_y = np.zeros((PENDING_PLACES, MAX_OUTPUTS), np.float32)
         self.sessions = np.zeros(n, SESSION)
         self.books: list[np.ndarray] = []
         self._tables: list[np.ndarray] = []  # of sessions
@@ -128,7 +125,7 @@ class KernelState:
         root = self.root[0]
         for name in (
             "markets features matching bars slots models orders triggers out audit collect batches"
-            " asked pending pending_y"
+            " asked pending"
         ).split():
             root[name] = getattr(self, name).ctypes.data
         root["n_instruments"] = n
@@ -280,16 +277,6 @@ class KernelState:
         self.root["collect_x"] = self.collect_x.ctypes.data
         self.root["collect_width"] = self.collect_x.shape[1]
         self._widen_asked(width)
-
-    def let_wait(self, at: int, pends: bool) -> None:
-        """Let the rows of a shadow's slot wait to be evaluated together, or not; none waits now."""
-        assert self.root[0]["pending_count"] == 0, "rows of the slot's model wait"
-        self.slots[at]["pends"] = pends
-        width = int(self.slots[at]["n_features"])
-        if pends and (width > self.pending_x.shape[1] or len(self.pending_x) == 1):
-            self.pending_x = np.zeros((PENDING_PLACES, width), np.float32)
-            self.root["pending_x"] = self.pending_x.ctypes.data
-            self.root["pending_width"] = width
 
     def slot_input(self, at: int) -> np.ndarray:
         """Return a slot's feature row, float32[1, n]; it changes in place."""

@@ -3,16 +3,13 @@
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
 import app.replay
 import app.wire
-from engine.audit_layout import AUDIT, Record
 from engine.limits import PENDING_PLACES
 from engine.run_files import AUDIT_RECORDS, CHAIN
-from ml.runtime.session import OrtModel
-from tests.app.fused_world import BARS, FUSED, SINGLE, TICKS, records, run, settings_of, shadow
+from tests.app.fused_world import BARS, FUSED, SINGLE, TICKS, run, settings_of, shadow
 
 SHADOWS = (
     shadow(TICKS, "TickShadow"),
@@ -46,7 +43,7 @@ def test_records_are_those_of_shadows_asked_one_by_one(cut_tape, tmp_path, built
     settings = settings_of(tmp_path, MODELS, (SINGLE,))
     together = run(cut_tape, settings, batch_rows=1)
     slots, plans = built[0].state.slots, built[0].plans
-    waits = {plan.serving.settings.name for plan, slot in zip(plans, slots) if slot["pends"]}
+    waits = {plan.serving.settings.name for plan, slot in zip(plans, slots) if slot["waits"]}
     assert waits == {"TickShadow", "Picky", "BarShadow"}
     assert together.shadow_decisions > 20 * PENDING_PLACES
     assert built[0].shadows.batches > 20
