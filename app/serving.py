@@ -268,7 +268,7 @@ def load_version(
         )
     serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
     if serving.is_shadow and not loaded.sequence_length:
-        serving.waiting = waiting_rows(ort, loaded.golden.x)
+        serving.waiting = waiting_rows(ort, serving.native, loaded.golden.x)
 
 
 def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:

@@ -9,7 +9,7 @@ equal the other's bit for bit, and where anything is missing the Python call is 
 import ctypes
 import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,27 @@ class NativeRun:
         self._window_words.append(words)
         return int(words.ctypes.data)
 
+    def batches(
+        self, x: np.ndarray, y: np.ndarray, sizes: Sequence[int]
+    ) -> list[Callable[[], None]]:
+        """Wrap the first rows of two arrays for each size, as `OrtModel.batches` does.
+
+        Args:
+            x: float32[n, F], C-contiguous.
+            y: float32[n, C], C-contiguous; both live as long as this object.
+            sizes: of the batches, at most n each.
+        Returns:
+            one call for each size.
+        """
+        model: OrtModel = self._kept[1]
+        calls = []
+        for size in sizes:
+            words = self._words.copy()
+            words[2:4] = self._named(self._memory, {model.input_name: x[:size]})
+            words[5], words[7] = self._named(self._memory, {model.output_name: y[:size]})
+            calls.append(self.call(words))
+        return calls
+
     def _keep(self, place: int, freed_by: int, *given: tuple[Any, Any]) -> int:
         """Make something that `close` frees."""
         made = self._api.make(place, *given)
@@ -196,14 +217,15 @@ class NativeRun:
         self._lists = (*getattr(self, "_lists", ()), names, values, shapes)
         return ctypes.addressof(names), ctypes.addressof(values)
 
-    def call(self) -> Callable[[], None]:
-        """Return a function without arguments that runs the model once.
+    def call(self, arguments: np.ndarray | None = None) -> Callable[[], None]:
+        """Return a function without arguments that runs the model once, on its own arguments.
 
         The interpreter's lock is kept, as it is when the kernel calls: another thread that got it
         meanwhile would keep it for a tenth of a millisecond and more.
         """
         function = ctypes.PYFUNCTYPE(_Word, *[_Word] * 8)(self.function)
-        words, message = self._words.tolist(), self._api.message
+        words = (self._words if arguments is None else arguments).tolist()
+        message = self._api.message
 
         def run() -> None:
             if status := function(*words):
