@@ -73,6 +73,9 @@ def test_the_audit_is_that_of_shadows_asked_one_by_one(cut_tape, tmp_path, built
     assert built[3].ahead is not None
     assert ahead.shadow_digest == together.shadow_digest
     assert ahead.decision_digest == together.decision_digest
+    shown = [sorted(parts.pipeline.signals) for parts in built]
+    assert {model for model, _ in shown[0]} == {0, 1}  # no shadow is shown to strategies
+    assert all(keys == shown[0] for keys in shown)
 
 
 def test_a_member_of_a_fused_model_is_asked_at_once(cut_tape, tmp_path, built):
