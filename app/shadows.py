@@ -63,9 +63,10 @@ class Shadows:
         slot["waits"] = 0
         if plan.serving is not None and plan.serving.is_shadow:
             self._waits.pop(plan.model, None)
-        if self._wait and may_wait(plan, slot):
-            serving = self._waits[plan.model] = plan.serving
-            slot["waits"] = serving.waiting.address
+        if self._wait and plan.serving is not None and plan.serving.waiting is not None:
+            if may_wait(plan, slot):
+                self._waits[plan.model] = plan.serving
+                slot["waits"] = plan.serving.waiting.address
 
     def settle(self) -> None:
         """Evaluate the rows that wait, and fill in their records."""
@@ -111,7 +112,5 @@ def may_wait(plan: SlotPlan, slot: np.void) -> bool:
 
     A fused model hears its members, and a slot may read what another said last.
     """
-    serving = plan.serving
-    if serving is None or not serving.is_shadow or serving.waiting is None:
-        return False
-    return not (plan.is_fused or plan.told or plan.strategies or slot["wants_holds"] != 0)
+    heard = plan.is_fused or plan.told or bool(plan.strategies) or slot["wants_holds"] != 0
+    return plan.serving is not None and plan.serving.is_shadow and not heard
