@@ -73,7 +73,6 @@ def _plain(line: dict[str, Any]) -> dict[str, Any]:
         "never_warm": report.unread,
         "references": report.compared,
         "without_reference": report.without,
-        "silent_reference": report.silent,
         "differences": checks,
     }
 
@@ -111,7 +110,6 @@ def _notes(name: str, report: Report) -> None:
         ("inputs are absent", report.absent),
         ("never warm on these rows", report.unread),
         ("no independent version", report.without),
-        ("rounding decides, not compared", report.silent),
     ):
         if features:
             say(f"  {name}: {words}: {', '.join(features)}")

@@ -13,10 +13,22 @@ import numpy as np
 
 from app.feature_bias import Difference, Table, differences, look_ahead
 from app.feature_paths import Rows, Seen, Stretch, online, trained, wants_bars, with_reconnects
-from app.feature_references import Compared, changed, compare, has_reference
+from app.feature_references import (
+    PRICES,
+    Compared,
+    bar_columns,
+    changed,
+    compare,
+    has_reference,
+    judging,
+    pairs,
+    usable_bars,
+    words,
+)
 from app.kernel import KernelModule, load_kernel
 from engine.market import MARKET
 from engine.rows import LAST, Kind
+from engine.session_table import NS_PER_MINUTE, sessions
 from features.feed_module import load_feed
 from features.registry import Resolved, absent_features, resolve
 from features.spec import FeatureSpec
@@ -25,6 +37,7 @@ CHECKS = ("parity", "reconnect", "truncation", "warm-up", "mask", "allocation", 
 RECONNECTS = 3
 CUTS = 4
 UNITS_NS = {"seconds": 1_000_000_000, "milliseconds": 1_000_000}
+ALL_OF_BAR = PRICES | {"volume"}
 SINGLE = 2_000  # rows that are handed over one by one
 
 
@@ -45,8 +58,6 @@ class Report:
         absent: features whose inputs the data lacks; not compared with independent versions.
         unread: features that never became warm here.
         compared: features that had values beside an independent version; without: that have none.
-        silent: those whose independent version cannot say which of two values rounding takes, and
-            the row from which on.
         findings: check -> differences; a check that did not run has no entry.
     """
 
@@ -57,7 +68,6 @@ class Report:
     unread: tuple[str, ...] = ()
     compared: int = 0
     without: tuple[str, ...] = ()
-    silent: tuple[str, ...] = ()
     findings: dict[str, list[Difference]] = field(default_factory=dict)
 
     @property
@@ -183,9 +193,9 @@ def _warm_up(seen: Seen, spec: FeatureSpec, entry: Resolved) -> list[Difference]
     found = []
     for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
         before = m[begin - 1] if begin else np.zeros(1, MARKET)[0]
-        early, late = _warm_bounds(m[begin:end], before, entry)
+        early, late = _warm_bounds(m[begin:end], (before, begin, seen.peers), entry)
         part = np.isfinite(values[begin:end])
-        asked = m["stale"][begin:end] == 0  # no model is, between a gap and the next good quote
+        asked = judging(m[begin:end], entry)
         early &= asked
         late &= asked
         late &= (m["levels"][begin:end] > 0) if "levels" in entry.inputs else True
@@ -207,18 +217,31 @@ def _warm_up(seen: Seen, spec: FeatureSpec, entry: Resolved) -> list[Difference]
     return found
 
 
-def _warm_bounds(m: np.ndarray, before: np.void, entry: Resolved) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a feature must be silent and where it must speak, bool[n] each."""
+def _warm_bounds(
+    m: np.ndarray, around: tuple[np.void, int, np.ndarray], entry: Resolved
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a feature must be silent and where it must speak, bool[n] each.
+
+    Bars of which a number cannot be used count for the first alone: a feature may not read it.
+    `around`: the market before the stretch, its first moment, and the peer's bars.
+    """
     n, of = entry.warmup
+    before, begin, peers = around
     counts = {"bars": "bar_count", "quotes": "quote_count", "trades": "trade_count"}
     counts["depth"] = "depth_count"
     if of in counts:
-        paired = "peer_bars" in entry.inputs
-        events = changed(m, before, counts[of])
-        if paired:
-            events &= m["peer_bar_ts"] == m["bar_ts"]
-        seen = np.cumsum(events)
-        return seen < n, seen >= n
+        events = np.flatnonzero(changed(m, before, counts[of]))
+        known = pairs(m, events, begin, peers)[1] if "peer_bars" in entry.inputs else events
+        good = usable_bars(bar_columns(m), ALL_OF_BAR) if of == "bars" else np.ones(len(m), bool)
+        sure = events[good[events]]
+        if "peer_bars" in entry.inputs:
+            sure = pairs(m, sure, begin, peers)[1]
+        at = np.arange(len(m))
+        late = np.searchsorted(sure, at, "right") >= n
+        if "exchange" in entry.params:  # beyond the years of the table nothing is known
+            opens = sessions(words(entry)["exchange"])[[0, -1], 0] * NS_PER_MINUTE
+            late &= (m["bar_ts"] >= opens[0]) & (m["bar_ts"] < opens[1])
+        return np.searchsorted(known, at, "right") < n, late
     if of not in UNITS_NS:  # what the market record does not count is left to the reference
         return np.zeros(len(m), bool), np.zeros(len(m), bool)
     length = n * UNITS_NS[of]
@@ -290,8 +313,6 @@ def _references(
     for entry in known:
         results = [compare(seen, spec.names.index(entry.name), entry) for seen in parts]
         report.compared += any(np.isfinite(result.theirs).any() for result in results)
-        if results[0].silent >= 0:
-            report.silent += (f"{entry.name} from row {results[0].silent}",)
         for seen, result in zip(parts, results, strict=True):
             wrong = np.flatnonzero(result.differs)
             if len(wrong):

@@ -68,6 +68,9 @@ class Rows(NamedTuple):
     valid: np.ndarray  # bool[n]
 
 
+PEER_BAR = np.dtype([("moment", "i8"), ("gap_count", "i8"), ("ts", "i8"), ("close", "f8")])
+
+
 class Seen(NamedTuple):
     """What `online` saw at each moment: packets' ends and closing bars, and the market there."""
 
@@ -76,6 +79,7 @@ class Seen(NamedTuple):
     x: np.ndarray  # float32[n, n_features]
     valid: np.ndarray
     market: np.ndarray  # MARKET[n]
+    peers: np.ndarray  # PEER_BAR, each bar of the peer, with the first moment that knows of it
 
 
 def wants_bars(spec: FeatureSpec) -> bool:
@@ -166,10 +170,11 @@ def _stepped(stretch: Stretch, width: int, feed: ModuleType, state: KernelState)
     wake["kind"] = Kind.WAKE
     address, first, close = state.address, rows.ctypes.data, wake.ctypes.data
     timer, bar_count = _word(state.root, "next_timer"), _word(state.markets, "bar_count")
+    peer_ts = _word(state.markets, "peer_bar_ts")
     market = state.markets.view(np.uint8).reshape(len(state.markets), -1)[0]
     out = np.zeros(width, np.float32)
-    at, xs, warm, markets = [], [], [], []
-    bars = 0
+    at, xs, warm, markets, peers = [], [], [], [], []
+    bars = peer_bar = 0
 
     def note(row: int) -> None:
         warm.append(fill(address, out.ctypes.data))
@@ -177,20 +182,29 @@ def _stepped(stretch: Stretch, width: int, feed: ModuleType, state: KernelState)
         markets.append(market.copy())
         at.append(row)
 
+    def note_peer() -> int:
+        m = state.markets[0]
+        peers.append((len(at), m["gap_count"], m["peer_bar_ts"], m["peer_bar_close"]))
+        return peer_ts[0]
+
     for k, stamp in enumerate(stamps):
         while timer[0] <= stamp:
             wake["ts_recv"] = timer[0]
             on_row(address, close, 0)
+            peer_bar = peer_bar if peer_ts[0] == peer_bar else note_peer()
             if bar_count[0] != bars:
                 bars = bar_count[0]
                 note(k - 1)
         on_row(address, first + ROW_BYTES * k, 0)
+        peer_bar = peer_bar if peer_ts[0] == peer_bar else note_peer()
         if (bar_count[0] != bars) if stretch.bars else wanted[k]:
             bars = bar_count[0]
             note(k)
     seen = np.frombuffer(b"".join(part.tobytes() for part in markets), MARKET)
     x = np.array(xs, np.float32).reshape(-1, width)
-    return Seen(seen["now"].copy(), np.array(at, np.int64), x, np.array(warm, bool), seen)
+    where = np.array(at, np.int64)
+    known = np.array(peers, PEER_BAR)
+    return Seen(seen["now"].copy(), where, x, np.array(warm, bool), seen, known)
 
 
 def _word(record: np.ndarray, name: str) -> memoryview:

@@ -4,19 +4,24 @@ The independent versions (references/) are stated on whole columns of one stretc
 this file lays out the columns from the market that was seen, and calls them stretch by stretch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from app.feature_paths import Seen
 from engine.market import MARKET
+from engine.rows import NS_PER_S
 from features.registry import Resolved
 from references.levels import Book
 from references.registry import on_bars, on_levels, on_ticks
 
 SMALL = 1e-9  # of the largest value: what differences of nearly equal numbers may lose
 ULPS = 4.0
+PRICES = frozenset({"open", "high", "low", "close"})
+LARGEST = 1e100  # larger numbers, and what is not finite, no feature uses
+EVENTS = ("quote", "trade", "depth", "bar")
+SOME_DAY = 1_600_000_020 * NS_PER_S
 
 
 class Compared(NamedTuple):
@@ -26,14 +31,12 @@ class Compared(NamedTuple):
         at: places in `seen`, int64[n].
         ours, theirs: float32[n] of the kernel, float64[n] of the independent version.
         differs: bool[n].
-        silent: place from which on the independent version cannot say, -1 where it always can.
     """
 
     at: np.ndarray
     ours: np.ndarray
     theirs: np.ndarray
     differs: np.ndarray
-    silent: int
 
 
 def has_reference(entry: Resolved) -> bool:
@@ -53,19 +56,19 @@ def compare(seen: Seen, column: int, entry: Resolved) -> Compared:
     feature's largest value.
     """
     parts = [part for part in _stretches(seen.market) if len(part) > 1]
-    results = [_one(seen.market, part, entry) for part in parts]
+    results = []
+    for part in parts:
+        places, values = _one(seen, part, entry)
+        judged = judging(seen.market[part], entry)[places - part[0]]
+        results.append((places[judged], values[judged]))
     at = np.concatenate([np.zeros(0, np.int64), *(at for at, _ in results)])
     theirs = np.concatenate([np.zeros(0), *(x for _, x in results)])
-    asked = seen.market["stale"][at] == 0  # no model is, between a gap and the next good quote
-    at, theirs = at[asked], theirs[asked]
     ours = seen.x[at, column]
-    silent = np.flatnonzero(np.isinf(theirs))
-    first = int(at[silent[0]]) if len(silent) else -1
-    return Compared(at, ours, theirs, differing(ours, theirs), first)
+    return Compared(at, ours, theirs, differing(ours, theirs))
 
 
 def differing(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Tell where float32 values are not those of float64; infinite ones say nothing.
+    """Tell where float32 values are not those of float64.
 
     >>> differing(np.float32([1.0, np.nan, 0.3]), np.array([1.0, 2.0, 0.3000001])).tolist()
     [False, True, False]
@@ -75,26 +78,51 @@ def differing(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         room = ULPS * np.spacing(np.abs(theirs).astype(np.float32)).astype(float) + SMALL * largest
         near = np.abs(ours.astype(float) - theirs) <= room
-    return ~(near | (np.isnan(ours) & np.isnan(theirs)) | np.isinf(theirs))
+    return ~(near | (np.isnan(ours) & np.isnan(theirs)))
 
 
 def _stretches(market: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the places of each stretch between gaps, from its first trusted quote on."""
+    """Yield the places of each stretch between gaps, from the first that features saw on."""
     gaps = market["gap_count"]
     bounds = [0, *(np.flatnonzero(np.diff(gaps)) + 1).tolist(), len(gaps)]
     for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
-        yield np.arange(begin, end)
+        before = market[begin - 1] if begin else np.zeros(1, MARKET)[0]
+        moved = [changed(market[begin:end], before, f"{one}_count") for one in EVENTS]
+        first = np.flatnonzero(np.any(moved, axis=0))
+        if len(first):
+            yield np.arange(begin + first[0], end)
 
 
-def _one(market: np.ndarray, part: np.ndarray, entry: Resolved) -> tuple[np.ndarray, np.ndarray]:
+def judging(m: np.ndarray, entry: Resolved) -> np.ndarray:
+    """Tell at which moments of a stretch a feature is held against what it should be.
+
+    Only where a model would be asked: not before the first good quote, nor after a gap until the
+    next. Features on sizes no longer once a size was absent or out of all bounds: they have no
+    value or begin their window anew there, each in its own way.
+    """
+    asked = (m["stale"] == 0) & ((m["quote_count"] > 0) | (m["depth_count"] > 0))
+    if "quote_sizes" in entry.inputs:
+        sizes = np.stack([m["bid_size"], m["ask_size"]])
+        odd = (m["quote_count"] > 0) & ~((sizes >= 0.0) & (sizes <= LARGEST)).all(axis=0)
+        asked &= np.cumsum(odd) == 0
+    return asked
+
+
+def _one(seen: Seen, part: np.ndarray, entry: Resolved) -> tuple[np.ndarray, np.ndarray]:
     """Return where the independent version speaks within a stretch, and what it says."""
     name, params = entry.feature.name, words(entry)
-    m = market[part]
-    before = market[part[0] - 1] if part[0] else np.zeros(1, MARKET)[0]
+    m = seen.market[part]
+    before = seen.market[part[0] - 1] if part[0] else np.zeros(1, MARKET)[0]
     if name in on_bars():
-        least = entry.warmup.n if entry.warmup.of == "bars" else 0
-        version = (on_bars()[name], params, "peer_bars" in entry.inputs, least)
-        return _on_bars(m, before, part, version)
+        closed = np.flatnonzero(changed(m, before, "bar_count"))
+        least = max(entry.warmup.n if entry.warmup.of == "bars" else 0, 2)
+        known, columns = closed, bar_columns(m[closed])
+        if "peer_bars" in entry.inputs:
+            own, known, peer = pairs(m, closed, part[0], seen.peers)
+            columns = bar_columns(m[own]) | {"peer": peer}
+        used, theirs = _of_bars(on_bars()[name], params, columns, least)
+        last = np.searchsorted(known[used], closed, side="right")  # bars that count by then
+        return part[closed], np.concatenate([[np.nan], theirs])[last]
     if name in on_ticks():
         return part, on_ticks()[name](tick_columns(m, before), params)
     moved = changed(m, before, "depth_count")
@@ -117,20 +145,79 @@ def changed(m: np.ndarray, before: np.void, count: str) -> np.ndarray:
     return np.diff(m[count], prepend=before[count]) > 0
 
 
-def _on_bars(
-    m: np.ndarray,
-    before: np.void,
-    part: np.ndarray,
-    version: tuple[Callable[[Any, dict[str, Any]], Any], dict[str, Any], bool, int],
+def pairs(
+    m: np.ndarray, closed: np.ndarray, begin: int, peers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the bars of a stretch that both instruments have, whichever came first.
+
+    Args:
+        m: MARKET at each moment of the stretch; closed: the moments at which a bar did.
+        begin: moment of `seen` with which the stretch begins; peers: PEER_BAR.
+    Returns:
+        The moment of the own bar and the one from which both are known, int64[n] in the stretch,
+        and the peer's close, float64[n].
+    """
+    mine = peers[peers["gap_count"] == m["gap_count"][0]]
+    _, own, other = np.intersect1d(m["bar_ts"][closed], mine["ts"], return_indices=True)
+    own, other = closed[own], mine[other]
+    return own, np.maximum(own, other["moment"] - begin), other["close"]
+
+
+def _of_bars(
+    formula: Callable[[Any, dict[str, Any]], Any],
+    params: dict[str, Any],
+    columns: dict[str, np.ndarray],
+    least: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    formula, params, paired, least = version
-    closed = np.flatnonzero(changed(m, before, "bar_count"))
-    if paired:
-        closed = closed[m["peer_bar_ts"][closed] == m["bar_ts"][closed]]
-    if len(closed) < max(least, 2):  # too short a stretch for any value
-        return part[closed], np.full(len(closed), np.nan)
+    """Compute an independent version on the bars that count for it; of fewer than `least` none.
+
+    Returns:
+        Which bars count, those of which it can use what it reads, bool[n]; a value for each.
+    """
     with np.errstate(all="ignore"):
-        return part[closed], np.asarray(formula(bar_columns(m[closed]), params), float)
+        used = usable_bars(columns, _reads(formula, params, least))
+        if used.sum() < least:
+            return used, np.full(int(used.sum()), np.nan)
+        chosen = {name: column[used] for name, column in columns.items()}
+        return used, np.asarray(formula(chosen, params), float)
+
+
+def usable_bars(columns: Mapping[str, np.ndarray], read: Collection[str]) -> np.ndarray:
+    """Tell of which bars some columns can be used; one price counts for all four.
+
+    >>> usable_bars({"volume": np.array([0.0, -1.0, np.nan, 1e101])}, {"volume"}).tolist()
+    [True, False, False, False]
+    """
+    asked = {*read, *PRICES} if PRICES & set(read) else set(read)
+    good = np.ones(len(next(iter(columns.values()))), bool)
+    for name in asked & {*PRICES, "peer", "volume", "buy", "sell"}:
+        least = -LARGEST if name in PRICES | {"peer"} else 0.0
+        good &= (columns[name] >= least) & (columns[name] <= LARGEST)
+    return good
+
+
+class _Noted(dict[str, np.ndarray]):
+    """Columns that note which of them are read."""
+
+    def __init__(self, columns: Mapping[str, np.ndarray]) -> None:
+        super().__init__(columns)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+def _reads(
+    formula: Callable[[Any, dict[str, Any]], Any], params: dict[str, Any], count: int
+) -> set[str]:
+    """Return the columns that an independent version on bars reads, seen on made-up bars."""
+    made = bar_columns(np.ones(count, MARKET)) | {"peer": np.ones(count)}
+    made["interval_ns"] = np.full(count, 60 * NS_PER_S)
+    made["ts_event"] = SOME_DAY + np.arange(count) * 60 * NS_PER_S
+    noted = _Noted(made)
+    formula(noted, params)
+    return noted.read
 
 
 def bar_columns(m: np.ndarray) -> dict[str, np.ndarray]:
@@ -142,7 +229,6 @@ def bar_columns(m: np.ndarray) -> dict[str, np.ndarray]:
         **{name: m[f"bar_{name}"] for name in names},
         "buy": m["bar_buy_volume"],
         "sell": m["bar_sell_volume"],
-        "peer": m["peer_bar_close"],
     }
 
 

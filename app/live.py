@@ -194,6 +194,17 @@ class Session:
         tape.cursor = words[CURSOR]
         self.venue.send()
 
+    def rehearse(self) -> None:
+        """Run small models over nothing, so that the next row does not wait for caches.
+
+        Other work drives their code and weights out of the processor: an order's answers, a
+        screen, another process. See docs/decisions/0049.
+        """
+        for serving in self.parts.models:
+            if serving.native is not None and serving.waiting is None:  # shadows are not in the way
+                with contextlib.suppress(OSError):  # it fails on nothing: so be it
+                    serving.native.rehearse()
+
     async def run(self) -> Summary:
         """Run until something ends the session; leave the summary."""
         job, started = self.job, time.perf_counter()
@@ -287,8 +298,8 @@ class Session:
             await asyncio.sleep(TIMER_S)
             self._beat.beat()
             self.wake()
-            self.parts.shadows.settle()
             self.strikes.look()
+            self.rehearse()
             if time.monotonic() - flushed >= FLUSH_S:
                 flushed = time.monotonic()
                 self.parts.pipeline.on_flush()

@@ -237,6 +237,9 @@ class LiveOrders(Venue):
         self._session = session
         parts, inbox = session.parts, self._inbox
         self._max_age_ns = parts.settings.engine.max_order_age_ms * NS_PER_MS
+        box, box.held = self._outbox, inbox.reduce_only
+        box.wall_ns, box.max_age_ns = self._clock.now_ns, self._max_age_ns
+        box.hand_over = self._desk.orders.submit
         record = LiveRun(account=str(self._folder.resolve()), tag=self._account.tag)
         write_json(session.run_dir / LIVE, record)
         assets = {name: at for at, name in enumerate(parts.portfolio.total)}
@@ -294,16 +297,12 @@ class LiveOrders(Venue):
         waiting = self._outbox.take()
         if not waiting:
             return
-        now, orders = self._clock.now_ns(), self._desk.orders
-        oldest, looks = now - self._max_age_ns, self._closing or self._inbox.reduce_only
+        now = self._clock.now_ns()
         for ts, approved, cancelled in waiting:
-            if approved is None:
-                assert cancelled is not None
-                orders.cancel(cancelled)
-            elif looks or ts < oldest:
+            if approved is not None:
                 self._send_or_refuse(approved, now - ts)
-            else:
-                orders.submit(approved, now)
+            elif cancelled is not None:
+                self._desk.orders.cancel(cancelled)
 
     def _send_or_refuse(self, approved: Approved, age_ns: int) -> None:
         """Give the desk an order unless something stands against it; say so on the tape."""
@@ -329,6 +328,7 @@ class LiveOrders(Venue):
             self._news.clear()
             self._session.wake()
             self._keep()
+            self._session.rehearse()
 
     def _keep(self) -> None:
         """Journal what must count in later runs."""
@@ -355,6 +355,7 @@ class LiveOrders(Venue):
         session, state = self._session, self._account.state
         asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
         self._closing = True
+        self._outbox.hand_over = None
         self._desk.orders.stopped = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FINISH_S):

@@ -60,13 +60,13 @@ class Shadows:
         """Decide whether the rows of a slot may wait; none does when this is called."""
         plan, slot = self._plans[at], self._state.slots[at]
         assert self._state.words[COUNT_AT] == 0, "a row waits for the version before"
-        slot["waits"] = 0
-        if plan.serving is not None and plan.serving.is_shadow:
-            self._waits.pop(plan.model, None)
-        if self._wait and plan.serving is not None and plan.serving.waiting is not None:
-            if may_wait(plan, slot):
-                self._waits[plan.model] = plan.serving
-                slot["waits"] = plan.serving.waiting.address
+        waiting = plan.serving.waiting if plan.serving is not None and self._wait else None
+        slot["waits"] = waiting.address if waiting is not None and may_wait(plan, slot) else 0
+        self._waits = {
+            one.model: one.serving
+            for one, other in zip(self._plans, self._state.slots, strict=False)
+            if one.serving is not None and other["waits"] != 0
+        }
 
     def settle(self) -> None:
         """Evaluate the rows that wait, and fill in their records."""

@@ -123,7 +123,7 @@ class LiveLine:
         self.load = load
         self.folder = folder
         self._now = load[0][2]
-        self.clock = SystemClock(lambda: 0, self._time)
+        self.clock = self._clock(load[0][2])
         settings = _settings(folder, strategy)
         instruments = tuple(
             msgspec.structs.replace(one, venue="embedded") for one in tapes.tick_instruments()
@@ -178,10 +178,11 @@ class LiveLine:
         self.intake.connected(self.clock.now_ns())
         self.session.wake()
 
-    def _time(self) -> int:
-        """Tell the load's time at the price of the machine's clock."""
-        time.monotonic_ns()
-        return self._now
+    def _clock(self, first: int) -> SystemClock:
+        """Return one of the load's time, at the machine's price: one call as SystemClock's own."""
+        clock, machine = SystemClock(lambda: 0, lambda: self._now), time.monotonic_ns
+        clock.now_ns = lambda: machine() and self._now - first
+        return clock
 
     def taker(self) -> Callable[[int], None]:
         """Return the function that takes message k."""
@@ -209,6 +210,7 @@ class LiveLine:
         self.session.drain()
         if self.account.journal.wants_ahead():
             self.account.journal.allocate_ahead()
+        self.session.rehearse()  # as LiveOrders.watch does once an answer is booked
 
     async def _close(self) -> None:
         await self.orders.close()

@@ -199,8 +199,9 @@ def audit(_rounds: int) -> list[Figure]:
 
     from engine.audit import AuditWriter
     from engine.audit_layout import Record
+    from engine.limits import AUDIT_BUFFER
 
-    buffer = np.zeros(BUFFER, AUDIT)
+    buffer = np.zeros(AUDIT_BUFFER, AUDIT)
     buffer["kind"] = int(Record.DECISION)
     best_hot, best_all = np.inf, np.inf
     for _ in range(5):
@@ -209,10 +210,11 @@ def audit(_rounds: int) -> list[Figure]:
             writer = AuditWriter(folder, lambda _row: "0" * 64)
             cpu, hot, written = time.process_time(), 0.0, 0
             while written < RECORDS:
-                buffer["seq"] = np.arange(written, written + BUFFER)
+                buffer["seq"][:BUFFER] = np.arange(written, written + BUFFER)
                 started = time.thread_time()
-                writer.flush(buffer, BUFFER)
+                buffer = writer.flush(buffer, BUFFER)
                 hot += time.thread_time() - started
+                buffer["kind"] = int(Record.DECISION)
                 written += BUFFER
             writer.close()
             best_all = min(best_all, (time.process_time() - cpu) / written)

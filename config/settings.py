@@ -103,7 +103,7 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
     max_order_age_ms: Annotated[int, Meta(ge=1, le=60_000)] = 500  # --live: older is not sent
     pairs: dict[Name, Name] = {}  # symbol -> the one whose bars its pair features read
     calendars: dict[Name, Name] = {}  # symbol -> exchange: opens only in its regular hours
-    exits_wait: bool = False  # true: outside of them exits and stops wait too
+    exits_wait: bool = True  # exits and stops wait for them too; false: they go at any time
     batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none
     inference_cores: Cores = ()  # of threads for heavy models, in turn; empty: the last one allowed
 

@@ -1,8 +1,8 @@
 """The hot side of the audit: takes the kernel's filled buffer, hashes and writes it on a thread.
 
-The kernel and the pipeline write fixed records to one buffer; `flush` hands a copy to the writer's
-thread, which chains, digests and appends it. The queue is bounded: in replay a full one makes the
-engine wait, it never grows.
+The kernel and the pipeline write fixed records to one buffer; `flush` hands it to the writer's
+thread, which chains, digests and appends it, and gives another one to go on with (a nearly empty
+one is copied). The queue is bounded: in replay a full one makes the engine wait, it never grows.
 """
 
 import queue
@@ -15,6 +15,7 @@ import numpy as np
 from engine.audit_layout import AUDIT, AUDIT_BYTES, CHAIN_RECORDS
 from engine.audit_streams import Streams, link_rest
 from engine.errors import RunError
+from engine.limits import AUDIT_BUFFER
 from engine.run_files import (
     AUDIT_RECORDS,
     CHAIN,
@@ -26,6 +27,7 @@ from engine.run_files import (
 )
 
 QUEUE_BLOCKS = 8
+COPIED = 512  # records at most that are copied: the buffer in use stays in the processor's cache
 
 
 class AuditWriter:
@@ -54,30 +56,31 @@ class AuditWriter:
         self.records = 0
         self._queue: queue.SimpleQueue[tuple[np.ndarray, int] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        self._buffers = 0
         self._thread = threading.Thread(target=self._serve, name="audit-writer", daemon=True)
         self._thread.start()
 
-    def flush(self, buffer: np.ndarray, count: int) -> None:
+    def flush(self, buffer: np.ndarray, count: int) -> np.ndarray:
         """Hand over the first `count` records of the kernel's buffer.
 
+        Args:
+            buffer: AUDIT[AUDIT_BUFFER]; the writer's own from now on, unless it is returned.
+            count: records in it.
+        Returns:
+            The buffer to go on with.
         Raises:
             RunError: the writer failed (disk full, read-only): nothing more may be decided.
         """
         if self._error is not None:
             raise RunError(f"the audit cannot be written: {self._error}")
-        if count > 0:
-            block = self._buffer(len(buffer))
-            octets, end = buffer.view(np.uint8), count * AUDIT_BYTES
-            block.view(np.uint8)[:end] = octets[:end]
-            self._queue.put((block, count))
-
-    def _buffer(self, records: int) -> np.ndarray:
-        """Return a buffer to copy to; waits for the writer when all are on their way."""
-        if self._buffers < QUEUE_BLOCKS and self._free.empty():
-            self._buffers += 1
-            return np.zeros(records, AUDIT)
-        return self._free.get()
+        if count <= 0:
+            return buffer
+        if count > COPIED:
+            self._queue.put((buffer, count))
+            return self._free.get()
+        block, end = self._free.get(), count * AUDIT_BYTES
+        block.view(np.uint8)[:end] = buffer.view(np.uint8)[:end]
+        self._queue.put((block, count))
+        return buffer
 
     def event(self, line: EventLine) -> None:
         """Write the words of an EVENT record; where they cannot be, the next flush says so."""
@@ -115,6 +118,8 @@ class AuditWriter:
         return self._streams.shadow_digest()
 
     def _serve(self) -> None:
+        for _ in range(QUEUE_BLOCKS):
+            self._free.put(_new_buffer())
         while (given := self._queue.get()) is not None:
             block, count = given
             if self._error is None:
@@ -156,6 +161,13 @@ class AuditWriter:
         self._first_seq += self._in_link
         self._in_link = self._last_row = 0
         self._kinds = self._rest = b""
+
+
+def _new_buffer() -> np.ndarray:
+    """Return AUDIT[AUDIT_BUFFER] whose pages are there: the kernel does not wait for them."""
+    buffer = np.empty(AUDIT_BUFFER, AUDIT)
+    buffer.view(np.uint8)[:] = 0
+    return buffer
 
 
 def _write_all(file: object, content: bytes | np.ndarray) -> None:

@@ -264,7 +264,10 @@ class Pipeline:
         """Hand the filled audit buffer to its writer."""
         self._complete()
         words = self.words
-        self.audit.flush(self.state.audit, words[AUDIT_COUNT])
+        buffer = self.state.audit
+        other = self.audit.flush(buffer, words[AUDIT_COUNT])
+        if other is not buffer:
+            self.state.write_audit_to(other)
         words[AUDIT_COUNT] = 0
 
     def finish(self) -> None:

@@ -45,3 +45,17 @@ PACKED = {  # see engine/session_table.py
         '0000001>K7RlJ00000002O7-T@QFPQC'
     ),
 }
+BREAKS = {
+    "XTKS": (
+        'c-rmUy-~z45J2Heh)9Tt2q2;fn4uI(p$cM3p$00T1WI5oFmv3PIqb7m(&`IdaGv4LD{1xfy!iFwYxj1s`{Ct!_v`'
+        'cL)$h;eTs!{mt-rtY{hzw_ei!#!QP-X>+rHm(#?)40Wz9WAwd*t{OXo#I-tF5ga;!};-QMKO>!|s-#yG3F29#>s<'
+        'L`UEFCTkkJ4VfihcO-Jb%vboF^AWVv*^Ezn9KHgUHX0_*U_jo<}jvK`Zv?rX3f2=8E3uE1#>aaoeN9!<@DPb*N%N'
+        '`Q#;D%y7#+euXb*XYsPem^=&TZ<NYIdwmhai^11%~{&#$B5#yS(UWv7BF6P6W&a#h;_Ga09c+Yvwhv)U-(R==EKD'
+        '_t5=EAw~E%ye8d2LV5nQ>-)K5Ly~;>+q@TiX8T#1}blEX}96{bH%UtnnO~`{us6Z|<A>=DxY_vE4UEHn#ib$?|&d'
+        'w<I;ABY1E1qJ6HRHR?rqZ{C~t&XEJ$H}}nbb7k3cIl8YSy*E!b&f20zw4Y}k>O*-l?mL$!<GuT=2MOt?M>!nX$0a'
+        '@YsWWoxb6pFbyQe)~b{}@iv9vPA|9ZAiY7TG3g)Ql;8a}Mn|3q#PlU%No%WGU%tutKY_->^Zbc?etw>_TQUa}|4<'
+        'hK8_XQ_QI*kUYr{{gqnZMWmLw-^WNKRK};Yrc4~%1&GDXEV7xYTf6O{bF?OC&!&*osK^9j9BkEisSaKgSzck<E%5'
+        '{dk*+*J}k2ji*(#vSd0tvegie0J;WF>*LlAIzs+ywn*Sbl000000000000000000000000000000000000000000'
+        '000000000001h9{C1?>u53'
+    ),
+}

@@ -123,8 +123,9 @@ each piece of advice (`view.features`) as the model saw it, and its hash in the 
   is HOLD.
 - A market that stands still, bars without volume and ranges of zero have stated values; there is no
   division by zero. Numbers below 1e-200 are flushed to zero.
-- Bars and sizes that are not finite, beyond 1e100, or volumes below zero are passed over as if they
-  had not come.
+- A bar with a number that is not finite or beyond 1e100, or with a volume below zero, is passed
+  over as if it had not come by the features that read that number. Where the size of a quote is
+  such a number, features on sizes have no value, or begin their window anew.
 - Values depend on nothing later than the row (tested by cutting the tape at random rows).
 - A gap of the feed starts all features anew. A gap of the book alone takes away what reads its
   levels, until the next snapshot; so does a book that is crossed or locked at the end of a packet,

@@ -1,7 +1,8 @@
 """Place of the close in the Keltner channel: (close - lower) / (upper - lower).
 
 The bands are EMA(close, span) -+ width * ATR(atr_span), ATR being Wilder's mean of the true range.
-0.5 where the bands do not differ.
+0.5 where the bands do not differ, by more than a hundred-millionth of the price: in a market that
+stands still the range fades away, and what rounding leaves of the distance does not.
 """
 
 import numpy as np
@@ -10,6 +11,8 @@ from features.directional import true_range
 from features.registry import bars, feature
 from features.smoothing import EMA, ema_init, ema_step, wilder_init
 from features.step import NAN, Record, ratio, step, usable_prices
+
+FLAT = 1e-8
 
 STATE = np.dtype(
     [("mean", EMA), ("range", EMA), ("close", "f8"), ("width", "f8"), ("count", "i8")], align=True
@@ -43,6 +46,8 @@ def value(s: Record, m: Record) -> float:
     half = s["width"] * s["range"]["value"]
     if not (half >= 0.0) or s["mean"]["count"] < s["mean"]["span"]:
         return NAN
+    if half <= FLAT * abs(s["mean"]["value"]):
+        return 0.5
     return 0.5 + 0.5 * ratio(s["close"] - s["mean"]["value"], half, 0.0)
 
 

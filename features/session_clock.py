@@ -1,8 +1,8 @@
 """Where the last bar stands among an exchange's regular sessions: the state of five features.
 
 The sessions are a table made from the library exchange_calendars (engine/session_table.py),
-holidays and early closes included. A bar is inside when it lies wholly between open and close.
-Outside the years of the table nothing is known: NaN.
+holidays and early closes included; a break for lunch lies inside. A bar is inside when it lies
+wholly between open and close. Outside the years of the table nothing is known: NaN.
 """
 
 import numpy as np

@@ -1,7 +1,9 @@
 """Volume-synchronised probability of informed trading, over buckets of equal volume.
 
 Trading is cut into buckets of volume V = bucket_bars * mean volume of the last `span` bars (fixed
-when a bucket opens; the volume of a bar is spread evenly over the buckets it reaches).
+when a bucket opens; the volume of a bar is spread evenly over the buckets it reaches). A bucket is
+full when no more than a billionth of it is missing: where volumes are small whole numbers a bar can
+end exactly with a bucket, and rounding must not decide whether it did.
 VPIN = sum |bought - sold| / sum V over the last `buckets` full buckets; 0 where none is full. Sides
 come from the trades or from bulk-volume classification, by `mode`, as in trade_imbalance.
 """
@@ -16,6 +18,8 @@ from features.bulk_volume import MODES, bulk_dtype, bulk_init, signed_volume
 from features.registry import Warmup, bars, feature
 from features.ring import mean_of
 from features.step import NAN, Record, ratio, step, usable, usable_volume
+
+SLACK = 1e-9  # of a bucket that may be missing when it is full; the next one starts so much short
 
 
 def state(params: Mapping[str, int | float]) -> np.dtype[Any]:
@@ -79,7 +83,7 @@ def fill(s: Record, volume: float, share: float, next_size: float) -> None:
     if s["size"] == 0.0:
         s["size"] = next_size
     rest = volume
-    while rest >= s["size"] - s["filled"]:
+    while rest >= s["size"] * (1.0 - SLACK) - s["filled"]:
         room = s["size"] - s["filled"]
         slot = s["full"] % s["sizes"].size
         s["imbalances"][slot] = abs(s["signed"] + share * room)

@@ -28,9 +28,12 @@ def smoothed(x: np.ndarray, span: int, alpha: float) -> np.ndarray:
     lead = int(np.argmax(~np.isnan(x)))
     if np.isnan(x[lead:]).any() or len(x) < lead + span:
         return np.full(len(x), np.nan)
-    y = np.concatenate([[x[lead : lead + span].mean()], x[lead + span :]])
-    mean, _ = lfilter([alpha], [1.0, alpha - 1.0], y, zi=[(1.0 - alpha) * y[0]])
-    return np.concatenate([np.full(lead + span - 1, np.nan), mean])
+    mean = x[lead] + (x[lead : lead + span] - x[lead]).mean()  # of a flat market exactly flat
+    found = [mean]
+    for value in x[lead + span :].tolist():
+        mean += alpha * (value - mean)
+        found.append(mean)
+    return np.concatenate([np.full(lead + span - 1, np.nan), found])
 
 
 def ema(x: np.ndarray, span: int) -> np.ndarray:
@@ -108,27 +111,19 @@ def interpolated(at: list, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def vpin(b: Bars, p: dict) -> np.ndarray:
-    """Cut the cumulative volume at bucket bounds and interpolate the signed flow there.
-
-    Infinite from where a bar's end lies on a bound, but for rounding: whether the bucket is full
-    then, and so how large the next one is, is decided by the last bit, here and in the kernel.
-    """
+    """Cut the cumulative volume at bucket bounds and interpolate the signed flow there."""
     share, volume = signed_share(b, p["mode"], p["sigma_span"]), b["volume"].astype(np.longdouble)
     mean = rolling(b["volume"], p["span"], np.mean).astype(np.longdouble)
     known = ~np.isnan(share) & ~np.isnan(mean)
     needed = 1 + math.ceil(p["buckets"] * p["bucket_bars"])
     filled = np.cumsum(np.where(known, volume, 0.0))
     bounds, counts, size = [np.longdouble(0.0)], [], np.longdouble(0.0)
-    tied = len(volume)
     for t in range(len(volume)):
         if known[t] and volume[t] > 0.0:
             size = p["bucket_bars"] * mean[t] if size == 0.0 else size
-            while filled[t] >= bounds[-1] + size * (1 - 1e-12):
+            while filled[t] >= bounds[-1] + size * (1 - 1e-9):  # full but for a billionth
                 bounds.append(bounds[-1] + size)
                 size = p["bucket_bars"] * mean[t]
-            left = [bounds[-1] + size - filled[t], filled[t] - bounds[-1]]
-            if min(left) <= 1e-9 * size and tied == len(volume):
-                tied = t
         counts.append(len(bounds) - 1)
     grows = np.flatnonzero(known & (volume > 0.0))
     x = np.concatenate([[0.0], filled[grows]])
@@ -137,8 +132,7 @@ def vpin(b: Bars, p: dict) -> np.ndarray:
     last = np.array(counts)
     first = np.maximum(last - p["buckets"], 0)
     found = divided(sums[last] - sums[first], np.array(bounds)[last] - np.array(bounds)[first], 0.0)
-    found = np.where(np.cumsum(known) >= needed, found, np.nan).astype(float)
-    return np.where(np.arange(len(found)) < tied, found, np.inf)
+    return np.where(np.cumsum(known) >= needed, found, np.nan).astype(float)
 
 
 def imbalance(b: Bars, p: dict) -> np.ndarray:

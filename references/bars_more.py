@@ -62,7 +62,7 @@ def kama(b: Bars, span: int) -> np.ndarray:
     c = (divided(moved, path, 1.0) * (2 / 3 - 2 / 31) + 2 / 31) ** 2
     found, level = np.full(len(close), np.nan), close[span - 1]
     for t in range(span, len(close)):
-        level = (1.0 - c[t]) * level + c[t] * close[t]
+        level += c[t] * (close[t] - level)
         found[t] = level
     return close / found - 1.0
 
@@ -123,7 +123,8 @@ def mfi(b: Bars, span: int) -> np.ndarray:
 
 def keltner(b: Bars, p: dict) -> np.ndarray:
     middle, half = ema(b["close"], p["span"]), p["width"] * wilder(true_range(b), p["atr_span"])
-    return divided(b["close"] - (middle - half), 2.0 * half, 0.5)
+    place = divided(b["close"] - (middle - half), 2.0 * half, 0.5)
+    return np.where(half <= 1e-8 * np.abs(middle), 0.5, place)  # no wider than rounding
 
 
 def realised(b: Bars, span: int) -> np.ndarray:
@@ -175,11 +176,19 @@ def obv(b: Bars, span: int) -> np.ndarray:
 
 
 def vwap(b: Bars, span: int) -> np.ndarray:
-    volume = rolling(b["volume"], span, np.sum)
-    money = rolling(typical(b).astype(np.longdouble) * b["volume"], span, np.sum)
-    price = divided(money, volume.astype(np.longdouble), 0.0)
-    price = np.where(volume == 0.0, b["close"], price)
-    return ((b["close"] - price) / price).astype(float)
+    """Weigh what prices differ from the window's first, so that a flat window is exactly flat."""
+    if len(b["close"]) < span:
+        return np.full(len(b["close"]), np.nan)
+    prices, volumes = (
+        np.lib.stride_tricks.sliding_window_view(x.astype(np.longdouble), span)
+        for x in (typical(b), b["volume"])
+    )
+    volume = volumes.sum(axis=1)
+    apart = divided(((prices - prices[:, :1]) * volumes).sum(axis=1), volume, 0.0)
+    close = b["close"][span - 1 :]
+    price = np.where(volume == 0.0, close, prices[:, 0] + apart)
+    found = divided(close - price, np.abs(price), 0.0).astype(float)
+    return np.concatenate([np.full(span - 1, np.nan), found])
 
 
 def signed_last(b: Bars, p: dict) -> np.ndarray:
@@ -189,9 +198,9 @@ def signed_last(b: Bars, p: dict) -> np.ndarray:
 
 
 def amihud(b: Bars, span: int) -> np.ndarray:
-    money = b["close"] * b["volume"] / 1e6
+    money = np.abs(b["close"]) * b["volume"] / 1e6
     moved = 100.0 * np.abs(log_returns(b))
-    some = np.where(np.isnan(moved), np.nan, money > 0.0)
+    some = np.where(np.isnan(moved), np.nan, money > 1e-206)  # less is flushed to zero
     term = np.where(some == 1.0, divided(moved, money, 0.0), 0.0 * moved)
     return divided(rolling(term, span, np.sum), rolling(some, span, np.sum), 0.0)
 
@@ -245,13 +254,16 @@ def session(b: Bars, p: dict, name: str) -> np.ndarray:
     end = begin + b.get("interval_ns", MINUTE) // 1_000_000_000
     at = np.searchsorted(opens, begin, side="right") - 1
     inside = end <= closes[at]
-    return {
+    known = (at >= 0) & (at + 1 < len(opens))
+    ahead = opens[np.minimum(at + 1, len(opens) - 1)]
+    found = {
         "regular_hours": inside * 1.0,
         "minutes_from_open": np.where(inside, (end - opens[at]) / 60.0, 0.0),
         "minutes_to_close": np.where(inside, (closes[at] - end) / 60.0, 0.0),
         "minutes_from_close": np.where(inside, 0.0, np.maximum(end - closes[at], 0) / 60.0),
-        "minutes_to_open": np.where(inside, 0.0, np.maximum(opens[at + 1] - end, 0) / 60.0),
+        "minutes_to_open": np.where(inside, 0.0, np.maximum(ahead - end, 0) / 60.0),
     }[name]
+    return np.where(known, found, np.nan)
 
 
 ON_BARS: dict[str, Reference] = {

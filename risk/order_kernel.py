@@ -157,14 +157,16 @@ def balance_blocks(root, want, closing, worst):  # type: ignore[no-untyped-def]
 def session_blocks(root, want):  # type: ignore[no-untyped-def]
     """Check the regular hours: nothing opens that would be outside of them when it arrives.
 
-    Where exits wait, nothing else goes either: a stop that is blocked is watched again.
+    Where exits wait, nothing else goes either: a stop that is blocked is watched again. Beyond the
+    table exits go.
     """
-    if want["opening"] == 0 and not exits_wait(root, want["instrument"]):
+    opens = want["opening"] != 0
+    if not opens and not exits_wait(root, want["instrument"]):
         return 0
     shut = shut_after(root, want["instrument"], max(0, desk_of(root)["paper_latency_ns"]))
-    if shut == NO_REASON:
-        return 0
-    return SESSION_UNKNOWN if shut == UNKNOWN_HOURS else SESSION_CLOSED
+    if shut == UNKNOWN_HOURS:
+        return SESSION_UNKNOWN if opens else 0
+    return 0 if shut == NO_REASON else SESSION_CLOSED
 
 
 @njit

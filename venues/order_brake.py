@@ -28,7 +28,7 @@ class Brake:
         self.budget = budget
         self._tell = tell
         self._clock = clock
-        self._held: dict[str, float] = {}  # code -> when it heals by itself, 0.0 for never
+        self.holds: dict[str, float] = {}  # code -> when it heals by itself, 0.0 for never
         self._words: dict[str, str] = {}  # code -> why, as it was told
         self.clock_off = False
         self._resync_at = 0.0
@@ -36,36 +36,31 @@ class Brake:
     def may_send(self) -> bool:
         """Return True when a new order may leave now, and count it."""
         self.look()
-        return not self._held and self.budget.take(Errand.ORDER, self._clock())
-
-    @property
-    def held(self) -> tuple[str, ...]:
-        """Why orders are held."""
-        return tuple(self._held)
+        return not self.holds and self.budget.take(Errand.ORDER, self._clock())
 
     @property
     def why(self) -> str:
         """The same in words, "" when nothing is held."""
-        return "; ".join(self._words[code] for code in self._held)
+        return "; ".join(self._words[code] for code in self.holds)
 
     def hold(self, code: str, text: str, seconds: float = 0.0) -> None:
         """Hold orders; for some seconds, or until `heal`."""
         until = self._clock() + seconds if seconds else 0.0
-        new = code not in self._held
+        new = code not in self.holds
         self._words[code] = text
-        self._held[code] = max(until, self._held.get(code, 0.0)) if seconds else 0.0
+        self.holds[code] = max(until, self.holds.get(code, 0.0)) if seconds else 0.0
         if new:
             self._tell(Trouble(code=code, text=text, measure=Measure.HOLD))
 
     def heal(self, code: str) -> None:
         """End a hold."""
-        if self._held.pop(code, None) is not None:
+        if self.holds.pop(code, None) is not None:
             self._tell(Healed(code=code))
 
     def look(self) -> None:
         """End the holds whose time has come."""
         now = self._clock()
-        for code, until in list(self._held.items()):
+        for code, until in list(self.holds.items()):
             if until and until <= now:
                 self.heal(code)
 

@@ -87,7 +87,7 @@ class CcxtOrders:
         if not self._handed:
             self._soon(self._begin_all)
         self._handed.append(approved)
-        if self.stopped or self._brake.held:  # it will not leave: said at once
+        if self.stopped or self._brake.holds:  # it will not leave: said at once
             self._begin_all()
 
     def _wire(self, approved: Approved) -> WireOrder:
@@ -184,7 +184,7 @@ class CcxtOrders:
             account.ended(client, Record.NOT_SENT, RejectReason.JOURNAL)
             self._halt("journal.failed", str(error), client)
             return
-        if self.stopped or self._brake.held:
+        if self.stopped or self._brake.holds:
             account.ended(client, Record.NOT_SENT, RejectReason.PAUSED)
             return
         instrument = traded.market.instrument
@@ -276,7 +276,10 @@ class CcxtOrders:
             await queries.catch_up(report)
 
     def _sent(self, client: str, done: asyncio.Task[None]) -> None:
-        """Let no send die unseen: whatever it left unproven is UNKNOWN."""
+        """Let no send die unseen: whatever it left unproven is UNKNOWN.
+
+        What the answer has written is hashed now: the next intent must not wait for it.
+        """
         self._sends.pop(client, None)
         failed = done.cancelled() or done.exception() is not None
         order = self._account.state.orders[client]
@@ -285,6 +288,8 @@ class CcxtOrders:
         if failed and not done.cancelled():
             kind = type(done.exception()).__name__
             self._halt("orders.send_failed", f"sending ended by {kind}", client)
+        if not self.stopped:  # else the journal may be closed by now
+            self._account.journal.settle()
 
     def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

@@ -85,6 +85,15 @@ def exits_wait(root, instrument):  # type: ignore[no-untyped-def]
 
 
 @njit
+def exits_shut(root, instrument):  # type: ignore[no-untyped-def]
+    """Return True where exits and stops wait for a session now.
+
+    Beyond the table they go: what is held must not stay for want of a table.
+    """
+    return exits_wait(root, instrument) and shut_by(root, instrument) == SESSION_CLOSED
+
+
+@njit
 def held_lots(root, slot):  # type: ignore[no-untyped-def]
     """Return the signed lots that a slot's model holds; 0 in a kernel without an account.
 
@@ -106,7 +115,7 @@ def shut_out(root, slot):  # type: ignore[no-untyped-def]
     reason = shut_by(root, slot["instrument"])
     if reason == OPEN or root["ahead"] == 1:
         return OPEN
-    waits = exits_wait(root, slot["instrument"])
+    waits = exits_shut(root, slot["instrument"])
     return reason if waits or held_lots(root, slot) == 0 else OPEN
 
 

@@ -39,7 +39,7 @@ from engine.limits import (
 )
 from engine.market import BOOK_SLOTS, MARKET
 from engine.own_state import OWN
-from engine.session_table import NS_PER_MINUTE, sessions
+from engine.session_table import NS_PER_MINUTE, trading_hours
 
 BAR_PRICES = ("bar_open", "bar_high", "bar_low", "bar_close")
 BARS_ONLY = {"bars", "bar_quotes"}  # no data but bars: orders wait for the next open
@@ -137,6 +137,12 @@ class KernelState:
         root["next_timer"] = NEVER
         root["next_answer"] = NEVER
 
+    def write_audit_to(self, buffer: np.ndarray) -> None:
+        """Let the kernel go on in another AUDIT[AUDIT_BUFFER]."""
+        assert len(buffer) == AUDIT_BUFFER
+        self.audit = buffer
+        self.root["audit"] = buffer.ctypes.data
+
     def _set_rules(self, rules: KernelRules) -> None:
         root = self.root[0]
         for name in msgspec.structs.asdict(rules):
@@ -182,7 +188,7 @@ class KernelState:
         for symbol, exchange in rules.calendars:
             if symbol not in symbols:
                 continue
-            table = np.ascontiguousarray(sessions(exchange) * NS_PER_MINUTE)
+            table = np.ascontiguousarray(trading_hours(exchange) * NS_PER_MINUTE)
             self._tables.append(table)
             record = self.sessions[symbols.index(symbol)]
             record["table"], record["count"] = table.ctypes.data, len(table)

@@ -5,7 +5,7 @@ from numba import njit
 
 from engine.kernel.layout import NO_BUY, NO_SELL, Out
 from engine.kernel.places import answer_at, market_at, matching_at, trigger_at
-from engine.kernel.sessions import OPEN, exits_wait, shut_by
+from engine.kernel.sessions import exits_shut
 from engine.kernel.touch import touch_ticks
 
 OUT_STOP, OUT_PROFIT = int(Out.STOP), int(Out.PROFIT)
@@ -64,7 +64,7 @@ def check_triggers(root, instrument, prices, needed):  # type: ignore[no-untyped
     prices = (worst and best at which a long could be sold, worst and best at which a short could be
     bought back), in ticks: (bid, bid, ask, ask) of a touch, (low, high, high, low) of a bar.
     """
-    if exits_wait(root, instrument) and shut_by(root, instrument) != OPEN:
+    if exits_shut(root, instrument):
         return
     x = matching_at(root, instrument)
     watching = 0

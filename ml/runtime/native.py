@@ -85,6 +85,8 @@ class NativeRun:
     Attributes:
         function: address of `status = f(a0, .., a7)`, 0 being success.
         arguments: address of int64[8], the arguments.
+        run: the same for Python.
+        rehearse: a run over arrays of its own, whose answer nobody reads. Raises OSError.
     """
 
     function: int
@@ -122,17 +124,21 @@ class NativeRun:
             (ctypes.c_int, ARENA_ALLOCATOR),
             (ctypes.c_int, DEFAULT_MEMORY),
         )
-        inputs = self._named(memory, {model.input_name: model.x})
-        outputs = self._named(memory, {model.output_name: model.y})
         run_options = self._keep(CREATE_RUN_OPTIONS, RELEASE_RUN_OPTIONS)
-        words = [session, run_options, *inputs, 1, outputs[0], 1, outputs[1]]
-        self._words = np.array(words, np.int64)
+        self._spare = np.zeros_like(model.x), np.zeros_like(model.y)
+        words = []
+        for x, y in ((model.x, model.y), self._spare):
+            inputs = self._named(memory, {model.input_name: x})
+            outputs = self._named(memory, {model.output_name: y})
+            words.append([session, run_options, *inputs, 1, outputs[0], 1, outputs[1]])
+        self._words = np.array(words[0], np.int64)
         self._memory = memory
         self._window_words: list[np.ndarray] = []
         self._kept = model_bytes, model
         self.function = self._api.address(RUN)
         self.arguments = int(self._words.ctypes.data)
-        self.run = self.call()
+        self.run = self.call(words[0])
+        self.rehearse = self.call(words[1])
 
     def windows(self, ring: np.ndarray) -> int:
         """Wrap every window of a ring; return the address of int64[n, 8], the arguments of each.
@@ -167,7 +173,7 @@ class NativeRun:
             words = self._words.copy()
             words[2:4] = self._named(self._memory, {model.input_name: x[:size]})
             words[5], words[7] = self._named(self._memory, {model.output_name: y[:size]})
-            calls.append(self.call(words))
+            calls.append(self.call(words.tolist()))
         return calls
 
     def _keep(self, place: int, freed_by: int, *given: tuple[Any, Any]) -> int:
@@ -217,14 +223,13 @@ class NativeRun:
         self._lists = (*getattr(self, "_lists", ()), names, values, shapes)
         return ctypes.addressof(names), ctypes.addressof(values)
 
-    def call(self, arguments: np.ndarray | None = None) -> Callable[[], None]:
-        """Return a function without arguments that runs the model once, on its own arguments.
+    def call(self, words: list[int]) -> Callable[[], None]:
+        """Return a function without arguments that runs the model once, over the arrays of `words`.
 
         The interpreter's lock is kept, as it is when the kernel calls: another thread that got it
         meanwhile would keep it for a tenth of a millisecond and more.
         """
         function = ctypes.PYFUNCTYPE(_Word, *[_Word] * 8)(self.function)
-        words = (self._words if arguments is None else arguments).tolist()
         message = self._api.message
 
         def run() -> None:
@@ -241,7 +246,7 @@ class NativeRun:
         """
         model: OrtModel = self._kept[1]
         expected = model.run_rows(rows)
-        kept, run = model.x.copy(), self.call()
+        kept, run = model.x.copy(), self.run
         same = True
         for row, answer in zip(rows, expected, strict=True):
             model.x[0] = row

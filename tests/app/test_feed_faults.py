@@ -238,7 +238,7 @@ async def test_fault_F22_a_venue_that_refuses_is_tried_with_pauses(world: FeedWo
     ("kinds", "end"),
     [
         (("big", "bomb", "huge_header", "endless"), EndReason.TOO_BIG),
-        (("bad_opcode", "rsv_bits", "masked"), EndReason.PROTOCOL),
+        (("bad_opcode", "rsv_bits", "masked", "bad_utf8"), EndReason.PROTOCOL),
     ],
     ids=["F19_F20", "F21"],
 )
@@ -255,13 +255,6 @@ async def test_fault_F19_F20_F21_what_breaks_the_protocol_is_a_new_connection(
         assert lost[-1] == end.name.lower(), kind
         assert world.health.decode_errors == errors
         assert rss_anon_mib() - before_mb < 32.0, kind
-
-
-async def test_fault_F21_text_that_is_no_utf8_is_counted_and_skipped(world: FeedWorld) -> None:
-    connects, errors = world.health.connects, world.health.decode_errors
-    world.ask("/bytes", kind="bad_utf8")
-    await world.until(lambda: world.health.decode_errors > errors)
-    assert world.health.connects == connects
 
 
 async def test_fault_F23_what_is_not_confirmed_is_asked_for_again(world: FeedWorld) -> None:

@@ -27,7 +27,7 @@ from engine.instruments import Instrument
 from engine.kernel.session_layout import SESSION
 from engine.kernel.sessions import find_session
 from engine.rows import LAST, ROW, Kind
-from engine.session_table import EXCHANGES, NS_PER_MINUTE, sessions
+from engine.session_table import EXCHANGES, NS_PER_MINUTE, trading_hours
 from engine.tape import Tape, TapeWriter
 from tests.app.drawn import drawn_settings, remembering, run_drawn, the_parts
 from tests.app.replay_cli import SAMPLE
@@ -45,14 +45,16 @@ def ns(text: str) -> int:
     return int(np.datetime64(text, "ns").astype(np.int64))
 
 
-def with_hours(settings: Settings, calendars: dict[str, str], wait: bool = False) -> Settings:
-    engine = msgspec.structs.replace(settings.engine, calendars=calendars, exits_wait=wait)
+def with_hours(settings: Settings, calendars: dict[str, str], wait: bool = True) -> Settings:
+    """Keep hours; exits wait by default, so only the other choice is said."""
+    said = {} if wait else {"exits_wait": False}
+    engine = msgspec.structs.replace(settings.engine, calendars=calendars, **said)
     return msgspec.structs.replace(settings, engine=engine)
 
 
 def inside(ts: np.ndarray, exchange: str = "XNYS") -> np.ndarray:
     """Tell which times lie in a session, by another search than the kernel's."""
-    opens, closes = (sessions(exchange) * NS_PER_MINUTE).T
+    opens, closes = (trading_hours(exchange) * NS_PER_MINUTE).T
     at = np.searchsorted(opens, ts, side="right") - 1
     return (at >= 0) & (ts < closes[at])
 
@@ -91,7 +93,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.replay, "build", remembering(app.replay.build))
 
 
-def settings_of(tmp_path: Path, wait: bool = False, **words: Any) -> Settings:
+def settings_of(tmp_path: Path, wait: bool = True, **words: Any) -> Settings:
     drawn = drawn_settings(tmp_path, quote="USD", allow_short=True, **words)
     return with_hours(drawn, {"SPY": "XNYS"}, wait)
 
@@ -120,7 +122,7 @@ def reduce_outside(run_dir: str) -> int:
 
 def test_outside_the_hours_nothing_opens_and_what_reduces_goes(quotes, tmp_path, watched):
     free = run_drawn(quotes, with_hours(settings_of(tmp_path), {}))
-    kept = run_drawn(quotes, settings_of(tmp_path))
+    kept = run_drawn(quotes, settings_of(tmp_path, wait=False))
     assert (~inside(sent(free.run_dir)["ts"])).mean() > 0.3, "the market trades at all hours"
     assert reduce_outside(kept.run_dir) > 3
     assert inside(records(kept.run_dir, Record.FILL)["ts"]).sum() > 100
@@ -128,8 +130,8 @@ def test_outside_the_hours_nothing_opens_and_what_reduces_goes(quotes, tmp_path,
     assert kept.blocked["SESSION_CLOSED"] > 3
 
 
-def test_where_exits_wait_no_order_leaves_outside_the_hours(quotes, tmp_path, watched):
-    kept = run_drawn(quotes, settings_of(tmp_path, wait=True))
+def test_as_it_comes_no_order_leaves_outside_the_hours(quotes, tmp_path, watched):
+    kept = run_drawn(quotes, settings_of(tmp_path))
     orders = sent(kept.run_dir)
     assert len(orders) > 100
     assert inside(orders["ts"]).all()
@@ -153,15 +155,35 @@ def test_grouping_of_rows_and_the_place_of_orders_change_nothing(
     assert run_drawn(quotes, settings_of(tmp_path, wait)).decision_digest == whole.decision_digest
 
 
-def test_beyond_the_table_nothing_opens_and_the_summary_names_the_command(tmp_path, watched):
-    later = np.zeros(500, ROW)
-    later["ts_event"] = later["ts_recv"] = ns("2031-03-12T15:00") + np.arange(500) * SECOND
-    later["kind"], later["flags"] = Kind.QUOTE, LAST
-    later["f0"], later["f1"], later["f2"], later["f3"] = 120.0, 120.01, 50.0, 50.0
+def still(tmp_path: Path, begin: int) -> Tape:
+    """Make 500 quotes, one a second, of a market that stands still."""
+    rows = np.zeros(500, ROW)
+    rows["ts_event"] = rows["ts_recv"] = begin + np.arange(500) * SECOND
+    rows["kind"], rows["flags"] = Kind.QUOTE, LAST
+    rows["f0"], rows["f1"], rows["f2"], rows["f3"] = 120.0, 120.01, 50.0, 50.0
     writer = TapeWriter(tmp_path / "tape", (SPY,))
-    writer.append(later)
+    writer.append(rows)
     writer.close()
-    told = run_drawn(Tape.open(tmp_path / "tape"), settings_of(tmp_path))
+    return Tape.open(tmp_path / "tape")
+
+
+def test_beyond_the_table_what_is_held_can_go(tmp_path, watched):
+    told = run_drawn(still(tmp_path, ns("2030-12-31T20:56")), settings_of(tmp_path))
+    assert reduce_outside(told.run_dir) > 0
+    late = sent(told.run_dir)["ts"] >= ns("2030-12-31T21:00")
+    assert 0 < late.sum() < len(late)
+
+
+def test_in_lunch_breaks_nothing_leaves(tmp_path, watched):
+    settings = with_hours(settings_of(tmp_path), {"SPY": "XTKS"})
+    told = run_drawn(still(tmp_path, ns("2019-03-12T02:26")), settings)
+    noon = ns("2019-03-12T02:30")
+    assert 0 < (sent(told.run_dir)["ts"] < noon).sum() == len(sent(told.run_dir))
+    assert told.signals.hold_reasons["SESSION_CLOSED"] > 100
+
+
+def test_beyond_the_table_nothing_opens_and_the_summary_names_the_command(tmp_path, watched):
+    told = run_drawn(still(tmp_path, ns("2031-03-12T15:00")), settings_of(tmp_path))
     assert told.orders == 0
     assert told.signals.hold_reasons["SESSION_UNKNOWN"] > 100
     (note,) = [text for text in told.notes if "make sessions" in text]
@@ -182,7 +204,7 @@ def test_a_calendar_that_would_guard_nothing_is_refused(calendars, said):
 def test_the_kernel_finds_what_another_search_finds():
     draw = np.random.default_rng(6)
     for exchange in EXCHANGES:
-        table = np.ascontiguousarray(sessions(exchange) * NS_PER_MINUTE)
+        table = np.ascontiguousarray(trading_hours(exchange) * NS_PER_MINUTE)
         record = np.zeros(1, SESSION)[0]
         record["table"], record["count"] = table.ctypes.data, len(table)
         edges = table[draw.integers(0, len(table), 200)].ravel()

@@ -9,15 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from engine.session_table import EXCHANGES, sessions
+from engine.session_table import EXCHANGES, sessions, trading_hours
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "bars"
 NEW_YORK = ZoneInfo("America/New_York")
 
 
 def test_sessions_are_in_order_and_do_not_overlap() -> None:
-    for exchange in EXCHANGES:
-        table = sessions(exchange)
+    for table in (made(exchange) for made in (sessions, trading_hours) for exchange in EXCHANGES):
         assert len(table) > 7000
         assert (table[:, 0] < table[:, 1]).all()
         assert (table[1:, 0] > table[:-1, 1]).all()
@@ -38,6 +37,19 @@ def test_new_york_opens_at_half_past_nine_in_summer_and_in_winter() -> None:
 def test_days_that_are_known(day: str, open_: str) -> None:
     opens = sessions("XNYS")[:, 0]
     assert int(np.datetime64(f"{day}T{open_}", "m").astype(np.int64)) in opens
+
+
+def test_only_tokyo_stops_for_lunch_and_never_at_another_hour() -> None:
+    for exchange in ("XNYS", "XLON", "XETR"):
+        assert np.array_equal(trading_hours(exchange), sessions(exchange))
+    hours, days = trading_hours("XTKS"), sessions("XTKS")
+    assert len(hours) == 2 * len(days)
+    assert np.array_equal(hours[::2, 0], days[:, 0])
+    assert np.array_equal(hours[1::2, 1], days[:, 1])
+    tokyo = ZoneInfo("Asia/Tokyo")
+    for ended, resumed in zip(hours[:-1:20, 1], hours[1::20, 0], strict=True):
+        begin, end = (datetime.fromtimestamp(60 * int(m), tokyo) for m in (ended, resumed))
+        assert (begin.hour, begin.minute, end.hour, end.minute) == (11, 30, 12, 30)
 
 
 @pytest.mark.parametrize("day", ["2011-04-22", "2012-10-29", "2019-12-25", "2022-06-20"])

@@ -89,6 +89,16 @@ def test_equals_the_reference_on_synthetic_bars(seed: int) -> None:
     assert compare(synthetic(seed)) == {name for _, name, _ in MEMBERS}
 
 
+def test_equals_the_reference_where_volumes_are_small_whole_numbers() -> None:
+    """Bars end exactly with buckets of `vpin`: always where all are alike, else now and then."""
+    bars = synthetic(3)
+    draw = np.random.default_rng(3)
+    bars["volume"] = np.where(np.arange(3000) < 1000, 7.0, draw.integers(0, 4, 3000))
+    bars["buy"] = np.floor(bars["volume"] * draw.random(3000))
+    bars["sell"] = bars["volume"] - bars["buy"]
+    assert compare(bars) == {name for _, name, _ in MEMBERS}
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_equals_the_reference_on_real_bars(name: str) -> None:
     assert compare(real(name, SETS[name])) == {name for _, name, _ in MEMBERS}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.feature_references import differing
-from references.bars import vpin
+from references.bars import signed_share, vpin
 from references.registry import on_bars, on_levels, on_ticks
 
 P = {"mode": "bulk", "buckets": 5, "bucket_bars": 1.0, "span": 10, "sigma_span": 10}
@@ -16,11 +16,12 @@ def bars(volume: np.ndarray, seed: int = 1) -> dict[str, np.ndarray]:
     return {"close": close, "volume": volume}
 
 
-def test_vpin_says_nothing_from_a_tie_on() -> None:
-    draw = np.random.default_rng(2)
-    volume = draw.lognormal(0, 1, 200)
-    assert np.isfinite(vpin(bars(volume), P)[20:]).all()
-    assert np.isinf(vpin(bars(np.full(200, 7.0)), P)[20:]).all()  # each bar is one bucket
+@pytest.mark.parametrize("volume", [7.0, 0.1, 1.386715])
+def test_where_each_bar_is_a_bucket_vpin_is_the_mean_share(volume: float) -> None:
+    b = bars(np.full(200, volume))
+    share = np.abs(signed_share(b, "bulk", P["sigma_span"]))
+    wanted = np.convolve(share, np.full(5, 0.2), "valid")[20:]
+    np.testing.assert_allclose(vpin(b, P)[24:], wanted, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["bb_position", "regression_r2_{span}", "volume_zscore"])
@@ -32,10 +33,10 @@ def test_a_flat_window_is_exactly_flat(name: str) -> None:
     assert (on_bars()[name](b, params)[20:] == wanted).all()
 
 
-def test_infinite_says_nothing_and_nan_must_agree() -> None:
+def test_nan_must_agree_and_infinite_is_no_value() -> None:
     ours = np.float32([1.0, 2.0, np.nan, np.nan, 3.0])
     theirs = np.array([np.inf, 2.0, np.nan, 1.0, np.nan])
-    assert differing(ours, theirs).tolist() == [False, False, False, True, True]
+    assert differing(ours, theirs).tolist() == [True, False, False, True, True]
 
 
 def test_four_places_are_allowed_and_five_are_not() -> None:

@@ -65,3 +65,21 @@ def test_the_outbox_keeps_order_and_time():
     box.submit(second)
     assert list(box.take()) == [(10, first, None), (20, None, first.order), (30, second, None)]
     assert not box.take()
+
+
+@pytest.mark.parametrize("against", ["", "a cancel waits", "its age", "reduce-only", "closing"])
+def test_the_outbox_gives_an_order_away_unless_something_stands_against_it(against):
+    given, held = [], set()
+    box = Outbox(lambda: 1_000)
+    box.wall_ns = lambda: 1_600 if against == "its age" else 1_500
+    box.max_age_ns, box.held = 500, held
+    if against != "closing":
+        box.hand_over = lambda approved, now: given.append((approved, now))
+    if against == "reduce-only":
+        held.add("BTCUSDT")
+    if against == "a cancel waits":
+        assert box.cancel(approved(1).order)
+    order = approved(0)
+    box.submit(order)
+    waiting = [one for _, one, _ in box.take() if one is not None]
+    assert (given, waiting) == (([], [order]) if against else ([(order, 1_500)], []))

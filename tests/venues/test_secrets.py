@@ -33,7 +33,7 @@ async def test_no_secret_is_left_anywhere(tmp_path, caplog, capfd):
                 exchange.script = [word]
                 world.submit()
                 await world.until(lambda: not world.desk.orders._sends)
-                world.desk.brake._held.clear()
+                world.desk.brake.holds.clear()
                 world.desk.brake.budget._paused[:] = [0.0, 0.0, 0.0]
             await exchange._runner.cleanup()
             world.submit()

@@ -30,7 +30,7 @@ from engine.clock import Clock
 from engine.feed_health import EndReason, FeedHealth, FeedState
 from engine.live_tape import LiveTape
 from venues.binance_spot.history import History, HistoryNeed, Venue, fetch_history
-from venues.binance_spot.notices import NoticeKind, read_notice
+from venues.binance_spot.notices import NoticeKind, is_text, read_notice
 from venues.binance_spot.rest import RestError, SpotRest
 from venues.binance_spot.statuses import StatusWatch
 from venues.event_limit import LimitedEvents
@@ -232,6 +232,8 @@ class SpotFeed:
             notice.bar["instrument"] = line.index
             self._intake.take_bar(line, notice.bar)
         elif notice.kind == NoticeKind.BAD:
+            if not is_text(message):
+                raise ConnectionEnded(EndReason.PROTOCOL, "a text message that is no UTF-8")
             if self._intake.bad_message(notice.symbol, notice.why, stamp):
                 raise ConnectionEnded(EndReason.BAD_DATA, f"too many such messages: {notice.why}")
 

@@ -108,3 +108,18 @@ def _candle(symbol: str, content: Any, ts_recv: int) -> Notice:
 def _shortened(text: object) -> str:
     """Return a venue's words, bounded and on one line."""
     return repr(text)[:200]
+
+
+def is_text(message: bytes) -> bool:
+    """Say whether the bytes of a text message are UTF-8, as RFC 6455, section 8.1 demands.
+
+    Messages are received as bytes and not looked at for this; only one that cannot be read is.
+
+    >>> is_text(b"{}"), is_text(bytes([255]))
+    (True, False)
+    """
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

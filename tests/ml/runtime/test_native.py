@@ -27,11 +27,25 @@ def test_same_bits_as_the_binding(make) -> None:
     assert native is not None
     assert native.function and native.arguments
     model.x[0] = ROWS[7]
-    native.call()()
+    native.run()
     from_native = model.y.copy()
     model.y[:] = 0.0
     model.run()
     assert from_native.tobytes() == model.y.tobytes()
+
+
+def test_a_rehearsal_touches_neither_row_nor_answer() -> None:
+    data = peer_models.mlp()
+    model = _model(data)
+    native = native_run(data, model, ROWS)
+    assert native is not None
+    model.x[0], model.y[:] = ROWS[3], 7.0
+    native.rehearse()
+    assert model.x[0].tobytes() == ROWS[3].tobytes()
+    assert (model.y == 7.0).all()
+    zeros = _model(data)
+    zeros.run()
+    assert native._spare[1].tobytes() == zeros.y.tobytes(), "it was a whole run"
 
 
 def test_another_model_is_not_taken_for_it() -> None:
