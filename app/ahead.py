@@ -22,6 +22,7 @@ from engine.rows import Kind
 
 FULL_OR_END = int(Reason.BATCH | Reason.HEAD)
 CONTROL = int(Reason.CONTROL)
+WINDOWS_ALONE = "it reads a window: decisions are evaluated one by one, none in batches ahead"
 CONTROL_ROW, TURNS = int(Kind.CONTROL), (int(Command.SWAP), int(Command.DEMOTE))
 
 
@@ -138,7 +139,7 @@ class Ahead:
         everything = len(of) == 1 and len(rows) == len(collected)
         inputs = x[:, :width] if everything else x[rows, :width]
         started = self.stages.start()
-        outputs = self._answers(serving, np.ascontiguousarray(inputs))
+        outputs = answers_of(serving, np.ascontiguousarray(inputs), self.failed)
         self.stages.stop("inference_batch", started)
         first = 0
         for at, places in zip(of, chosen, strict=True):
@@ -150,21 +151,43 @@ class Ahead:
             else:
                 ring[places, : answers.shape[1]] = answers
 
-    def _answers(self, serving: Serving, rows: np.ndarray) -> np.ndarray:
-        """Evaluate rows together; where the runtime cannot, one by one, NaN for each that fails."""
-        ort = serving.ort
-        try:
-            answers: np.ndarray = ort.run_batch(rows)
-            return answers
-        except Exception:  # one row may be to blame; the others have their answers
-            answers = np.full((len(rows), ort.y.shape[1]), np.nan, np.float32)
-        kept = ort.x.copy(), ort.y.copy()
-        for at, row in enumerate(rows):
-            ort.x[0] = row
-            try:
-                ort.run()
-                answers[at] = ort.y[0]
-            except Exception as error:  # a model's failure costs its own signal only
-                self.failed(serving.index, error)
-        ort.x[:], ort.y[:] = kept
+
+def may_run_ahead(models: Sequence[Serving], rows: int) -> bool:
+    """Say whether batches of so many rows give what single rows do, for every model that works."""
+    working = [one for one in models if one.ort is not None]
+    windows = [one for one in working if one.sequence_length]
+    for one in windows:
+        one.note = one.note or WINDOWS_ALONE
+    if rows <= 1 or windows or all(one.threaded for one in working):
+        return False
+    return all(one.batches() for one in working)
+
+
+def answers_of(
+    serving: Serving, rows: np.ndarray, failed: Callable[[int, Exception], None]
+) -> np.ndarray:
+    """Evaluate rows together; where the runtime cannot, one by one, NaN for each that fails.
+
+    Args:
+        serving: a model that gives the same bits either way.
+        rows: float32[n, F].
+        failed: told of the model's index and of what it raised.
+    Returns:
+        float32[n, C].
+    """
+    ort = serving.ort
+    try:
+        answers: np.ndarray = ort.run_batch(rows)
         return answers
+    except Exception:  # one row may be to blame; the others have their answers
+        answers = np.full((len(rows), ort.y.shape[1]), np.nan, np.float32)
+    kept = ort.x.copy(), ort.y.copy()
+    for at, row in enumerate(rows):
+        ort.x[0] = row
+        try:
+            ort.run()
+            answers[at] = ort.y[0]
+        except Exception as error:  # a model's failure costs its own signal only
+            failed(serving.index, error)
+    ort.x[:], ort.y[:] = kept
+    return answers

@@ -25,6 +25,7 @@ from engine.kernel.match import process_arrivals
 from engine.kernel.memory import pointer
 from engine.kernel.ops import add_trigger, cancel_order, remove_trigger
 from engine.kernel.outputs import settle_output
+from engine.kernel.pending import let_wait, settle_pending
 from engine.kernel.places import answer_at, append_audit, markets_of, matching_at
 from engine.kernel.placing import place_order
 from risk.gate_kernel import (
@@ -78,6 +79,18 @@ def rare_own(state, at):
 def rare_output(state, at):
     """Record what the output of a slot means, where it is more than probabilities."""
     return settle_output(root_of(state), at)
+
+
+@cfunc("int64(int64, int64)", cache=True)
+def rare_pend(state, at):
+    """Let a shadow's row wait; see engine/kernel/pending.py."""
+    return let_wait(root_of(state), at)
+
+
+@njit("void(int64)", cache=True)
+def settle_shadows(state):
+    """Fill in the records of the rows that waited."""
+    settle_pending(root_of(state))
 
 
 @njit("int64(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
@@ -231,13 +244,14 @@ def close_asked(state, at):
 _KERNELS = tuple(
     f"engine.kernel.{name}"
     for name in (
-        "apply asked bars book books decide exact fills follow match memory ops outputs places"
-        " placing records touch triggers"
+        "apply asked bars book books decide exact fills follow match memory ops outputs pending"
+        " places placing records touch triggers"
     ).split()
 ) + ("risk.gate_kernel", "risk.order_kernel", "risk.settle_kernel")
 ENTRIES = (
     "place cancel protect unprotect push gate_check gate_expose gate_fill gate_end gate_rest"
     " gate_mark send settle_at end_at ask_cancel ask answer begin end close_asked"
+    " settle_shadows"
 ).split()
 RARE = tuple(f"rare_{part}" for part in RARE_PARTS)  # words of ROOT
 

@@ -95,6 +95,7 @@ class KernelModule(msgspec.Struct, frozen=True):
     begin: Callable[[int, int], int]
     end: Callable[[int, int, int], int]
     close_asked: Callable[[int, int], int]
+    settle_shadows: Callable[[int], None]
     needs_levels: int  # see ROOT
     name: str
 

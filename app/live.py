@@ -201,7 +201,7 @@ class Session:
         screen, another process. See docs/decisions/0049.
         """
         for serving in self.parts.models:
-            if serving.native is not None:
+            if serving.native is not None and serving.waiting is None:  # shadows are not in the way
                 with contextlib.suppress(OSError):  # it fails on nothing: so be it
                     serving.native.rehearse()
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from app.fused import fused_sha256, read_stacker
+from app.waiting import WaitingRows, waiting_rows
 from app.windows import SlotWindow
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus
@@ -45,6 +46,8 @@ class Serving:
         x, y: float32[1, F] and float32[1, C], bound to its session; of a sequence model x is the
             newest row of its window.
         windows: of a sequence model, for its slots in turn.
+        waiting: of a shadow of single rows, those that wait to be evaluated together; None where
+            batches are not what single rows are.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
         threaded: the registry places it on a thread: `ort` has arrays of its own then.
@@ -58,7 +61,7 @@ class Serving:
     _OF_VERSION = tuple(
         (
             "loaded ort native form x y version sha256 may_trade status hold note _batches"
-            " threaded latency_ns deadline_ns windows struck_out"
+            " threaded latency_ns deadline_ns windows waiting struck_out"
         ).split()
     )
 
@@ -81,6 +84,7 @@ class Serving:
         self.stacker: OrtModel | None = None
         self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
         self.windows: list[SlotWindow] = []
+        self.waiting: WaitingRows | None = None
         self.struck_out = False
         self._batches: bool | None = None
 
@@ -155,7 +159,7 @@ class Serving:
     def close(self) -> None:
         """Free the sessions; nothing may call them any more."""
         native, ort = self.native, self.ort
-        self.windows = []
+        self.windows, self.waiting = [], None
         self.native = self.ort = self.loaded = None
         if native is not None:
             native.close()
@@ -263,6 +267,8 @@ def load_version(
             loaded.model_bytes, ort, loaded.golden.x, loaded.entry.optimisation
         )
     serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
+    if serving.is_shadow and not loaded.sequence_length:
+        serving.waiting = waiting_rows(ort, serving.native, loaded.golden.x)
 
 
 def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:

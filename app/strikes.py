@@ -90,6 +90,7 @@ class Strikes:
 
     def look(self) -> None:
         """Demote whoever has earned it since the last look; called between wakes."""
+        self._parts.shadows.settle()
         total = int(self._parts.state.slots["holds"][:, WRONG + LATE].sum())
         if total == self._total:
             return

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from app.ahead import Ahead
+from app.ahead import Ahead, may_run_ahead
 from app.asked_again import AskedAgain
 from app.demotion import Hands, demote
 from app.fusing import build_ports, join
@@ -16,6 +16,7 @@ from app.kernel import KernelModule, load_kernel
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
 from app.serving import Pin, Serving, load_models
+from app.shadows import Shadows
 from app.slot_ports import arrays_of, port_of
 from app.slots import (
     SlotPlan,
@@ -31,7 +32,7 @@ from config.settings import ModelSettings, Settings, StrategySettings
 from engine.audit import AuditWriter
 from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
-from engine.events import Command
+from engine.events import Command, Signal
 from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
@@ -56,7 +57,7 @@ from venues.paper import PaperVenue
 
 NOW, ROW = WORD["now"], WORD["row"]
 NewVenue = Callable[[Callable[[], int]], Venue]  # made with kernel time
-WINDOWS_ALONE = "it reads a window: decisions are evaluated one by one, none in batches ahead"
+SHADOWS_WAIT = True  # shadows are asked together; a test compares with one by one
 ORDERS_IN_KERNEL = True  # orders of one owner in jitted calls; a test compares with both
 
 
@@ -81,6 +82,7 @@ class Parts:
     samples: Samples
     pipeline: Pipeline
     ahead: Ahead | None
+    shadows: Shadows
     model_answers: ModelAnswers
     asked_again: AskedAgain | None = None  # of a session's replay
     answers: VenueAnswers | None  # of a venue outside of the kernel
@@ -170,17 +172,20 @@ def build(
     parts.samples = Samples(parts.instruments, parts.plans)
     parts.ahead = _build_ahead(parts, implied_wakes) if ahead else None
     fusions, ports = build_ports(parts.plans, parts.models, state)
+    parts.shadows = _build_shadows(parts)
     parts.model_answers = _build_answers(parts, asker, answers_on_tape)
     hooks: dict[Reason, Callable[[], None]] = {
         Reason.BATCH: parts.ahead.refill if parts.ahead else _nothing,
         Reason.SAMPLE: lambda: sample(parts),
         Reason.CONTROL: partial(control, parts),
+        Reason.FLUSH: parts.shadows.settle,
         Reason.ASK: parts.model_answers.on_ask,
         Reason.ANSWER: parts.model_answers.on_answer,
     }
     advance = parts.kernel.advance
     parts.pipeline = Pipeline(state, advance, ports, parts.desk, audit=audit, hooks=hooks)
     join(parts.pipeline, fusions)
+    parts.shadows.stages = parts.pipeline.stages
     if parts.ahead:
         parts.ahead.stages = parts.pipeline.stages
         parts.ahead.failed = parts.desk.model_failed
@@ -215,6 +220,13 @@ def _build_answers(parts: Parts, asker: Asker | None, from_tape: bool) -> ModelA
     )
 
 
+def _build_shadows(parts: Parts) -> Shadows:
+    fill_in = partial(parts.kernel.settle_shadows, parts.state.address)
+    told = (parts.desk.model_failed, parts.desk.bus.topic(Signal))
+    wait = SHADOWS_WAIT and parts.ahead is None
+    return Shadows(parts.state, parts.plans, fill_in, told, wait=wait)
+
+
 def _nothing() -> None:
     """Do nothing: no row of this kind is on a tape of market data."""
 
@@ -233,6 +245,7 @@ def control(parts: Parts) -> None:
     elif row["i0"] == Command.SWAP:
         swap_at(parts, int(row["i1"]), int(row["i2"]), int(row["i3"]))
     elif row["i0"] == Command.DEMOTE:
+        parts.shadows.settle()
         hands = Hands(parts.gate, parts.recorder, states_of(parts))
         demote(parts.models, parts.plans, hands, row)
     else:
@@ -251,6 +264,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
 
     The model's place stays as it is: threshold, weight, limit, books, what is in flight.
     """
+    parts.shadows.settle()  # by the version that goes
     serving = parts.models[index] if 0 <= index < len(parts.models) else None
     swap = parts.swaps.take(reference, serving, word)
     if serving is None or swap is None:  # a tape of another run, or settings of today
@@ -261,6 +275,7 @@ def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
         if slot.serving is serving:
             parts.model_answers.close(at)  # what was asked of the version that goes
             bind(slot, at, number, states, (parts.specs, parts.instruments))
+            parts.shadows.admit(at)
             parts.pipeline.replace(at, port_of(slot, parts.state, at))
     allow(parts.gate, index, serving.may_trade)
     threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
@@ -376,15 +391,7 @@ def _build_desk(parts: Parts, new_venue: NewVenue | None) -> None:
 def _build_ahead(parts: Parts, implied_wakes: bool) -> Ahead | None:
     rows = parts.settings.engine.batch_rows
     serving = [plan.serving for plan in parts.plans if plan.serving is not None]
-    working = [one for one in serving if one.ort is not None]
-    working += parts.swaps.coming
-    batched = any(not one.threaded for one in working)
-    windows = [one for one in working if one.sequence_length]
-    for one in windows:
-        one.note = one.note or WINDOWS_ALONE
-    if rows <= 1 or not batched or windows or not all(one.batches() for one in working):
-        return None
-    if parts.row_by_row:
+    if not may_run_ahead([*serving, *parts.swaps.coming], rows) or parts.row_by_row:
         return None
     parts.state.set_batches(rows)
     ahead = new_state(parts, implied_wakes, rows)

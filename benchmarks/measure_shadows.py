@@ -2,8 +2,8 @@
 
 The load is that of the live path: clustered ticks at a mean of 5,000 a second of market time.
 Production is asked each 10th tick, row by row, and orders after each answer; the shadows are asked
-four times a second, as tick models are in the default settings. What shadows cost that are asked
-as often as production stands beside it: their inferences are the cost, and are not free anywhere.
+four times a second, as tick models are in the default settings; their rows wait and are evaluated
+together. What shadows cost that are asked as often as production stands beside it.
 """
 
 import statistics

@@ -17,4 +17,6 @@ MAX_FLAT_BARS = 120  # empty bars in a row before a quiet market counts as close
 MAX_BARS = 16  # kinds of bars beside the base bars; each costs a few ns a trade
 FINE_DUPLICATES = 64  # recent intents remembered by the duplicate check
 ASKED_PLACES = 4  # open requests of a slot: in service, waiting, just superseded, and one spare
+WAITING_ROWS = 64  # rows that wait for one shadow: what they cost comes at once
+PENDING_PLACES = 256  # rows that wait for all shadows together
 MAX_BATCH = 4096  # decisions evaluated ahead

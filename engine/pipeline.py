@@ -82,7 +82,8 @@ class Pipeline:
         slots: one port for each slot of the state.
         desk: intents to orders, and what comes back.
         audit: takes the filled record buffer.
-        hooks: further actions by Reason: BATCH, SAMPLE, CONTROL, ASK, ANSWER (see app/wire.py).
+        hooks: further actions by Reason: BATCH, SAMPLE, CONTROL, ASK, ANSWER (see app/wire.py);
+            FLUSH's comes first there: it completes what the buffer holds.
     """
 
     def __init__(
@@ -112,8 +113,11 @@ class Pipeline:
         self._runs = [slot.predictor.run for slot in slots]
         root = memoryview(state.root.view(np.uint8))
         self._advice = partial(_ADVICE.unpack_from, root, _ADVICE_AT)
-        for port in self.slots:
+        for at, port in enumerate(self.slots):
             port.view = self._new_view(port)
+            if port.strategies or state.slots[at]["shadow"] == 0:
+                self.signals.follow(port.key, port.view)  # what shadows say is not shown
+        self._complete = hooks[Reason.FLUSH]
         self._ports = tuple((p.view, p.strategies) for p in slots)
         self.actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (int(Reason.VENUE), desk.on_venue),
@@ -224,7 +228,6 @@ class Pipeline:
         view.model = port.model
         view.size_quote = port.size_quote
         view.signals = self.signals
-        self.signals.follow(port.key, view)
         view.grid = self.desk.grids[port.instrument]
         view.orders = self.desk.open_orders
         view.market = self.state.markets[port.instrument]
@@ -259,6 +262,7 @@ class Pipeline:
 
     def on_flush(self) -> None:
         """Hand the filled audit buffer to its writer."""
+        self._complete()
         words = self.words
         buffer = self.state.audit
         other = self.audit.flush(buffer, words[AUDIT_COUNT])

@@ -32,7 +32,7 @@ class View:
         model: owner of what is decided here: a model's index, -1 for none.
         owners: the same as an intent takes it: ((model, 1),), or () for none.
         signal: the advice that led here.
-        signals: the latest by (model, instrument).
+        signals: the latest by (model, instrument), but for shadows'.
         grid: ticks, lots and money of the instrument.
         orders: open orders by id.
         market: MARKET record, read-only.

@@ -21,7 +21,7 @@ from engine.kernel.places import (
 from engine.kernel.records import push_decision
 from engine.kernel.sessions import shut_for, shut_out
 from engine.kernel.touch import touch_ticks
-from engine.kernel.window import missing_rows, take_window_row
+from engine.kernel.window import keeps_window, missing_rows, take_window_row
 
 SELL, HOLD, BUY = int(Action.SELL), int(Action.HOLD), int(Action.BUY)
 NONE = int(HoldReason.NONE)
@@ -112,12 +112,6 @@ def obstacle(root, slot):  # type: ignore[no-untyped-def]
     if root["now"] - m["quote_ts"] > root["max_data_age_ns"]:
         return STALE_DATA
     return NONE
-
-
-@njit(forceinline=True)
-def keeps_window(slot):  # type: ignore[no-untyped-def]
-    """Tell whether the row is read although the model is not asked: a window has one of each."""
-    return slot["window"] > 0 and slot["status"] == NONE and slot["absent"] == 0
 
 
 @njit(forceinline=True)
@@ -338,6 +332,8 @@ def evaluate(root, fused, slot):  # type: ignore[no-untyped-def]
         return SIGNAL if wanted == 1 else GO_ON
     if slot["threaded"] == 1:
         return ASK
+    if slot["waits"] != 0:
+        return call_part(root["rare_pend"], root["state"], root["slot"])
     # Some are left to Python, which times them; both calls give the same bits.
     if slot["run"] != 0 and root["decisions"] & SAMPLED != 0 and root["decisions"] >= FIRST:
         if call_run(slot["run"], slot["run_arguments"]) == 0:

@@ -51,7 +51,7 @@ _WORDS = (
 )
 WORD = {name: k for k, name in enumerate(_WORDS)}
 
-RARE_PARTS = "arrivals follow settle answers own output".split()
+RARE_PARTS = "arrivals follow settle answers own output pend".split()
 _ADDRESSES = (  # of the arrays
     "markets features matching bars slots models orders triggers out audit gate desk "
     "grids wallets books_of strategy_books ledger collect"
@@ -116,6 +116,8 @@ ROOT = np.dtype(
         ("collect_x", "i8"),  # address of float32[capacity, collect_width]
         ("collect_width", "i8"),
         ("batches", "i8"),
+        ("pending", "i8"),
+        ("pending_count", "i8"),
         ("asked", "i8"),
         ("asked_x", "i8"),  # address of float32[n_slots * ASKED_PLACES, asked_width]
         ("asked_width", "i8"),
@@ -220,6 +222,7 @@ SLOT = np.dtype(
         ("threshold", "f8"),
         ("wants_holds", "i8"),  # 1: of the model's own, 2: also where it was not asked
         ("shadow", "i8"),  # 1: its decisions are SHADOW records, counted apart
+        ("waits", "i8"),  # address of its model's WAITING rows, 0 where it is asked at once
         ("n_features", "i8"),
         ("n_outputs", "i8"),
         ("output_kind", "i8"),

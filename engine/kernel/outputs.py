@@ -24,7 +24,7 @@ from engine.kernel.decide import (
 )
 from engine.kernel.memory import floats32, pointer
 from engine.kernel.output_layout import FORM, OUTPUT_COLUMNS, OutputKind
-from engine.kernel.places import next_audit, slot_at
+from engine.kernel.places import audit_at, next_audit, slot_at
 from engine.kernel.records import push_decision
 from engine.kernel.sessions import shut_for
 
@@ -204,16 +204,37 @@ def judge_output(root, at):  # type: ignore[no-untyped-def]
 @njit
 def push_output(root, at):  # type: ignore[no-untyped-def]
     """Record what the model said behind the decision that was made of it."""
+    open_output(root, at)
+    fill_output(root, at, root["audit_count"] - record_count(slot_at(root, at)))
+
+
+@njit
+def record_count(slot):  # type: ignore[no-untyped-def]
+    """Return how many records the output of a slot's model takes."""
+    return (slot["n_outputs"] + OUTPUT_COLUMNS - 1) // OUTPUT_COLUMNS
+
+
+@njit
+def open_output(root, at):  # type: ignore[no-untyped-def]
+    """Take the records of an output, behind that of its decision."""
     slot = slot_at(root, at)
-    y = floats32(slot["y"], slot["n_outputs"])
-    for first in range(0, len(y), OUTPUT_COLUMNS):
+    for k in range(record_count(slot)):
         record = next_audit(root)
         record["id"] = root["signal_id"]
         record["kind"] = SHADOW_OUTPUT if slot["shadow"] == 1 else OUTPUT
         record["code"] = slot["output_kind"]
-        record["aux"] = first
+        record["aux"] = k * OUTPUT_COLUMNS
         record["instrument"] = slot["instrument"]
         record["model"] = slot["model"]
+
+
+@njit
+def fill_output(root, at, place):  # type: ignore[no-untyped-def]
+    """Put what stands in the slot's output into its records, from a place of the buffer on."""
+    slot = slot_at(root, at)
+    y = floats32(slot["y"], slot["n_outputs"])
+    for k in range(record_count(slot)):
+        record, first = audit_at(root, place + k), k * OUTPUT_COLUMNS
         record["f0"], record["f1"] = root["value"], root["position"]
         record["f2"] = column_of(y, first)
         record["f3"] = column_of(y, first + 1)

@@ -20,8 +20,9 @@ from engine.kernel.layout import (
 )
 from engine.kernel.ledger import BOOK, DESK, GRID, LEDGER, WALLET
 from engine.kernel.memory import pointer
+from engine.kernel.pending_layout import PENDING
 from engine.kernel.session_layout import SESSION
-from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT
+from engine.limits import AUDIT_BUFFER, MAX_ORDERS, MAX_OUT, PENDING_PLACES
 from engine.market import MARKET
 
 MANY = 1 << 30  # arrays whose length the root does not say; their users know it
@@ -177,6 +178,12 @@ def model_at(root, at):  # type: ignore[no-untyped-def]
 def asked_at(root, place):  # type: ignore[no-untyped-def]
     """Return a place of the ASKED requests: ASKED_PLACES for each slot, in order."""
     return carray(pointer(root["asked"]), (MANY,), ASKED)[place]
+
+
+@njit(forceinline=True)
+def pending_at(root, place):  # type: ignore[no-untyped-def]
+    """Return a place of the PENDING rows."""
+    return carray(pointer(root["pending"]), (PENDING_PLACES,), PENDING)[place]
 
 
 @njit(forceinline=True)

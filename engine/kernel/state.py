@@ -24,6 +24,7 @@ from engine.kernel.layout import (
     TRIGGER,
     TouchFrom,
 )
+from engine.kernel.pending_layout import PENDING
 from engine.kernel.session_layout import SESSION
 from engine.limits import (
     ASKED_PLACES,
@@ -34,6 +35,7 @@ from engine.limits import (
     MAX_OUT,
     MAX_SLOTS,
     MAX_TRIGGERS,
+    PENDING_PLACES,
 )
 from engine.market import BOOK_SLOTS, MARKET
 from engine.own_state import OWN
@@ -102,6 +104,7 @@ class KernelState:
         self.batches = np.zeros(1, BATCH)
         self.asked = np.zeros(max(1, n_slots) * ASKED_PLACES, ASKED)
         self.asked_x = np.zeros((1, 1), np.float32)
+        self.pending = np.zeros(PENDING_PLACES, PENDING)
         self.sessions = np.zeros(n, SESSION)
         self.books: list[np.ndarray] = []
         self._tables: list[np.ndarray] = []  # of sessions
@@ -122,7 +125,7 @@ class KernelState:
         root = self.root[0]
         for name in (
             "markets features matching bars slots models orders triggers out audit collect batches"
-            " asked"
+            " asked pending"
         ).split():
             root[name] = getattr(self, name).ctypes.data
         root["n_instruments"] = n

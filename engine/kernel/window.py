@@ -37,6 +37,12 @@ def take_window_row(slot, m, whole):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def keeps_window(slot):  # type: ignore[no-untyped-def]
+    """Tell whether the row is read although the model is not asked: a window has one of each."""
+    return slot["window"] > 0 and slot["status"] == 0 and slot["absent"] == 0
+
+
+@njit(forceinline=True)
 def missing_rows(slot):  # type: ignore[no-untyped-def]
     """Return how many more valid rows the slot's window wants."""
     return slot["window"] - slot["window_run"]

@@ -9,7 +9,7 @@ equal the other's bit for bit, and where anything is missing the Python call is 
 import ctypes
 import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -154,6 +154,27 @@ class NativeRun:
             words[at, 2:4] = self._named(self._memory, {model.input_name: window})
         self._window_words.append(words)
         return int(words.ctypes.data)
+
+    def batches(
+        self, x: np.ndarray, y: np.ndarray, sizes: Sequence[int]
+    ) -> list[Callable[[], None]]:
+        """Wrap the first rows of two arrays for each size, as `OrtModel.batches` does.
+
+        Args:
+            x: float32[n, F], C-contiguous.
+            y: float32[n, C], C-contiguous; both live as long as this object.
+            sizes: of the batches, at most n each.
+        Returns:
+            one call for each size.
+        """
+        model: OrtModel = self._kept[1]
+        calls = []
+        for size in sizes:
+            words = self._words.copy()
+            words[2:4] = self._named(self._memory, {model.input_name: x[:size]})
+            words[5], words[7] = self._named(self._memory, {model.output_name: y[:size]})
+            calls.append(self.call(words.tolist()))
+        return calls
 
     def _keep(self, place: int, freed_by: int, *given: tuple[Any, Any]) -> int:
         """Make something that `close` frees."""

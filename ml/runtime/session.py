@@ -153,19 +153,54 @@ class OrtModel:
         assert ring.flags.c_contiguous
         if self._normalise is not None:
             return [functools.partial(self._run_window, ring, at) for at in range(n)]
-        ort = runtime()
-        calls: list[Callable[[], Any]] = []
-        for at in range(n):
-            value = ort.OrtValue.ortvalue_from_numpy(ring[at + 1 : at + 1 + n][np.newaxis])
-            binding = self.session.io_binding()
-            binding.bind_ortvalue_input(self.input_name, value)
-            binding.bind_ortvalue_output(self.output_name, self._kept[1])
-            self._kept.append(value)
-            public = type(self._bound[1]) is type(binding)
-            inner = binding if public else binding._iobinding
-            calls.append(functools.partial(self._bound[0], inner, self._options))
+        calls = [
+            self._bound_call(ring[at + 1 : at + 1 + n][np.newaxis], self._kept[1])
+            for at in range(n)
+        ]
         self._check_windows(ring, calls)
         return calls
+
+    def _bound_call(self, rows: np.ndarray, output: Any) -> Callable[[], Any]:
+        """Bind one more input, and an output of the runtime, once for many calls."""
+        value = runtime().OrtValue.ortvalue_from_numpy(rows)
+        binding = self.session.io_binding()
+        binding.bind_ortvalue_input(self.input_name, value)
+        binding.bind_ortvalue_output(self.output_name, output)
+        self._kept += [value, output]
+        public = type(self._bound[1]) is type(binding)
+        inner = binding if public else binding._iobinding
+        return functools.partial(self._bound[0], inner, self._options)
+
+    def batches(
+        self, x: np.ndarray, y: np.ndarray, sizes: Sequence[int]
+    ) -> list[Callable[[], Any]]:
+        """Bind the first rows of two arrays, once for each size; a call evaluates so many of them.
+
+        Args:
+            x: float32[n, F], C-contiguous.
+            y: float32[n, C], C-contiguous; the answers come here, in place.
+            sizes: of the batches, at most n each.
+        Returns:
+            one call for each size. They live as long as this object.
+        """
+        assert x.shape[1:] == self.x.shape[1:]
+        assert y.shape[1:] == self.y.shape[1:]
+        inner = x if self._normalise is None else np.zeros_like(x)
+        calls: list[Callable[[], Any]] = []
+        for size in sizes:
+            output = runtime().OrtValue.ortvalue_from_numpy(y[:size])
+            call = self._bound_call(inner[:size], output)
+            if self._normalise is not None:
+                call = functools.partial(self._run_batch, x[:size], inner[:size], call)
+            calls.append(call)
+        return calls
+
+    def _run_batch(self, rows: np.ndarray, inner: np.ndarray, call: Callable[[], Any]) -> None:
+        """Normalise rows, for a foreign model, and evaluate them."""
+        assert self._normalise is not None
+        np.subtract(rows, self._normalise[0], out=inner)
+        np.multiply(inner, self._normalise[1], out=inner)
+        call()
 
     def _run_window(self, ring: np.ndarray, at: int) -> None:
         """Normalise one window, for a foreign model, and evaluate it."""

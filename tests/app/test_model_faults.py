@@ -103,6 +103,8 @@ def test_fault_M22_with_all_models_down_every_decision_is_a_hold_and_no_order_op
 
 def test_fault_M23_faulty_shadows_are_cut_and_nothing_of_production_changes(runs):
     told, plain = runs["shadows"].told, runs["plain"].told
+    waits = [one.settings.name for one in runs["shadows"].world.parts.models if one.waiting]
+    assert set(waits) == set(FAULTY)  # their rows are evaluated together, one by one where it fails
     for name in FAULTY:
         assert set(told.reasons(name, struck_at(told, name))) == {STRUCK_OUT}
         assert len(told.entries(name)) == 0
@@ -122,6 +124,7 @@ def test_fault_M23_faulty_shadows_are_cut_and_nothing_of_production_changes(runs
 def test_strikes_replay_to_the_digest_however_rows_are_grouped(runs, name, block, ahead):
     again = repeated(runs[name].world, block_rows=block, batch_rows=ahead)
     assert again.decision_digest == runs[name].done.decision_digest
+    assert again.shadow_digest == runs[name].done.shadow_digest
     assert again.models == runs[name].done.models
 
 
