@@ -17,7 +17,7 @@ from app.inference import Inference
 from app.log import logger
 from app.serving import Serving, load_version
 from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
-from app.swap import ROLLBACK, check_fit
+from app.swap import ROLLBACK, check_fit, check_kind
 from app.wire import Parts
 from engine.clock import SystemClock
 from engine.control_log import ControlLog, Swap
@@ -203,6 +203,7 @@ class Reloads:
             candidate.version = entry.version
             load_version(candidate, self._artifacts, view, self._known)
             check_fit(candidate, self._parts.specs)
+            check_kind(candidate, self._parts.models[want.model])
             candidate.may_trade = not candidate.is_shadow
         except ModelRefused as error:
             candidate.close()

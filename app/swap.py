@@ -185,6 +185,22 @@ def check_fit(candidate: Serving, specs: Sequence[FeatureSpec]) -> None:
     )
 
 
+def check_kind(candidate: Serving, serving: Serving) -> None:
+    """Make sure that a version answers as the one that serves: strategies were chosen for that.
+
+    Raises:
+        ModelRefused: `model.contract`; it needs a new session.
+    """
+    mine, theirs = candidate.loaded, serving.loaded
+    assert mine is not None
+    if theirs is not None and mine.output_kind != theirs.output_kind:
+        raise ModelRefused(
+            "model.contract",
+            f"{mine.name}: it answers as {mine.output_kind}, the version that serves as "
+            f"{theirs.output_kind}; start a new session to serve it",
+        )
+
+
 def bind(
     plan: SlotPlan,
     at: int,

@@ -82,7 +82,9 @@ def test_fault_M07_M08_M11_M12_strikes_hold_and_end_the_asking(runs, name):
     ]
     assert bool(raised) == (name in ("Throws", "Greedy"))
     if name == "Greedy":
-        assert any("memory" in text.lower() or "alloc" in text.lower() for text in raised), raised
+        # the runtime's words: its C entry, taken where a model is fast, has no arena
+        words = ("memory", "alloc", "arena")
+        assert any(word in text.lower() for text in raised for word in words), raised
 
 
 def at_of(told: Told, name: str) -> int:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.app.reload_world import refused, swapped, until
-from tests.app.versions import add_narrow_version
+from tests.app.versions import add_narrow_version, add_version, tick_mlp
 
 
 @pytest.mark.asyncio
@@ -24,6 +24,16 @@ async def test_other_features_need_another_session(worlds, root):
     said = await refused(world)
     assert "needs another kernel" in said
     assert "missing: price_vs_ema_9" in said
+    assert world.parts.swaps.count == 0
+
+
+@pytest.mark.asyncio
+async def test_another_kind_of_answer_needs_another_session(worlds, root):
+    words = {"horizons": ("1m",), "levels": (0.1, 0.5, 0.9)}
+    name = add_version(root, tick_mlp(2.0), kind="quantiles", words=words).name
+    world = worlds(root, named=(name,))
+    world.reloads.ask("TickMLP", name.partition(":")[2], "test")
+    assert "it answers as quantiles, the version that serves as classifier3" in await refused(world)
     assert world.parts.swaps.count == 0
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,12 +65,12 @@ def _add_ballast(model: onnx.ModelProto, hidden: int) -> None:
     graph.node.append(last)
 
 
-def add_version(root: Path, data: bytes) -> Entry:
-    """Register a file as the next version of TickMLP, a candidate."""
+def add_version(root: Path, data: bytes, **changes: Any) -> Entry:
+    """Register a file as the next version of TickMLP, a candidate; `changes` are of Foreign."""
     spec = parse_spec((root / "TickMLP" / "1" / "feature_spec.json").read_bytes(), "spec")
     with np.load(root / "TickMLP" / "1" / "golden.npz") as golden:
         rows = golden["x"]
-    return import_onnx(root, data, Foreign(model_id="TickMLP", spec=spec, rows=rows))
+    return import_onnx(root, data, Foreign(model_id="TickMLP", spec=spec, rows=rows, **changes))
 
 
 def add_narrow_version(root: Path) -> Entry:
