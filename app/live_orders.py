@@ -294,11 +294,10 @@ class LiveOrders(Venue):
 
     def send(self) -> None:
         """Give the desk what lies in the outbox."""
-        waiting = self._outbox.take()
-        if not waiting:
+        if not self._outbox.waiting:
             return
         now = self._clock.now_ns()
-        for ts, approved, cancelled in waiting:
+        for ts, approved, cancelled in self._outbox.take():
             if approved is not None:
                 self._send_or_refuse(approved, now - ts)
             elif cancelled is not None:

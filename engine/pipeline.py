@@ -108,9 +108,9 @@ class Pipeline:
         self._filled = desk.filled
         self._heard: object = None
         self.kernel_calls = 0
-        self._advance = advance
         self._untimed = 0 if state.slots["run"].any() else SAMPLED
         self._runs = [slot.predictor.run for slot in slots]
+        self._way = advance, self.words, self._runs, state.address
         root = memoryview(state.root.view(np.uint8))
         self._advice = partial(_ADVICE.unpack_from, root, _ADVICE_AT)
         for at, port in enumerate(self.slots):
@@ -139,14 +139,13 @@ class Pipeline:
             head: number of the row after the last one on this segment.
             stop_at: number of the row after the last one this call may apply.
         """
-        advance, words, runs, address = self._advance, self.words, self._runs, self.state.address
+        advance, words, runs, address = self._way
         if stop_at < head:
             head = stop_at
         if self._heard is not self._filled.handlers:
             self._heard = self._filled.handlers
             self.desk.hear()
-        untimed, on_signal = self._untimed, self.on_signal
-        calls = 0
+        untimed, on_signal, calls = self._untimed, self.on_signal, 0
         while True:
             calls += 1
             reasons = advance(address, rows, first_row, head)

@@ -242,7 +242,7 @@ class Gate:
 
     def passed(self, at: int) -> Approved:
         """Return the proof of an order that passed in the kernel: only such have a place there."""
-        return Approved(None, (0, 0), _GATE_KEY, bytes(self._lines[at]))
+        return Approved(None, (0, 0), _GATE_KEY, self._lines[at].tobytes())
 
     def _promise(
         self, order: Order, parts: tuple[int, ...], opens: tuple[int, ...], reserves: list[int]

@@ -26,6 +26,7 @@ class Outbox:
         wall_ns: the wall clock, ns.
         max_age_ns: an order approved longer ago is laid out.
         held: not empty: every order is laid out.
+        waiting: what lies here, oldest first.
     """
 
     def __init__(self, now: Callable[[], int]) -> None:
@@ -34,27 +35,27 @@ class Outbox:
         self.wall_ns: Callable[[], int] = now
         self.max_age_ns = 0
         self.held: Collection[str] = ()
-        self._waiting: list[Errand] = []
+        self.waiting: list[Errand] = []
 
     def submit(self, approved: Approved) -> None:
         """Give an approved order away, or lay it out; the order desk looks at its proof."""
         hand_over, ts = self.hand_over, self._now()
-        if hand_over is not None and not self._waiting and not self.held:
+        if hand_over is not None and not self.waiting and not self.held:
             now = self.wall_ns()
             if ts >= now - self.max_age_ns:
                 hand_over(approved, now)
                 return
-        self._waiting.append((ts, approved, None))
+        self.waiting.append((ts, approved, None))
 
     def cancel(self, order: Order) -> bool:
         """Lay a cancel out to be sent; what became of the order a row will say."""
-        self._waiting.append((self._now(), None, order))
+        self.waiting.append((self._now(), None, order))
         return True
 
     def take(self) -> Sequence[Errand]:
         """Return what waits, oldest first, and forget it."""
-        waiting = self._waiting
+        waiting = self.waiting
         if not waiting:
             return NOTHING
-        self._waiting = []
+        self.waiting = []
         return waiting
