@@ -160,7 +160,7 @@ class Session:
             self.tape,
             clock,
             job.named,
-            drain=self.drain,
+            drain=self._go_over,
             tell=self._tell_model,
             threads=self.inference,
         )
@@ -193,6 +193,11 @@ class Session:
             parts.pipeline.drain(window[0], window[1], window[2], window[2])
         tape.cursor = words[CURSOR]
         self.venue.send()
+
+    def _go_over(self) -> None:
+        """Come to a swap's row, and fetch the new version's code and weights."""
+        self.drain()
+        self.rehearse()
 
     def rehearse(self) -> None:
         """Run small models over nothing, so that the next row does not wait for caches.
