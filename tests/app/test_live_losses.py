@@ -20,27 +20,27 @@ from venues.embedded.launcher import RunningExchange
 
 
 def test_a_start_with_a_position_and_no_price_opens_nothing_and_goes_on(tmp_path):
+    account = account_folder(tmp_path / "runs", "embedded-main")
     with exchange("--history-hours", "1") as venue:
-        without_a_price(tmp_path, venue)
+        traded_until(command(tmp_path, venue), venue, holds_base)
+        kept = counters_of(account)
+        blind = blinded(venue)
+        done = session(command(tmp_path, venue, "--duration", "4s"))
+        assert done.returncode == 0, done.stderr[-2000:]
+        told = summary_of(done)
+        assert (told["orders"], told["equity"], told["pnl"]["total"]) == (0, None, None)
+        assert any(book["unrealized"] is None and book["position"] for book in told["books"])
+        assert counters_of(account) == kept, "nothing new is known of the day"
+        for number in blind:
+            venue.control("DELETE", f"/faults/{number}")
+        again = session(command(tmp_path, venue, "--duration", "3s"))
+        assert summary_of(again)["orders"] > 0
+        assert same_ledger(tmp_path, venue) > 0
 
 
-def without_a_price(folder: Path, venue: RunningExchange) -> None:
-    """Trade, start blind, trade again."""
-    account = account_folder(folder / "runs", "embedded-main")
-    traded_until(command(folder, venue), venue, holds_base)
-    kept = counters_of(account)
-    blind = [venue.fault("market", "drop", "*"), venue.fault("rest", "hang", "GET /api/v3/depth*")]
-    done = session(command(folder, venue, "--duration", "4s"))
-    assert done.returncode == 0, done.stderr[-2000:]
-    for number in blind:
-        venue.control("DELETE", f"/faults/{number}")
-    told = summary_of(done)
-    assert (told["orders"], told["equity"], told["pnl"]["total"]) == (0, None, None)
-    assert any(book["unrealized"] is None and book["position"] for book in told["books"])
-    assert counters_of(account) == kept, "nothing new is known of the day"
-    again = session(command(folder, venue, "--duration", "3s"))
-    assert summary_of(again)["orders"] > 0
-    same_ledger(folder, venue)
+def blinded(venue: RunningExchange) -> list[int]:
+    """Let no price come; return the faults."""
+    return [venue.fault("market", "drop", "*"), venue.fault("rest", "hang", "GET /api/v3/depth*")]
 
 
 def holds_base(ledger: dict[str, Any]) -> bool:

@@ -224,7 +224,7 @@ def play(twins: Twins, script: list[Step], sizes: bool, depth: bool) -> None:
 def test_quotes_with_sizes(kernel, script):
     twins = Twins(kernel, ("quotes", "quote_sizes", "trades", "trade_sides"))
     play(twins, script, sizes=True, depth=False)
-    twins.agree()
+    assert twins.agree() == twins.venue.events
 
 
 @settings(max_examples=100, deadline=None)
@@ -232,7 +232,7 @@ def test_quotes_with_sizes(kernel, script):
 def test_quotes_without_sizes(kernel, script):
     twins = Twins(kernel, ("quotes", "trades"))
     play(twins, script, sizes=False, depth=False)
-    twins.agree()
+    assert twins.agree() == twins.venue.events
 
 
 @settings(max_examples=150, deadline=None)
@@ -240,7 +240,7 @@ def test_quotes_without_sizes(kernel, script):
 def test_quotes_and_depth(kernel, script):
     twins = Twins(kernel, ("quotes", "quote_sizes", "trades", "trade_sides", "depth"))
     play(twins, script, sizes=True, depth=True)
-    twins.agree()
+    assert twins.agree() == twins.venue.events
 
 
 @settings(max_examples=150, deadline=None)
@@ -248,7 +248,7 @@ def test_quotes_and_depth(kernel, script):
 def test_depth_alone(kernel, script):
     twins = Twins(kernel, ("trades", "trade_sides", "depth"))
     play(twins, script, sizes=True, depth=True)
-    twins.agree()
+    assert twins.agree() == twins.venue.events
 
 
 def lots(*numbers: float) -> tuple[Fraction, ...]:

@@ -103,6 +103,12 @@ async def test_a_shutdown_notice_makes_it_connect_anew(tmp_path, exchange):
         await exchange.push({"e": "serverShutdown", "E": 1})
         await world.until(lambda: world.desk.stream.connections == 2)
         await world.until(lambda: "orders.stream_lost" in world.healed())
+        assert world.troubles().count("orders.stream_lost") == 1
+        client = world.submit()
+        await world.settled(client, S.ACKED)
+        await exchange.push(exchange.execution(client, "TRADE", exchange.fill(client, "0.001")))
+        await world.settled(client, S.FILLED)
+        assert len(world.fills()) == 1, "the new connection is heard"
 
 
 @pytest.mark.asyncio
