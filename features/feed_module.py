@@ -107,8 +107,10 @@ def run_rows(state, rows, request):
     q = carray(pointer(request), (1,), REQUEST)[0]
     tape = carray(pointer(rows), (q["count"],), ROW)
     places = carray(pointer(q["places"]), (q["room"],), PLACE)
-    while q["cursor"] < q["count"] and q["written"] < q["room"]:
-        row = tape[q["cursor"]]
+    count, room, wanted, out = q["count"], q["room"], q["wanted"], q["out"]
+    cursor, written = q["cursor"], q["written"]  # in registers: the record is written at the end
+    while cursor < count and written < room:
+        row = tape[cursor]
         ts = begin_row(root, row)
         if root["next_timer"] <= ts:
             changed = close_one(root, 0)
@@ -116,16 +118,16 @@ def run_rows(state, rows, request):
         else:
             changed = apply_one(root, 0, row, ts)
             applied = 1
-            q["cursor"] += 1
-        if changed & q["wanted"] != 0:
-            place = places[q["written"]]
-            place["row"] = q["cursor"] - applied
+        if changed & wanted != 0:
+            place = places[written]
+            place["row"] = cursor
             place["ts"] = root["now"]
             place["gaps"] = market_at(root, 0)["gap_count"]
-            out = q["out"] + q["written"] * 4 * SPECS[0]
-            place["valid"] = read_features(root, out)
-            q["written"] += 1
-    return q["written"]
+            place["valid"] = read_features(root, out + written * 4 * SPECS[0])
+            written += 1
+        cursor += applied
+    q["cursor"], q["written"] = cursor, written
+    return written
 '''
 
 

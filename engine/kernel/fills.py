@@ -107,6 +107,7 @@ def take(m, x, side, qty):  # type: ignore[no-untyped-def]
     The level remembers it when the touch moves away and the level stands behind another.
     """
     size = qty * m["lot"]
+    x["taken"] = 1
     if side > 0:
         x["used_ask"] += size
     else:

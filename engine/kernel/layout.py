@@ -139,6 +139,7 @@ MATCHING = np.dtype(
     [
         ("touch_from", "i8"),  # TouchFrom
         ("trusted", "i8"),  # 1 when the touch in force is whole: not crossed, insane or in a gap
+        ("taken", "i8"),  # 1 while our fills have taken of the touch in force: used_bid, used_ask
         ("suspect", "i8"),  # updates in a row that were too far away to be believed at once
         ("suspect_mid", "f8"),
         ("updates", "i8"),  # touch, trade or bar updates so far

@@ -44,15 +44,15 @@ def set_touch(root, m, x, quote):  # type: ignore[no-untyped-def]
         else:
             root["dropped_insane"] += 1
         return 0
+    if x["taken"] != 0:  # what is new is there again (products: a branch would guess)
+        x["used_bid"] *= np.float64((bid == m["bid"]) & (bid_size == m["bid_size"]))
+        x["used_ask"] *= np.float64((ask == m["ask"]) & (ask_size == m["ask_size"]))
+        x["taken"] = 1 if x["used_bid"] + x["used_ask"] > 0.0 else 0
     m["prev_bid"] = m["bid"]
     m["prev_ask"] = m["ask"]
     m["prev_bid_size"] = m["bid_size"]
     m["prev_ask_size"] = m["ask_size"]
     m["prev_mid"] = m["mid"]
-    if x["used_bid"] + x["used_ask"] > 0.0:  # our fills took of it; what is new is there again
-        # products, not branches: which side changes is as good as random
-        x["used_bid"] *= np.float64((bid == m["bid"]) & (bid_size == m["bid_size"]))
-        x["used_ask"] *= np.float64((ask == m["ask"]) & (ask_size == m["ask_size"]))
     m["bid"] = bid
     m["ask"] = ask
     m["bid_size"] = bid_size
