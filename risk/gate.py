@@ -13,7 +13,7 @@ from engine.orders import _GATE_KEY, Approved, Order
 from engine.portfolio import Change, Portfolio
 from risk.answer import Answer
 from risk.gate_calls import GateKernel
-from risk.gate_kernel import GATE, LARGEST, REQUEST
+from risk.gate_layout import GATE, LARGEST, REQUEST
 from risk.limits import at_cost_of
 
 APPROVED, REDUCED = int(Code.APPROVED), int(Code.REDUCED)
