@@ -25,6 +25,7 @@ from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.parts import Parts
 from app.reload import Reloads
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.slots import window_bars
@@ -32,7 +33,7 @@ from app.strikes import Strikes
 from app.terminal import has_terminal
 from app.warm import warm
 from app.watchdog import Watchdog
-from app.wire import Parts, build, plan
+from app.wire import build, plan
 from engine.audit import AuditWriter
 from engine.clock import SystemClock
 from engine.errors import RunError

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.wire import NewVenue
+from app.parts import NewVenue
 from config.settings import Settings
 from engine.errors import DataError
 from engine.journal_reader import fold

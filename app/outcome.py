@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.parts import Parts
 from app.rules import beyond_table
 from app.serving import Serving
 from app.slots import absence_notes, columns_of
-from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.books import Book
 from engine.events import Action, AnswerStatus, Block, HoldReason

@@ -14,9 +14,10 @@ import numpy as np
 from app.asked_again import AskedAgain
 from app.kernel import is_compiled, kernel_source
 from app.outcome import new_run_dir
+from app.parts import NewVenue, Parts
 from app.recorded_models import expect_swaps, pins_of
 from app.session import Asked, close_run, end_reason, name_tape, open_run
-from app.wire import NewVenue, Parts, build, plan
+from app.wire import build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus

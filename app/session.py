@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from app.outcome import Timing, summarise, write_opening
-from app.wire import Parts
+from app.parts import Parts
 from config.settings import Settings
 from engine.audit_layout import AUDIT_LAYOUT_VERSION
 from engine.run_files import TAPE_EVENT, RunConfigFile, Summary, hash_words

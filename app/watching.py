@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 
 from app.kernel import load_kernel
+from app.parts import Parts
 from app.recorded_models import pins_of
 from app.serving import root_of
 from app.slots import columns_of
-from app.wire import Parts, new_state, plan
+from app.wire import new_state, plan
 from config.load import check_settings, load_settings
 from config.settings import Settings, WatchSettings
 from engine.audit_layout import Record

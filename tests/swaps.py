@@ -24,9 +24,10 @@ from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.paper_exchange import begun
+from app.parts import Parts
 from app.replay import Replay, replay
 from app.signal_file import send
-from app.wire import Parts, plan
+from app.wire import plan
 from config.load import load_settings
 from config.settings import ReloadSettings, Settings
 from engine.audit_layout import AUDIT, Record
