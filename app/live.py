@@ -38,11 +38,13 @@ from engine.audit import AuditWriter
 from engine.clock import SystemClock
 from engine.errors import RunError
 from engine.events import Command
+from engine.json_files import write_json
 from engine.kernel.layout import WORD
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
 from engine.rows import NS_PER_S, Kind
-from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
+from engine.run_files import TAPE_REF, Summary, TapeRef
+from engine.tape_hash import tape_hash
 from engine.tape_info import BLOCK_ROWS, TapeInfo
 from features.feature_bars import base_bars
 from features.registry import warmup_of

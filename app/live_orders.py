@@ -19,9 +19,10 @@ from engine.clock import SystemClock
 from engine.errors import RunError
 from engine.events import Command, RejectReason
 from engine.journal_layout import Kind, Latch, Name
+from engine.json_files import write_json
 from engine.money import MINOR_PER_UNIT, minor
 from engine.orders import Approved
-from engine.run_files import LIVE, LiveRun, write_json
+from engine.run_files import LIVE, LiveRun
 from risk.limits import at_cost_of
 from venues.order_desk import OrderDesk
 from venues.outbox import Outbox

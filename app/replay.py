@@ -21,17 +21,11 @@ from app.wire import build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
+from engine.json_files import write_json
 from engine.kernel.layout import WORD
-from engine.run_files import (
-    LIVE,
-    TAPE_REF,
-    LiveRun,
-    Summary,
-    TapeRef,
-    tape_hash,
-    write_json,
-)
+from engine.run_files import LIVE, TAPE_REF, LiveRun, Summary, TapeRef
 from engine.tape import Tape
+from engine.tape_hash import tape_hash
 from engine.tape_info import BLOCK_ROWS
 
 CURSOR = WORD["cursor"]

@@ -21,7 +21,9 @@ from config.settings import Settings, WatchSettings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
 from engine.events import HoldReason
+from engine.hash_words import words_hash
 from engine.instruments import Instrument
+from engine.json_files import read_json
 from engine.kernel.layout import NEVER, Collected, Reason
 from engine.rows import Kind
 from engine.run_files import (
@@ -33,8 +35,6 @@ from engine.run_files import (
     RunConfigFile,
     Summary,
     TapeRef,
-    read_json,
-    words_hash,
 )
 from engine.tape import Tape
 from ml.artifact import read_files

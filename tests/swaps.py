@@ -36,8 +36,9 @@ from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.events import Signal
 from engine.feed_health import FeedHealth
+from engine.hash_words import words_hash
 from engine.kernel.layout import WORD
-from engine.run_files import AUDIT_RECORDS, Summary, words_hash
+from engine.run_files import AUDIT_RECORDS, Summary
 from engine.tape import Tape
 from ml.registry import View, load
 from tests.app.versions import add_version, copy_artifacts, tick_mlp
