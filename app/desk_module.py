@@ -244,8 +244,8 @@ def close_asked(state, at):
 _KERNELS = tuple(
     f"engine.kernel.{name}"
     for name in (
-        "apply asked bars book books decide exact fills follow match memory ops outputs pending"
-        " places placing records touch triggers"
+        "apply asked bars book books chances decide exact fills follow match memory ops outputs"
+        " pending places placing records touch triggers"
     ).split()
 ) + tuple(
     f"risk.{name}" for name in "exposure_kernel gate_kernel order_kernel settle_kernel".split()
