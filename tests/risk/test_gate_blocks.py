@@ -10,8 +10,8 @@ from risk.gate import allow
 from tests.risk.test_gate_properties import Desk, entry
 
 MS = 1_000_000
-WIDE = {name: 1e6 for name in ("max_order_notional", "max_position_notional",
-                               "max_model_exposure", "max_gross_exposure")}  # fmt: skip
+SIZES = ("max_order_notional", "max_position_notional", "max_model_exposure", "max_gross_exposure")
+WIDE = dict.fromkeys(SIZES, 1e6)
 EXIT, STOP = int(Purpose.EXIT), int(Purpose.STOP_LOSS)
 
 
@@ -48,7 +48,7 @@ def holding(lots: int, **limits: object) -> Desk:
          Block.GROSS_EXPOSURE),
         ({}, entry(1, 10, 951), entry(1, 10, 949), Block.PRICE_COLLAR),
         ({}, entry(-1, 10, 1_049), entry(-1, 10, 1_051), Block.PRICE_COLLAR),
-        ({}, entry(1, 9_998, 1_000), entry(1, 9_999, 1_000), Block.BALANCE),  # the fee is needed too
+        ({}, entry(1, 9_998, 1_000), entry(1, 9_999, 1_000), Block.BALANCE),  # with the fee
         ({"allow_short": False}, entry(1, 1), entry(-1, 1), Block.SHORT_NOT_ALLOWED),
         ({}, entry(1, 1), entry(1, 0), Block.LOT_SIZE),
         ({}, entry(1, 1), entry(1, 1, -1), Block.TICK_SIZE),
