@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from engine.events import Block, Place, Purpose
@@ -88,6 +89,15 @@ def test_the_rate_fills_up_with_time_and_spares_protective_orders():
     assert blocks(at, entry(-1, 1, purpose=STOP)) == 0
     at.now += 1_000 * MS
     assert blocks(at, entry(1, 3)) == 0
+
+
+def test_an_old_signal_stops_entries_and_exits_and_no_protective_order():
+    at = holding(100, max_signal_age_ms=100.0)
+    old = at.now - 100 * MS - 1
+    stopped = Block.SIGNAL_AGE
+    for purpose, side, block in ((0, 1, stopped), (EXIT, -1, stopped), (STOP, -1, 0)):
+        wish = msgspec.structs.replace(entry(side, 10, purpose=purpose), signal_ts=old)
+        assert blocks(at, wish) == block
 
 
 def test_the_same_again_waits_for_its_window():
