@@ -2,24 +2,16 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.live_permission import KEY_ENV, SECRET_ENV
-from app.live_record import account_folder
-from engine.account_lock import AccountLock
 from engine.audit_layout import AUDIT, Record
 from engine.audit_verify import verify
 from engine.client_ids import client_id
-from engine.errors import DataError
 from engine.events import OrderState, RejectReason
-from engine.journal_layout import Latch
 from engine.journal_reader import fold
 from engine.json_files import read_json
 from engine.orders import FINAL
@@ -29,21 +21,17 @@ from engine.tape import Tape
 from tests.app.live_world import (
     HOOK_ENV,
     KEY,
-    ROOT,
     SECRET,
     account_orders,
     command,
-    environment,
     exchange,
-    kinds_of,
     replayed,
     same_ledger,
-    session,
     summary_of,
     tape_kinds,
     traded_until,
 )
-from tests.app.webhook import Receiver, webhook
+from tests.app.webhook import told, webhook
 
 ORDER = "POST /api/v3/order"
 DUPLICATE = '{"code":-2010,"msg":"Duplicate order sent."}'
@@ -131,12 +119,6 @@ def hook():
     with webhook() as receiver, pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOOK_ENV, receiver.url())
         yield receiver
-
-
-def told(hook: Receiver, run: str) -> list[str]:
-    """Return the codes of what a run has told."""
-    mine = [one for one in hook.got if f"run {run}" in one["message"]]
-    return [one["title"].removeprefix("Tickgate: ") for one in mine]
 
 
 @pytest.fixture(scope="module")
@@ -270,139 +252,3 @@ def test_secrets_that_were_planted_are_nowhere(traded):
         for path in folder.rglob("*"):
             if path.is_file():
                 assert canary.encode() not in path.read_bytes(), path
-
-
-def ended(done: subprocess.CompletedProcess, code: int) -> subprocess.CompletedProcess:
-    """Check how a command ended."""
-    assert done.returncode == code, done.stderr[-3000:]
-    return done
-
-
-def orders_in(account: Path) -> int:
-    """Count the orders in an account's journal, which may not be there yet."""
-    try:
-        return len(fold(account).orders)
-    except DataError:
-        return 0
-
-
-def until_order(process: subprocess.Popen, account: Path, before: int) -> None:
-    """Wait until a session has sent an order."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until and process.poll() is None and orders_in(account) <= before:
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory, hook):
-    """Return (folder, exchange) that several tests go on with: one account, many runs."""
-    with exchange("--history-hours", "1") as venue:
-        yield tmp_path_factory.mktemp("runs"), venue
-
-
-def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world, hook):
-    folder, venue = world
-    account = account_folder(folder / "runs", "embedded-main")
-    words, before = command(folder, venue, "--duration", "4s"), orders_in(account)
-    with subprocess.Popen(
-        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        until_order(process, account, before)
-        process.send_signal(signal.SIGUSR1)
-        out, said = process.communicate(timeout=60)
-    assert process.returncode == 3, said[-2000:]
-    run = Path(json.loads(out)["run_dir"])
-    kill_row = int(np.flatnonzero(kinds_of(run) == Kind.CONTROL)[-1])
-    records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
-    after = records[(records["row"] > kill_row) & (records["kind"] == Record.ORDER)]
-    assert OrderState.SENT not in after["code"]
-    state = fold(account)
-    assert Latch.KILL in state.latches
-    assert told(hook, run.name) == ["start", "kill", "stop"]
-    assert not state.live, "the kill switch cancels what is open"
-    plain = [word for word in command(folder, venue, "--duration", "2s") if word != "--json"]
-    status = [line for line in ended(session(plain), 3).stderr.splitlines() if "status " in line]
-    assert "stopped=KILL_SWITCH" in status[-1]
-    assert " orders=0 open=0 " in status[-1]
-    words = command(folder, venue, "--duration", "3s", "--clear-latches", "looked at it")
-    assert summary_of(ended(session(words), 0))["orders"] > 0
-    same_ledger(folder, venue)
-
-
-def test_a_balance_that_changed_outside_halts_the_next_run(world):
-    folder, venue = world
-    account = account_folder(folder / "runs", "embedded-main")
-    if not orders_in(account):
-        ended(session(command(folder, venue, "--duration", "3s")), 0)
-    venue.control("POST", "/deposit", {"account": "main", "asset": "USDT", "amount": "1"})
-    done = ended(session(command(folder, venue, "--duration", "2s")), 3)
-    assert summary_of(done)["orders"] == 0
-    assert Latch.ACCOUNT in fold(account).latches
-
-
-REFUSALS = [
-    (["--confirm-live", "main"], {}, "--base-url is missing"),
-    (["--confirm-live", "main", "--base-url", "http://example.com"], {}, "example.com is refused"),
-    (["--confirm-live", "main", "--venue", "binance"], {}, "api.binance.com is refused"),
-    (["--base-url", "http://127.0.0.1:1"], {}, "confirm with --confirm-live main"),
-    (["--base-url", "http://127.0.0.1:1", "--confirm-live", "other"], {}, "confirm with"),
-    (["--base-url", "http://127.0.0.1:1", "--confirm-live", "main"], {KEY_ENV: ""}, "holds no key"),
-    (
-        ["--base-url", "http://127.0.0.1:1", "--confirm-live", "main", "--model", "TickMLP:1.0.0"],
-        {},
-        "--model is for paper",
-    ),
-    (["--base-url", "ftp://127.0.0.1:1", "--confirm-live", "main"], {}, "must begin with http"),
-]
-
-
-@pytest.mark.parametrize(("words", "changes", "line"), REFUSALS)
-def test_refusals_are_one_line_and_code_2(tmp_path, words, changes, line):
-    import run_live
-    from app.command_line import run
-
-    config = tmp_path / "live.yaml"
-    config.write_text((ROOT / "config" / "default.yaml").read_text())
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {KEY_ENV: KEY, SECRET_ENV: SECRET, **changes}.items():
-            patch.setenv(name, value)
-        patch.setattr("sys.argv", ["run_live.py", "--live", "--config", str(config), *words])
-        code, said = heard(lambda: run("run_live.py", run_live.main))
-    assert code == 2
-    assert line in said
-    assert said.count("\n") == 1
-
-
-def heard(call) -> tuple[int, str]:
-    """Return what a call returns and what it wrote to stderr."""
-    import contextlib
-    import io
-
-    text = io.StringIO()
-    with contextlib.redirect_stderr(text):
-        return call(), text.getvalue()
-
-
-def test_no_limits_no_live(tmp_path):
-    import run_live
-    from app.command_line import run
-
-    words = ["run_live.py", "--live", "--base-url", "http://127.0.0.1:1", "--confirm-live", "main"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", words)
-        code, said = heard(lambda: run("run_live.py", run_live.main))
-    assert code == 2
-    assert "name no risk limits" in said
-
-
-def test_an_account_in_use_is_refused(world):
-    folder, venue = world
-    words = command(folder, venue, "--duration", "3s")
-    account = account_folder(folder / "runs", "embedded-main")
-    lock = AccountLock(account)
-    try:
-        done = session(words)
-    finally:
-        lock.release()
-    assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1

@@ -53,3 +53,9 @@ def webhook() -> Iterator[Receiver]:
         receiver.release.set()
         receiver.shutdown()
         thread.join()
+
+
+def told(receiver: Receiver, run: str) -> list[str]:
+    """Return the codes of what a run has told."""
+    mine = [one for one in receiver.got if f"run {run}" in one["message"]]
+    return [one["title"].removeprefix("Tickgate: ") for one in mine]
