@@ -37,6 +37,7 @@ from app.wire import plan
 from benchmarks import lateness_models, live_session
 from benchmarks.artifacts import artifacts
 from benchmarks.ours import bench_settings
+from benchmarks.proc_memory import rss_anon_mib
 from config.settings import ModelSettings, Settings
 from engine.clock import SystemClock
 from engine.instruments import Instrument
@@ -172,6 +173,7 @@ class Pieces:
     def __init__(self, session: Timed, sender: Sender) -> None:
         self.session, self.sender = session, sender
         self.loader = Loader(session)
+        self.anon_mib: list[float] = []  # after each stretch of loads
         self.done: list[tuple[str, np.ndarray, np.ndarray]] = []  # kind, due, sent
 
     async def run(self, turns: int, piece_s: float) -> None:
@@ -191,6 +193,7 @@ class Pieces:
         due, sent = await self.sender.stretch(symbol, count)
         if loading is not None:
             loading.cancel()
+            self.anon_mib.append(round(rss_anon_mib(), 1))
         self.done.append((kind, due, sent))
         await asyncio.sleep(BETWEEN_S)
 
@@ -287,6 +290,7 @@ async def measure(folder: Path, turns: int, piece_s: float) -> dict[str, Any]:
     model = next(line for line in summary.models if line.name == "transformer")
     found["transformer"] = msgspec.to_builtins(model)
     found["stages"] = msgspec.to_builtins(summary.latency_us)
+    found["anon_mib"] = pieces.anon_mib
     found["load_ms"] = pieces.loader.took_ms
     found["reloads"], found["refused"] = summary.reloads, session.reloads.refused
     return found

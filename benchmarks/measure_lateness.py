@@ -51,9 +51,11 @@ def lateness(rounds: int) -> list[Figure]:
     if not answers.get("RESULT") or not loads or found["refused"]:
         raise RunError(f"lateness: the models did not do their work: {found}")
     answered = found["stages"]["inference_thread"]["p50"] / 1e3
+    memory = found["anon_mib"]
     notes = {
         "transformer": f"{answers['RESULT']:,} answers, {answered:.1f} ms each at p50",
-        "loading": f"{len(loads)} loads and swaps, {statistics.median(loads):.0f} ms each",
+        "loading": f"{len(loads)} loads and swaps, {statistics.median(loads):.0f} ms each, "
+        f"anonymous memory {memory[1]:.0f} MiB after the first stretch, {memory[-1]:.0f} at the end",
     }
     return [figure(found, kind, note) for kind, note in notes.items()]
 

@@ -1,6 +1,7 @@
 """The lateness session counts every message that was sent, and its models do their work."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,5 @@ def test_every_message_is_counted_in_its_stretch(tmp_path: Path) -> None:
     assert found["transformer"]["answers"]["RESULT"] > 0
     assert found["reloads"] > 0
     assert found["refused"] == 0
+    left = [one.name for one in threading.enumerate() if one.name.startswith("model-")]
+    assert left == [], "each version's thread has ended, the prepared ones too"
