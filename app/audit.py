@@ -9,17 +9,8 @@ from engine.audit_reader import Funnel, read_names
 from engine.audit_story import SignalFate, last_signals, order_story
 from engine.audit_verify import Progress, Verification, verify
 from engine.errors import UsageError
-from engine.run_files import (
-    CHAIN,
-    SUMMARY,
-    ChainLink,
-    Names,
-    Summary,
-    read_json,
-    read_lines,
-    resolve_run,
-    to_json,
-)
+from engine.json_files import read_json, read_lines, to_json
+from engine.run_files import CHAIN, SUMMARY, ChainLink, Names, Summary, resolve_run
 
 WIDTH = 80
 

@@ -18,12 +18,12 @@ from engine.audit_layout import ModelStatus
 from engine.audit_reader import reason_name
 from engine.errors import RunError
 from engine.events import Command, WatchCheck
+from engine.hash_words import hash_words
 from engine.kernel.state import KernelState
 from engine.live_tape import LiveTape
 from engine.records import Recorder
 from engine.row_words import row_head
 from engine.rows import Kind
-from engine.run_files import hash_words
 from risk.gate import Gate, allow
 
 DEMOTE_HEAD = row_head(int(Kind.CONTROL))

@@ -28,9 +28,9 @@ from engine.kernel.outputs import settle_output
 from engine.kernel.pending import let_wait, settle_pending
 from engine.kernel.places import answer_at, append_audit, markets_of, matching_at
 from engine.kernel.placing import place_order
-from risk.gate_kernel import (
-    REQUEST, book_fill, end_order, gate_of, judge_order, mark, record_exposure, to_resting,
-)
+from risk.exposure_kernel import book_fill, end_order, gate_of, record_exposure, to_resting
+from risk.gate_kernel import judge_order, mark
+from risk.gate_layout import REQUEST
 from risk.order_kernel import send_order, session_blocks
 from risk.own_kernel import put_together
 from risk.settle_kernel import ask_cancel as note_cancel, end_by_request, settle_answer, settle_out
@@ -244,10 +244,12 @@ def close_asked(state, at):
 _KERNELS = tuple(
     f"engine.kernel.{name}"
     for name in (
-        "apply asked bars book books decide exact fills follow match memory ops outputs pending"
-        " places placing records touch triggers"
+        "apply asked bars book books chances decide exact fills follow match memory ops outputs"
+        " pending places placing records touch triggers"
     ).split()
-) + ("risk.gate_kernel", "risk.order_kernel", "risk.settle_kernel")
+) + tuple(
+    f"risk.{name}" for name in "exposure_kernel gate_kernel order_kernel settle_kernel".split()
+)
 ENTRIES = (
     "place cancel protect unprotect push gate_check gate_expose gate_fill gate_end gate_rest"
     " gate_mark send settle_at end_at ask_cancel ask answer begin end close_asked"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.log import logger
+from app.parts import Parts
 from app.serving import Serving
-from app.wire import Parts
 from engine.errors import ConfigError
 from engine.events import AnswerStatus
 from engine.live_tape import LiveTape

@@ -20,7 +20,7 @@ from features.spec import FeatureSpec
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "kernels"
 _EMBEDDED = tuple(
     f"engine.kernel.{name}"
-    for name in ("memory book touch bars series records apply decide run".split())
+    for name in ("memory book touch bars series records apply chances decide run".split())
 )
 # numba makes machine code of every function it compiles, with all that is inlined in it: parts with
 # one caller are merged into it before that, or the innermost ones would be compiled five times.

@@ -25,6 +25,7 @@ from app.log import lines_to, logger
 from app.market_feed import Market, open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
+from app.parts import Parts
 from app.reload import Reloads
 from app.session import Asked, close_run, end_reason, name_tape, open_run
 from app.slots import window_bars
@@ -32,16 +33,18 @@ from app.strikes import Strikes
 from app.terminal import has_terminal
 from app.warm import warm
 from app.watchdog import Watchdog
-from app.wire import Parts, build, plan
+from app.wire import build, plan
 from engine.audit import AuditWriter
 from engine.clock import SystemClock
 from engine.errors import RunError
 from engine.events import Command
+from engine.json_files import write_json
 from engine.kernel.layout import WORD
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
 from engine.rows import NS_PER_S, Kind
-from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
+from engine.run_files import TAPE_REF, Summary, TapeRef
+from engine.tape_hash import tape_hash
 from engine.tape_info import BLOCK_ROWS, TapeInfo
 from features.feature_bars import base_bars
 from features.registry import warmup_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from app.wire import NewVenue, Parts
+from app.parts import NewVenue, Parts
 from config.settings import Settings
 from engine.bus import Bus
 from engine.feed_health import FeedHealth

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.wire import NewVenue
+from app.parts import NewVenue
 from config.settings import Settings
 from engine.errors import DataError
 from engine.journal_reader import fold
+from engine.json_files import read_json
 from engine.rows import Kind
-from engine.run_files import CONFIG, LIVE, NAMES, LiveRun, Names, RunConfigFile, read_json
+from engine.run_files import CONFIG, LIVE, NAMES, LiveRun, Names, RunConfigFile
 from engine.tape import Tape
 from venues.recorded import Recorded
 

@@ -17,7 +17,7 @@ from app.live_lines import plain_line, sections
 from app.live_numbers import LiveView
 from app.live_text import Line, clean, lay_out, line_width
 from app.live_view import Collector
-from app.wire import Parts
+from app.parts import Parts
 from engine.feed_health import FeedHealth
 
 STYLES = {

@@ -24,10 +24,10 @@ from app.live_numbers import (
     StageLine,
     Waiting,
 )
+from app.parts import Parts
 from app.serving import Serving
 from app.slots import SlotPlan
 from app.terminal import short_reason
-from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.books import NOBODY, Book, Books
 from engine.events import Action, Block, HoldReason, OrderState, Signal

@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.parts import Parts
 from app.rules import beyond_table
 from app.serving import Serving
 from app.slots import absence_notes, columns_of
-from app.wire import Parts
 from engine.audit_layout import ModelStatus
 from engine.books import Book
 from engine.events import Action, AnswerStatus, Block, HoldReason
+from engine.json_files import write_json
 from engine.money import MINOR_PER_UNIT
 from engine.run_files import (
     CONFIG,
@@ -33,7 +34,6 @@ from engine.run_files import (
     RunName,
     Signals,
     Summary,
-    write_json,
 )
 from engine.tape import TapeInfo
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import msgspec
 
+from app.parts import Parts
 from app.serving import Pin
-from app.wire import Parts
 from config.settings import ModelSettings, Settings
 from engine.control_log import read_control_log
 from engine.errors import ConfigError
-from engine.run_files import CONFIG, NAMES, Names, RunConfigFile, read_json
+from engine.json_files import read_json
+from engine.run_files import CONFIG, NAMES, Names, RunConfigFile
 
 
 def pins_of(run: Path, settings: Settings) -> dict[str, Pin]:

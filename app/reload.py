@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from app.inference import Inference
 from app.log import logger
+from app.parts import Parts
 from app.serving import Serving, load_version
 from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
 from app.swap import ROLLBACK, check_fit, check_kind
-from app.wire import Parts
 from engine.clock import SystemClock
 from engine.control_log import ControlLog, Swap
 from engine.errors import RunError

@@ -14,23 +14,18 @@ import numpy as np
 from app.asked_again import AskedAgain
 from app.kernel import is_compiled, kernel_source
 from app.outcome import new_run_dir
+from app.parts import NewVenue, Parts
 from app.recorded_models import expect_swaps, pins_of
 from app.session import Asked, close_run, end_reason, name_tape, open_run
-from app.wire import NewVenue, Parts, build, plan
+from app.wire import build, plan
 from config.settings import Settings
 from engine.audit import AuditWriter
 from engine.bus import Bus
+from engine.json_files import write_json
 from engine.kernel.layout import WORD
-from engine.run_files import (
-    LIVE,
-    TAPE_REF,
-    LiveRun,
-    Summary,
-    TapeRef,
-    tape_hash,
-    write_json,
-)
+from engine.run_files import LIVE, TAPE_REF, LiveRun, Summary, TapeRef
 from engine.tape import Tape
+from engine.tape_hash import tape_hash
 from engine.tape_info import BLOCK_ROWS
 
 CURSOR = WORD["cursor"]

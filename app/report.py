@@ -9,7 +9,8 @@ from app.report_data import ReportData, gather
 from app.summary import amount, summary_rows
 from app.terminal import Units, percent, short_reason, span, utc
 from engine.audit_layout import Record
-from engine.run_files import REPORT, REPORT_PICTURE, Names, write_bytes
+from engine.json_files import write_bytes
+from engine.run_files import REPORT, REPORT_PICTURE, Names
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MAX_INSTRUMENTS = 3  # charts of prices: the instruments with the most fills

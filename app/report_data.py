@@ -8,7 +8,8 @@ import numpy as np
 
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile, Funnel, read_names
-from engine.run_files import SAMPLES, SUMMARY, Names, Summary, read_json
+from engine.json_files import read_json
+from engine.run_files import SAMPLES, SUMMARY, Names, Summary
 
 MAX_FILLS = 100_000  # fills kept for drawing; beyond it every second one is dropped
 TIME_BINS = 600  # steps of a drawn line

@@ -10,7 +10,8 @@ import msgspec
 from config.load import check_settings, lay_over, load_settings
 from config.settings import ModelSettings, Settings
 from engine.errors import UsageError
-from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, read_json, resolve_run
+from engine.json_files import read_json
+from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, resolve_run
 from ml.registry_file import REGISTRY
 
 HOME = Path(__file__).resolve().parent.parent

@@ -8,9 +8,10 @@ import numpy as np
 from engine.audit_layout import NO_INDEX, Record, Verdict
 from engine.audit_reader import AuditFile
 from engine.books import NOBODY, Book
+from engine.json_files import read_lines
 from engine.money import MINOR_PER_UNIT, Grid, split
 from engine.records import OWNERS_EVENT
-from engine.run_files import EVENTS, EventLine, read_lines
+from engine.run_files import EVENTS, EventLine
 
 Owners = tuple[tuple[int, int], ...]
 

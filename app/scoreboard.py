@@ -11,7 +11,8 @@ import msgspec
 from app.scoring import HORIZONS_S, ModelScore, score_run
 from app.terminal import console
 from engine.errors import DataError, UsageError
-from engine.run_files import TAPE_REF, TapeRef, read_json, resolve_run
+from engine.json_files import read_json
+from engine.run_files import TAPE_REF, TapeRef, resolve_run
 from engine.tape import Tape
 
 SYNTHETIC = "synthetic market: the figures show that the plumbing works, and no skill"

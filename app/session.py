@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 
 from app.outcome import Timing, summarise, write_opening
-from app.wire import Parts
+from app.parts import Parts
 from config.settings import Settings
 from engine.audit_layout import AUDIT_LAYOUT_VERSION
-from engine.run_files import TAPE_EVENT, RunConfigFile, Summary, hash_words
+from engine.hash_words import hash_words
+from engine.run_files import TAPE_EVENT, RunConfigFile, Summary
 from engine.tape_info import TapeInfo
 
 VERSION = "0.1.0"

@@ -95,7 +95,7 @@ def start_live(args: argparse.Namespace, argv: list[str]) -> int:
         os.environ.pop(name)
     settings, _ = settings_of(args)
     load_numba()
-    from app.live_orders import LiveJob, live
+    from app.live_run import LiveJob, live
     from app.live_screen import Screen
 
     job = LiveJob(

@@ -12,7 +12,8 @@ from app.spoken import CODES, command_of, say, say_nothing, tell
 from app.summary import show
 from config.settings import Settings
 from engine.errors import DataError, UsageError
-from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, TapeRef, read_json, resolve_run
+from engine.json_files import read_json
+from engine.run_files import CONFIG, TAPE_REF, RunConfigFile, TapeRef, resolve_run
 from engine.tape import Tape
 
 

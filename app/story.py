@@ -13,9 +13,11 @@ from engine.audit_story import PROTECTIVE, Story
 from engine.control_log import swapped_versions
 from engine.errors import DataError
 from engine.events import Action, Liquidity, OrderState, OrderType, Purpose, RejectReason
+from engine.hash_words import words_hash
+from engine.json_files import read_json
 from engine.kernel.output_layout import OutputKind
 from engine.rows import Kind
-from engine.run_files import CONFIG, Names, RunConfigFile, read_json, words_hash
+from engine.run_files import CONFIG, Names, RunConfigFile
 
 ROWS_AT_ONCE = 65_536
 MAX_ROWS_BACK = 1 << 22  # rows searched for an instrument's last market row

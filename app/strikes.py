@@ -11,8 +11,8 @@ from collections import deque
 import numpy as np
 
 from app.demotion import Demotions
+from app.parts import Parts
 from app.serving import Serving
-from app.wire import Parts
 from engine.events import HoldReason, WatchCheck
 
 WRONG = [int(HoldReason.MODEL_NAN), int(HoldReason.MODEL_FAILED)]

@@ -4,7 +4,8 @@ import sys
 from typing import Any
 
 from app.terminal import console, percent, short_reason, span
-from engine.run_files import Latency, Summary, to_json
+from engine.json_files import to_json
+from engine.run_files import Latency, Summary
 
 _EXITS = {
     "done": "came to the end",

@@ -11,16 +11,19 @@ import msgspec
 import numpy as np
 
 from app.kernel import load_kernel
+from app.parts import Parts
 from app.recorded_models import pins_of
 from app.serving import root_of
 from app.slots import columns_of
-from app.wire import Parts, new_state, plan
+from app.wire import new_state, plan
 from config.load import check_settings, load_settings
 from config.settings import Settings, WatchSettings
 from engine.audit_layout import Record
 from engine.audit_reader import AuditFile
 from engine.events import HoldReason
+from engine.hash_words import words_hash
 from engine.instruments import Instrument
+from engine.json_files import read_json
 from engine.kernel.layout import NEVER, Collected, Reason
 from engine.rows import Kind
 from engine.run_files import (
@@ -32,8 +35,6 @@ from engine.run_files import (
     RunConfigFile,
     Summary,
     TapeRef,
-    read_json,
-    words_hash,
 )
 from engine.tape import Tape
 from ml.artifact import read_files

@@ -9,30 +9,27 @@ from types import MappingProxyType
 import numpy as np
 
 from app.ahead import Ahead, may_run_ahead
-from app.asked_again import AskedAgain
-from app.demotion import Hands, demote
+from app.control_rows import control, sample
 from app.fusing import build_ports, join
-from app.kernel import KernelModule, load_kernel
+from app.kernel import load_kernel
+from app.parts import NewVenue, Parts
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
-from app.serving import Pin, Serving, load_models
+from app.serving import Pin, load_models
 from app.shadows import Shadows
-from app.slot_ports import arrays_of, port_of
+from app.slot_ports import arrays_of
 from app.slots import (
-    SlotPlan,
     bars_beside,
-    places_of,
     plan_slots,
     quote_currency,
     row_by_row,
     set_slots,
 )
-from app.swap import Swaps, bind
-from config.settings import ModelSettings, Settings, StrategySettings
+from app.swap import Swaps
+from config.settings import ModelSettings, Settings
 from engine.audit import AuditWriter
-from engine.control_log import SWAP_EVENT, swap_text
 from engine.errors import UsageError
-from engine.events import Command, Signal
+from engine.events import Signal
 from engine.fills import Calls, FillDesk
 from engine.instruments import Instrument
 from engine.kernel.layout import WORD, Reason
@@ -42,53 +39,19 @@ from engine.model_answers import ModelAnswers
 from engine.money import Grid, fee_rate, minor
 from engine.pipeline import Pipeline
 from engine.portfolio import Portfolio
-from engine.ports import Asker, Strategy, Venue
+from engine.ports import Asker, Venue
 from engine.protection import Protection
 from engine.records import Recorder
-from engine.row_words import row_at
-from engine.rows import Kind
 from engine.venue_answers import VenueAnswers
-from features.spec import FeatureSpec
-from risk.gate import Gate, allow
+from risk.gate import Gate
 from risk.gate_calls import GateKernel
 from risk.limits import gate_record
 from strategies.registry import build_strategy
 from venues.paper import PaperVenue
 
-NOW, ROW = WORD["now"], WORD["row"]
-NewVenue = Callable[[Callable[[], int]], Venue]  # made with kernel time
+NOW = WORD["now"]
 SHADOWS_WAIT = True  # shadows are asked together; a test compares with one by one
 ORDERS_IN_KERNEL = True  # orders of one owner in jitted calls; a test compares with both
-
-
-class Parts:
-    """Everything of one run that outlives the building of it."""
-
-    settings: Settings
-    instruments: tuple[Instrument, ...]
-    quote: str
-    models: list[Serving]
-    strategies: list[tuple[StrategySettings, Strategy]]
-    plans: list[SlotPlan]
-    specs: list[FeatureSpec]
-    bars: tuple[str, ...]  # beside the base bars
-    kernel: KernelModule
-    state: KernelState
-    gate: Gate
-    portfolio: Portfolio
-    desk: FillDesk
-    recorder: Recorder
-    audit: AuditWriter
-    samples: Samples
-    pipeline: Pipeline
-    ahead: Ahead | None
-    shadows: Shadows
-    model_answers: ModelAnswers
-    asked_again: AskedAgain | None = None  # of a session's replay
-    answers: VenueAnswers | None  # of a venue outside of the kernel
-    swaps: Swaps
-    window: tuple[int, int, int]
-    row_by_row: str  # why nothing is evaluated ahead, "" where it may be
 
 
 def plan(
@@ -229,65 +192,6 @@ def _build_shadows(parts: Parts) -> Shadows:
 
 def _nothing() -> None:
     """Do nothing: no row of this kind is on a tape of market data."""
-
-
-def control(parts: Parts) -> None:
-    """Act on the row at which the kernel stopped for Python."""
-    rows, first_row, _ = parts.window
-    row = row_at(rows, parts.state.words[ROW] - first_row)
-    if row["kind"] in (Kind.SIGNAL, Kind.OUTPUT):
-        parts.model_answers.on_row(row)
-    elif row["kind"] == Kind.STATUS:
-        parts.desk.on_halt(int(row["instrument"]))
-    elif row["kind"] != Kind.CONTROL:
-        if parts.answers is not None:
-            parts.answers.on_row(row)
-    elif row["i0"] == Command.SWAP:
-        swap_at(parts, int(row["i1"]), int(row["i2"]), int(row["i3"]))
-    elif row["i0"] == Command.DEMOTE:
-        parts.shadows.settle()
-        hands = Hands(parts.gate, parts.recorder, states_of(parts))
-        demote(parts.models, parts.plans, hands, row)
-    else:
-        parts.desk.on_command(int(row["i0"]), int(row["i1"]), int(row["i2"]))
-
-
-def sample(parts: Parts) -> None:
-    """Keep a point of the equity curve and of the prices."""
-    parts.kernel.gate_mark(parts.state.address)
-    parts.portfolio.mark(parts.state.markets["mid"])
-    parts.samples.take(parts.state, parts.gate.record)
-
-
-def swap_at(parts: Parts, reference: int, index: int, word: int) -> None:
-    """Let a model go over to another version: the kernel stands behind the swap row.
-
-    The model's place stays as it is: threshold, weight, limit, books, what is in flight.
-    """
-    parts.shadows.settle()  # by the version that goes
-    serving = parts.models[index] if 0 <= index < len(parts.models) else None
-    swap = parts.swaps.take(reference, serving, word)
-    if serving is None or swap is None:  # a tape of another run, or settings of today
-        parts.recorder.event(7, "swap_passed", f"control line {reference}", (reference, index))
-        return
-    states = states_of(parts)
-    for slot, at, number in places_of(parts.plans):
-        if slot.serving is serving:
-            parts.model_answers.close(at)  # what was asked of the version that goes
-            bind(slot, at, number, states, (parts.specs, parts.instruments))
-            parts.shadows.admit(at)
-            parts.pipeline.replace(at, port_of(slot, parts.state, at))
-    allow(parts.gate, index, serving.may_trade)
-    threshold = max((p.threshold for p in parts.plans if p.serving is serving), default=0.0)
-    words = (index, int(serving.status), serving.sha256, threshold)
-    parts.recorder.model(*words, shadow=serving.is_shadow)
-    parts.recorder.event(6, SWAP_EVENT, swap_text(swap), (index, reference))
-    parts.swaps.done(serving, parts.state.words[ROW])
-
-
-def states_of(parts: Parts) -> list[KernelState]:
-    """Return the state that trades, and the one that runs ahead where there is one."""
-    return [parts.state] if parts.ahead is None else [parts.state, parts.ahead.ahead]
 
 
 def new_state(parts: Parts, implied_wakes: bool, collect: int = 1) -> KernelState:

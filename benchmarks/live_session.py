@@ -22,7 +22,8 @@ import msgspec
 from app.live import Session
 from app.live_books import balances_of
 from app.live_inbox import Inbox
-from app.live_orders import LiveJob, LiveOrders, ModelNames, with_balances
+from app.live_orders import LiveOrders
+from app.live_run import LiveJob, ModelNames, with_balances
 from app.live_urls import Urls
 from app.market_feed import Market
 from app.notify import Notifier

@@ -15,16 +15,9 @@ import numpy as np
 from engine.audit_layout import AUDIT, AUDIT_BYTES, CHAIN_RECORDS
 from engine.audit_streams import Streams, link_rest
 from engine.errors import RunError
+from engine.json_files import line_bytes
 from engine.limits import AUDIT_BUFFER
-from engine.run_files import (
-    AUDIT_RECORDS,
-    CHAIN,
-    EVENTS,
-    FIRST_CHAIN,
-    ChainLink,
-    EventLine,
-    line_bytes,
-)
+from engine.run_files import AUDIT_RECORDS, CHAIN, EVENTS, FIRST_CHAIN, ChainLink, EventLine
 
 QUEUE_BLOCKS = 8
 COPIED = 512  # records at most that are copied: the buffer in use stays in the processor's cache

@@ -8,8 +8,9 @@ import numpy as np
 
 from engine.audit_layout import MINOR_DECIMALS, NO_INDEX
 from engine.audit_reader import reason_name
+from engine.hash_words import words_hash
 from engine.instruments import decimals
-from engine.run_files import Names, words_hash
+from engine.run_files import Names
 
 Fields = list[tuple[str, Sequence[str] | Sequence[int]]]
 MINOR = 10.0**MINOR_DECIMALS

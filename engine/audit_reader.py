@@ -14,7 +14,8 @@ from engine.audit_layout import (
 from engine.audit_streams import Streams
 from engine.errors import DataError
 from engine.events import Action, Block, HoldReason
-from engine.run_files import AUDIT_RECORDS, NAMES, Names, read_json
+from engine.json_files import read_json
+from engine.run_files import AUDIT_RECORDS, NAMES, Names
 
 BLOCK_RECORDS = 65_536  # records read at once: 6 MiB
 

@@ -28,8 +28,9 @@ from engine.events import (
     Purpose,
     RejectReason,
 )
+from engine.json_files import read_lines
 from engine.kernel.output_layout import OutputKind
-from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, ModelName, Names, read_lines
+from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, ModelName, Names
 
 RENDER_RECORDS = 8192  # rendered at once: what fits the processor's cache
 OUTPUT_OF = {Record.DECISION: Record.OUTPUT, Record.SHADOW: Record.SHADOW_OUTPUT}

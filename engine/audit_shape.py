@@ -6,7 +6,8 @@ from engine.audit_layout import NO_INDEX, ModelStatus, Record
 from engine.audit_orders import BrokenAudit
 from engine.audit_reader import reason_name
 from engine.events import Action, HoldReason
-from engine.run_files import Names, words_hash
+from engine.hash_words import words_hash
+from engine.run_files import Names
 
 # Kinds whose ids count up one by one from 0; intents and fills are followed in audit_orders.py.
 _COUNTED = (

@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 from engine.errors import DataError
-from engine.run_files import TAPE_REF, ChainLink, TapeRef, read_json
+from engine.json_files import read_json
+from engine.run_files import TAPE_REF, ChainLink, TapeRef
 from engine.tape import Tape
 from engine.tape_info import BLOCK_ROWS, TapeInfo, content_sha256, is_tape, read_info
 

@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 
 from engine.audit_render import Renderer
-from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, Names, read_lines
+from engine.json_files import read_lines
+from engine.run_files import AUDIT_TEXT, EVENTS, EventLine, Names
 
 
 class _Seq(msgspec.Struct):

@@ -19,6 +19,8 @@ from engine.audit_streams import Streams, link_rest
 from engine.audit_tape import TapeWitness
 from engine.audit_text import TextWitness
 from engine.errors import DataError
+from engine.hash_words import text_word
+from engine.json_files import read_json, read_lines
 from engine.run_files import (
     AUDIT_RECORDS,
     AUDIT_TEXT,
@@ -31,9 +33,6 @@ from engine.run_files import (
     EventLine,
     Names,
     Summary,
-    read_json,
-    read_lines,
-    text_word,
 )
 
 Progress = Callable[[int, int], None]  # (done, total) records

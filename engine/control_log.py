@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import DataError
-from engine.run_files import EVENTS, EventLine, line_bytes, read_lines, text_word
+from engine.hash_words import text_word
+from engine.json_files import line_bytes, read_lines
+from engine.run_files import EVENTS, EventLine
 
 CONTROL_LOG = "control.jsonl"
 SWAP_EVENT = "model_swapped"  # the audit's event at a swap row

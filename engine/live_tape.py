@@ -23,8 +23,7 @@ import numpy as np
 from engine.errors import RunError
 from engine.instruments import Instrument
 from engine.rows import LAST, Kind
-from engine.run_files import tape_hash
-from engine.tape_hash import BlockHashes
+from engine.tape_hash import BlockHashes, tape_hash
 from engine.tape_info import BLOCK_ROWS, TapeInfo, content_sha256, segment_path, write_info
 from engine.tape_open import OpenSegment, begin_folder
 from engine.tape_rows import entry_points

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from engine.audit import AuditWriter
 from engine.audit_layout import NO_INDEX, Record
 from engine.events import Fill, Place
+from engine.hash_words import hash_words, text_word
 from engine.orders import Order
 from engine.ports import Verdict
-from engine.run_files import EventLine, hash_words, text_word
+from engine.run_files import EventLine
 
 INTENT, VERDICT, ORDER = int(Record.INTENT), int(Record.VERDICT), int(Record.ORDER)
 FILL, EVENT, RUN, MODEL = int(Record.FILL), int(Record.EVENT), int(Record.RUN), int(Record.MODEL)

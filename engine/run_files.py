@@ -1,4 +1,4 @@
-"""The files of a run folder: their names, their exact structs, and how they are read and written.
+"""The files of a run folder: their names and their exact structs, and how a run is found.
 
 runs/<id>/
   config.json          RunConfigFile: the resolved settings, secrets removed
@@ -19,15 +19,10 @@ runs/<id>/
     latency.npz        <stage> i8[n], nanoseconds
 """
 
-import hashlib
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from engine.audit_layout import AUDIT_LAYOUT_VERSION
 from engine.errors import DataError
@@ -262,110 +257,6 @@ class Summary(_File):
     market_from: int = 0  # ns
     market_to: int = 0
     report: str = ""
-
-
-T = TypeVar("T")
-
-
-def tape_hash(block_sha256: tuple[str, ...] | list[str]) -> str:
-    """Return the hex sha256 over the concatenated block hashes (as bytes).
-
-    >>> tape_hash([])[:16]
-    'e3b0c44298fc1c14'
-    """
-    return hashlib.sha256(b"".join(bytes.fromhex(value) for value in block_sha256)).hexdigest()
-
-
-def hash_words(sha256: str) -> tuple[int, int, int, int]:
-    """Split a hex sha256 into four int64, little-endian, as RUN and MODEL records hold it.
-
-    >>> hash_words("01" + "00" * 31)
-    (1, 0, 0, 0)
-    """
-    words = np.frombuffer(bytes.fromhex(sha256 or "00" * 32), dtype="<i8")
-    a, b, c, d = (int(word) for word in words)
-    return a, b, c, d
-
-
-def words_hash(words: tuple[int, ...] | list[int]) -> str:
-    """Join what hash_words split.
-
-    >>> words_hash(hash_words("ab" * 32)) == "ab" * 32
-    True
-    """
-    return np.array(words[:4], dtype="<i8").tobytes().hex()
-
-
-def text_word(text: str) -> int:
-    """Return the first int64 of a text's sha256: slot i3 of EVENT records, so that words count too.
-
-    >>> text_word("gap of 3 s")
-    139523151890435984
-    """
-    return hash_words(hashlib.sha256(text.encode()).hexdigest())[0]
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file in the same folder, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def to_json(value: Any, *, indent: int = 2) -> bytes:
-    """Encode as strict JSON (NaN and infinities become null); indent 0 gives one line."""
-    encoded = msgspec.json.encode(value)
-    return msgspec.json.format(encoded, indent=indent) if indent else encoded
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write one struct as indented JSON, atomically."""
-    write_bytes(path, to_json(value) + b"\n")
-
-
-def read_json(path: Path, kind: type[T]) -> T:
-    """Read one struct.
-
-    Raises:
-        DataError: the file is missing, no JSON, or not of this struct.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        raise DataError(f"{path}: not there; is this a run folder?") from None
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DataError(f"{path}: not a readable {kind.__name__}: {error}") from None
-
-
-def line_bytes(value: Any) -> bytes:
-    """Encode one line of a .jsonl file, line end included."""
-    return msgspec.json.encode(value) + b"\n"
-
-
-def read_lines(path: Path, kind: type[T]) -> Iterator[tuple[int, int, T | None]]:
-    """Yield (line number from 1, byte offset, struct) of a .jsonl file, streaming.
-
-    A last line that is torn or without line end is yielded as None; so is any unreadable line
-    before it: the caller knows by position which it is. A missing file has no lines.
-    """
-    decoder = msgspec.json.Decoder(kind)
-    if not path.exists():
-        return
-    offset = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                value = decoder.decode(line) if line.endswith(b"\n") else None
-            except msgspec.MsgspecError:
-                value = None
-            yield number, offset, value
-            offset += len(line)
 
 
 def resolve_run(text: str, runs_dir: Path) -> Path:

@@ -36,3 +36,12 @@ class BlockHashes:
         """
         rest = [self._digest.hexdigest()] if self.rows % BLOCK_ROWS else []
         return self.blocks + rest
+
+
+def tape_hash(block_sha256: tuple[str, ...] | list[str]) -> str:
+    """Return the hex sha256 over the concatenated block hashes (as bytes).
+
+    >>> tape_hash([])[:16]
+    'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(b"".join(bytes.fromhex(value) for value in block_sha256)).hexdigest()

@@ -13,7 +13,7 @@ import msgspec
 from engine.events import Action, HoldReason, Signal
 from ml.manifest import ACTIONS8, CLASSES, OutputSchema
 
-SUM_TOLERANCE = 1e-3  # as in engine/kernel/decide.py
+SUM_TOLERANCE = 1e-3  # as in engine/kernel/chances.py
 _ACTION8 = {
     "BUY_SMALL": (Action.BUY, 0),
     "BUY_MEDIUM": (Action.BUY, 1),
@@ -130,7 +130,7 @@ def _leaning(strength: float, **more: Any) -> Advice:
 
 
 def _classifier3(schema: OutputSchema, y: list[float]) -> Advice:
-    """Judge as the kernel does (engine/kernel/decide.py); a test compares them."""
+    """Judge as the kernel does (engine/kernel/chances.py); a test compares them."""
     sell, hold, buy = (y[schema.classes.index(name)] for name in CLASSES)
     return _judged(sell, hold, buy)
 

@@ -8,13 +8,21 @@ from engine.audit_layout import Verdict as Code
 from engine.books import NOBODY
 from engine.events import Block, Command, OrderType, Place, Purpose
 from engine.kernel.ledger import LEDGER
-from engine.money import Grid, split
+from engine.money import Grid
 from engine.orders import _GATE_KEY, Approved, Order
 from engine.portfolio import Change, Portfolio
 from risk.answer import Answer
 from risk.gate_calls import GateKernel
-from risk.gate_kernel import GATE, LARGEST, REQUEST
+from risk.gate_layout import GATE, LARGEST, REQUEST
 from risk.limits import at_cost_of
+from risk.owner_lots import (
+    ALONE,
+    count_lots,
+    owner_filled,
+    reserve_of,
+    reserves_of,
+    split_lots,
+)
 
 APPROVED, REDUCED = int(Code.APPROVED), int(Code.REDUCED)
 SIZE_LIMITS = int(
@@ -24,9 +32,7 @@ MARKET = int(OrderType.MARKET)
 TYPES = frozenset(int(kind) for kind in OrderType)
 NUMBER, LOT, TICK = int(Block.NUMBER), int(Block.LOT_SIZE), int(Block.TICK_SIZE)
 BALANCE, STATUS = int(Block.BALANCE), int(Block.MODEL_STATUS)
-OPPOSITE = int(Block.OPPOSITE_INTENT)
 LINE = LEDGER.itemsize
-ALONE = ((NOBODY, 1),)  # the owner of an order without a model
 _FIELD = {name: GATE.fields[name][1] // 8 for name in GATE.names}  # type: ignore[index, union-attr]
 _ASKED = {name: REQUEST.fields[name][1] // 8 for name in REQUEST.names}  # type: ignore[index, union-attr]
 _OFF_GRID, _ORDER_TYPE = _ASKED["off_grid"], _ASKED["order_type"]
@@ -119,7 +125,7 @@ class Gate:
         if bad:
             answer.blocks = bad
             return answer
-        parts, opens, bad = self._split_lots(place, qty)
+        parts, opens, bad = split_lots(portfolio, place, qty)
         closing = qty - sum(opens)
         notional = grid.notional(worst, qty)
         reserves = [grid.notional(worst, lots) if lots else 0 for lots in opens]
@@ -158,28 +164,6 @@ class Gate:
             answer.approved = self._approve(place, intent_id, (qty, closing), (worst, mid))
             self._promise(answer.approved.order, parts, opens, reserves)
         return answer
-
-    def _split_lots(self, place: Place, qty: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-        """Return each owner's lots, those of them that open exposure, and a Block bit or 0.
-
-        What closes needs no reserve, so it must still close when it fills, in whatever order the
-        orders of an owner fill. Hence an order closes only what no other order on its side may
-        take first, and while a position is being closed, nothing on that side may open.
-        """
-        owners = place.owners or ALONE
-        side = place.side
-        parts = (qty,) if len(owners) == 1 else split(qty, tuple(w for _, w in owners))
-        opens = list(parts)
-        bad = 0
-        for at, (owner, _) in enumerate(owners):
-            book = self.portfolio.books.get((owner, place.instrument))
-            held = 0 if book is None else -side * book.position_lot
-            if book is not None and held > 0:
-                ahead = book.opening_buy_lot if side > 0 else book.opening_sell_lot
-                opens[at] = max(0, parts[at] - max(0, held - book.closing_lot - ahead))
-                if opens[at] and book.closing_lot:
-                    bad = OPPOSITE
-        return parts, tuple(opens), bad
 
     def _grid_blocks(self, place: Place, qty: int, worst: int, grid: Grid) -> int:
         """Check what must be whole and positive before anything can be computed."""
@@ -250,7 +234,7 @@ class Gate:
         """Write down what the order will close and open for each owner; reserve for several."""
         owners = order.owners or ALONE
         for at, (owner, _) in enumerate(owners):
-            self._count_lots(order, owner, parts[at] - opens[at], opens[at])
+            count_lots(self.portfolio, order, owner, parts[at] - opens[at], opens[at])
         if len(owners) == 1:
             return
         order.owner_left, order.owner_open, order.owner_reserve = parts, list(opens), reserves
@@ -260,27 +244,18 @@ class Gate:
                 seen = _FIELD["max_seen"] + owner
                 self.words[seen] = max(self.words[seen], self.exposure(owner))
 
-    def _count_lots(self, order: Order, owner: int, closing: int, opening: int) -> None:
-        """Count lots of an owner as on their way (negative: no longer)."""
-        book = self.portfolio.book(owner, order.instrument)
-        book.closing_lot += closing
-        if order.side > 0:
-            book.opening_buy_lot += opening
-        else:
-            book.opening_sell_lot += opening
-
     def filled(self, order: Order, qty: int, changes: Sequence[Change]) -> None:
         """Count a fill that the portfolio has booked: frees its reserve, adds what it opened."""
         closing = min(qty, order.closing_lot)
         if len(order.owners) > 1:
-            freed = [self._owner_filled(order, change) for change in changes]
+            freed = [owner_filled(self.portfolio, order, change) for change in changes]
             closing = qty - sum(opened for opened, _ in freed)
             released = [amount for _, amount in freed]
         else:
             opened = qty - closing
-            left = self._reserve(order, order.opening_lot - opened)
-            released = [self._reserve(order, order.opening_lot) - left]
-            self._count_lots(order, changes[0].owner, -closing, -opened)
+            left = reserve_of(self.portfolio, order, order.opening_lot - opened)
+            released = [reserve_of(self.portfolio, order, order.opening_lot) - left]
+            count_lots(self.portfolio, order, changes[0].owner, -closing, -opened)
         order.closing_lot -= closing
         order.opening_lot -= qty - closing
         for change, amount in zip(changes, released, strict=True):
@@ -296,48 +271,22 @@ class Gate:
             )
         self.portfolio.unlock(order, order.qty_lot - order.filled_lot)
 
-    def _owner_filled(self, order: Order, change: Change) -> tuple[int, int]:
-        """Count a fill of one of several owners; return the lots it had to open, and their reserve.
-
-        What closes fills first; the portfolio has already lowered the owner's lots.
-        """
-        at = [owner for owner, _ in order.owners].index(change.owner)
-        open_left = min(order.owner_open[at], order.owner_left[at])
-        opened = order.owner_open[at] - open_left
-        self._count_lots(order, change.owner, opened - change.qty, -opened)
-        before = order.owner_reserve[at]
-        order.owner_open[at] = open_left
-        order.owner_reserve[at] = self._reserve(order, open_left)
-        return opened, before - order.owner_reserve[at]
-
-    def _reserve(self, order: Order, opening_lot: int) -> int:
-        if opening_lot <= 0:
-            return 0
-        return self.portfolio.grids[order.instrument].notional(order.worst_tick, opening_lot)
-
     def rests(self, order: Order) -> None:
         """Count an acknowledged order as resting instead of in flight."""
         order.rests = True
-        for owner, share in self._reserves(order):
+        for owner, share in reserves_of(self.portfolio, order):
             self.kernel.rest(owner, share)
-
-    def _reserves(self, order: Order) -> list[tuple[int, int]]:
-        """Return (owner, what the order still reserves for him)."""
-        if len(order.owners) > 1:
-            return [(owner, order.owner_reserve[at]) for at, (owner, _) in enumerate(order.owners)]
-        owner = order.owners[0][0] if order.owners else NOBODY
-        return [(owner, self._reserve(order, order.opening_lot))]
 
     def release(self, order: Order) -> None:
         """Free what an order that is over had reserved and locked."""
         owners = order.owners or ALONE
-        reserves = self._reserves(order)
+        reserves = reserves_of(self.portfolio, order)
         for at, (owner, _) in enumerate(owners):
             opening, closing = order.opening_lot, order.closing_lot
             if len(owners) > 1:
                 opening = order.owner_open[at]
                 closing = order.owner_left[at] - opening
-            self._count_lots(order, owner, -closing, -opening)
+            count_lots(self.portfolio, order, owner, -closing, -opening)
             amount = reserves[at][1]
             self.kernel.end(order.instrument, owner, order.rests, amount, at == 0)
         order.opening_lot = order.closing_lot = 0
@@ -347,20 +296,20 @@ class Gate:
         """Reserve again what an order that was over has left: a fill came after its end."""
         if len(order.owners) <= 1:
             order.opening_lot = order.left_lot
-        reserves = self._reserves(order)
+        reserves = reserves_of(self.portfolio, order)
         for at, (owner, _) in enumerate(order.owners or ALONE):
             opening, closing = order.opening_lot, 0
             if len(order.owners) > 1:
                 opening = order.owner_open[at]
                 closing = order.owner_left[at] - opening
-            self._count_lots(order, owner, closing, opening)
+            count_lots(self.portfolio, order, owner, closing, opening)
             self.kernel.end(order.instrument, owner, order.rests, -reserves[at][1], -(at == 0))
 
     def doubt(self, order: Order, unknown: bool) -> None:
         """Move what an order reserves to the unknown exposure, or back."""
         words = self.words
         place = _FIELD["resting" if order.rests else "in_flight"]
-        for owner, share in self._reserves(order):
+        for owner, share in reserves_of(self.portfolio, order):
             if owner >= 0:
                 words[place + owner] += -share if unknown else share
                 words[_FIELD["unknown"] + owner] += share if unknown else -share

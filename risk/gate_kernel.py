@@ -1,105 +1,18 @@
-"""The gate's arithmetic: one record of limits and exposures, one pure check that also reserves.
+"""The gate's judgement: one pure check of an order against the limits, which also reserves.
 
-All money is int64 in minor units (1e-8) of the run's quote currency; equity is float64 in the same
-unit, good enough to compare with a loss limit. Exposure is at cost: filled (what the position cost)
-+ resting + in flight + unknown (at the worst price the order may fill at). An order that passes is
-counted as in flight in the same call, so nothing can slip between check and count.
+An order that passes is counted as in flight in the same call, so nothing can slip between check and
+count. The record is laid out in risk/gate_layout.py; risk/exposure_kernel.py counts what follows.
 """
 
 import math
 
 import numpy as np
-from numba import carray, njit
+from numba import njit
 
-from engine.audit_layout import Record
 from engine.events import Block
-from engine.kernel.memory import pointer
-from engine.kernel.places import append_audit
-from engine.limits import FINE_DUPLICATES, MAX_INSTRUMENTS, MAX_MODELS
+from engine.limits import FINE_DUPLICATES
+from risk.exposure_kernel import move, used_by
 
-REQUEST = np.dtype(
-    [
-        ("instrument", "i8"),
-        ("model", "i8"),  # index, -1 for none
-        ("side", "i8"),
-        ("qty_lot", "i8"),
-        ("limit_tick", "i8"),  # 0 for market orders
-        ("signal_ts", "i8"),  # 0: no signal behind it
-        ("notional", "i8"),  # of the whole order at the worst price, minor units
-        ("opening", "i8"),  # of the part that opens exposure
-        ("reference_notional", "i8"),  # of the whole order at the mid, for the minimum
-        ("reduce_only", "i8"),
-        ("shorts", "i8"),  # 1: the order would open a short
-        ("protective", "i8"),
-        ("order_type", "i8"),
-        ("off_grid", "i8"),  # Block bits found before the call
-        # what the ledger and the audit must know beside
-        ("purpose", "i8"),
-        ("signal_id", "i8"),
-        ("stop_tick", "i8"),
-        ("profit_tick", "i8"),
-        ("strategy", "i8"),
-    ],
-    align=True,
-)
-
-GATE = np.dtype(
-    [
-        # limits
-        ("max_order_notional", "i8"),
-        ("max_position_notional", "i8"),
-        ("max_gross_exposure", "i8"),
-        ("max_daily_loss", "f8"),
-        ("max_drawdown", "f8"),  # share of the peak
-        ("max_price_deviation", "f8"),  # share of the mid
-        ("max_orders_per_s", "f8"),
-        ("max_open_orders", "i8"),
-        ("duplicate_window_ns", "i8"),
-        ("max_market_age_ns", "i8"),
-        ("max_signal_age_ns", "i8"),
-        ("allow_short", "i8"),
-        ("reduce_to_fit", "i8"),
-        # latches
-        ("killed", "i8"),
-        ("drawdown_latched", "i8"),
-        # state
-        ("open_orders", "i8"),
-        ("gross_filled", "i8"),
-        ("gross_reserved", "i8"),
-        ("tokens", "f8"),
-        ("tokens_ts", "i8"),
-        ("realized", "f8"),  # since the start, after fees
-        ("start_equity", "f8"),
-        ("equity", "f8"),
-        ("peak_equity", "f8"),
-        ("drawdown", "f8"),  # share of the peak, now
-        ("max_drawdown_seen", "f8"),
-        ("day", "i8"),
-        ("day_equity", "f8"),
-        ("room", "i8"),  # of the last check: what the size limits leave, minor units
-        ("mid_at_check", "f8"),
-        ("recent", "i8", (FINE_DUPLICATES,)),
-        ("recent_ts", "i8", (FINE_DUPLICATES,)),
-        ("recent_at", "i8"),
-        # per model
-        ("limit", "i8", (MAX_MODELS,)),
-        ("filled", "i8", (MAX_MODELS,)),
-        ("resting", "i8", (MAX_MODELS,)),
-        ("in_flight", "i8", (MAX_MODELS,)),
-        ("unknown", "i8", (MAX_MODELS,)),
-        ("max_seen", "i8", (MAX_MODELS,)),
-        # per instrument
-        ("position_lot", "i8", (MAX_INSTRUMENTS,)),
-        ("position_cost", "i8", (MAX_INSTRUMENTS,)),  # signed like the position
-        ("instrument_filled", "i8", (MAX_INSTRUMENTS,)),  # sum of the books' absolute costs
-        ("instrument_reserved", "i8", (MAX_INSTRUMENTS,)),
-        ("min_notional", "i8", (MAX_INSTRUMENTS,)),
-        ("request", REQUEST),  # of the intent under way
-    ],
-    align=True,
-)
-
-EXPOSURE = int(Record.EXPOSURE)
 NS_PER_DAY = 86_400_000_000_000
 KILLED = int(Block.KILLED)
 ORDER_NOTIONAL, POSITION = int(Block.ORDER_NOTIONAL), int(Block.POSITION)
@@ -114,25 +27,7 @@ SIGNAL_AGE, MIN_NOTIONAL = int(Block.SIGNAL_AGE), int(Block.MIN_NOTIONAL)
 OPEN_ORDERS = int(Block.OPEN_ORDERS)
 SHORT_NOT_ALLOWED, REDUCE_ONLY = int(Block.SHORT_NOT_ALLOWED), int(Block.REDUCE_ONLY)
 MINOR = 1e8
-LARGEST = (1 << 61) - 1  # minor units: beyond it an amount is refused
 KEY_START, KEY_STEP = 0x2545F491, 0x9E3779B97F4A7C15
-
-
-@njit(forceinline=True)
-def gate_of(root):  # type: ignore[no-untyped-def]
-    """Return the GATE record."""
-    return carray(pointer(root["gate"]), (1,), GATE)[0]
-
-
-@njit(forceinline=True)
-def used_by(gate, model):  # type: ignore[no-untyped-def]
-    """Return a model's exposure: filled + resting + in flight + unknown."""
-    return (
-        gate["filled"][model]
-        + gate["resting"][model]
-        + gate["in_flight"][model]
-        + gate["unknown"][model]
-    )
 
 
 @njit(forceinline=True)
@@ -319,82 +214,3 @@ def reserve(gate, request, now):  # type: ignore[no-untyped-def]
         gate["instrument_reserved"][request["instrument"]] += opening
         if request["model"] >= 0:
             move(gate, request["model"], (0, 0, opening, 0))
-
-
-@njit
-def move(gate, model, change):  # type: ignore[no-untyped-def]
-    """Change a model's (filled, resting, in flight, unknown) exposure."""
-    gate["filled"][model] += change[0]
-    gate["resting"][model] += change[1]
-    gate["in_flight"][model] += change[2]
-    gate["unknown"][model] += change[3]
-    gate["max_seen"][model] = max(gate["max_seen"][model], used_by(gate, model))
-
-
-@njit
-def record_exposure(root, model, cause):  # type: ignore[no-untyped-def]
-    """Write a model's exposure into the audit; cause = (record kind, order id, instrument)."""
-    if model < 0:
-        return
-    gate = gate_of(root)
-    slots = (
-        gate["filled"][model],
-        gate["resting"][model],
-        gate["in_flight"][model],
-        gate["unknown"][model],
-        used_by(gate, model),
-        gate["limit"][model],
-        cause[1],
-    )
-    append_audit(root, (EXPOSURE, root["exposure_id"], cause[0], 0, cause[2], model), slots)
-    root["exposure_id"] += 1
-
-
-@njit
-def release_reserve(gate, owner, amount):  # type: ignore[no-untyped-def]
-    """Take back what was reserved for lots; owner = (instrument, model, rests)."""
-    gate["gross_reserved"] -= amount
-    gate["instrument_reserved"][owner[0]] -= amount
-    if owner[1] >= 0:
-        if owner[2] != 0:
-            gate["resting"][owner[1]] -= amount
-        else:
-            gate["in_flight"][owner[1]] -= amount
-
-
-@njit
-def book_fill(gate, owner, fill):  # type: ignore[no-untyped-def]
-    """Count a fill.
-
-    owner = (instrument, model, rests), fill = (signed lots, opened, closed, gain, released).
-
-    `opened` and `closed` are at cost, `gain` is net of the fee, `released` what the filled lots had
-    reserved. The reserve goes first, so that no reader of the audit sees both.
-    """
-    lots, opened, closed, gain, released = fill
-    release_reserve(gate, owner, released)
-    at = owner[0]
-    sign = 1 if lots > 0 else -1
-    gate["position_lot"][at] += lots
-    gate["position_cost"][at] += sign * (opened + closed)
-    gate["instrument_filled"][at] += opened - closed
-    gate["gross_filled"] += opened - closed
-    gate["realized"] += gain
-    if owner[1] >= 0:
-        move(gate, owner[1], (opened - closed, 0, 0, 0))
-
-
-@njit
-def end_order(gate, owner, released):  # type: ignore[no-untyped-def]
-    """Count an order that is over; owner = (instrument, model, rests, 1 for its first owner)."""
-    gate["open_orders"] -= owner[3]
-    if released != 0:
-        release_reserve(gate, owner, released)
-
-
-@njit
-def to_resting(gate, model, amount):  # type: ignore[no-untyped-def]
-    """Count an acknowledged order as resting instead of in flight."""
-    if model >= 0:
-        gate["in_flight"][model] -= amount
-        gate["resting"][model] += amount

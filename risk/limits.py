@@ -6,7 +6,7 @@ import numpy as np
 
 from config.settings import RiskLimits
 from engine.money import MAX_INT64, minor
-from risk.gate_kernel import GATE
+from risk.gate_layout import GATE
 
 NS_PER_MS = 1_000_000
 

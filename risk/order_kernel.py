@@ -26,7 +26,9 @@ from engine.kernel.places import (
 from engine.kernel.placing import free_line, place_order
 from engine.kernel.sessions import exits_wait, shut_after
 from engine.limits import MAX_ORDERS, MAX_TRIGGERS
-from risk.gate_kernel import LARGEST, gate_of, judge_order, record_exposure, used_by
+from risk.exposure_kernel import gate_of, record_exposure, used_by
+from risk.gate_kernel import judge_order
+from risk.gate_layout import LARGEST
 
 INTENT, VERDICT, ORDER_RECORD = int(Record.INTENT), int(Record.VERDICT), int(Record.ORDER)
 APPROVED, REDUCED, BLOCKED = int(Verdict.APPROVED), int(Verdict.REDUCED), int(Verdict.BLOCKED)

@@ -19,7 +19,8 @@ from engine.kernel.places import (
 )
 from engine.limits import MAX_MODELS
 from engine.own_state import OWN
-from risk.gate_kernel import MINOR, equity_now, gate_of, used_by
+from risk.exposure_kernel import gate_of, used_by
+from risk.gate_kernel import MINOR, equity_now
 
 NAN = math.nan
 FEE_UNIT = 1e-8

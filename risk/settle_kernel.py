@@ -13,7 +13,7 @@ from engine.kernel.books import apply_fill, promise, relock, reserve_of
 from engine.kernel.layout import Out
 from engine.kernel.places import answer_at, append_audit, book_at, desk_of, line_at, market_at
 from engine.kernel.placing import close_line
-from risk.gate_kernel import book_fill, end_order, gate_of, record_exposure, to_resting
+from risk.exposure_kernel import book_fill, end_order, gate_of, record_exposure, to_resting
 from risk.order_kernel import header_model, push_order
 
 FILL_RECORD, ORDER_RECORD = int(Record.FILL), int(Record.ORDER)

@@ -1,14 +1,13 @@
 """Trade what several models advise together: entries belong to who advised, exits to who holds."""
 
-from engine.errors import ConfigError
-from engine.events import Action, Intent, OrderType, Place, Purpose
+from engine.events import Action, Intent, Place
 from engine.view import FusedView, View
+from strategies.params import read_trading
+from strategies.places import EXIT, entry, touch_of
 from strategies.registry import strategy
 
 HOLD, BUY = int(Action.HOLD), int(Action.BUY)
-MARKET, ENTRY, EXIT = int(OrderType.MARKET), int(Purpose.ENTRY), int(Purpose.EXIT)
-NS_PER_S = 1_000_000_000
-_PARAMS = "strategies.ensemble.params"
+RANGES = {"stop_loss_pct": (0.0, 1e6)}
 
 
 @strategy("ensemble")
@@ -41,19 +40,8 @@ class Ensemble:
     index: int
 
     def __init__(self, **params: float | str | bool) -> None:
+        self.trading = read_trading("ensemble", params, RANGES)
         self.threshold = float(params["threshold"])
-        self.size_quote = float(params["size_quote"])
-        self.stop_loss = float(params["stop_loss_pct"]) / 100.0
-        self.take_profit = float(params["take_profit_pct"]) / 100.0
-        self.cooldown_ns = int(float(params["cooldown_s"]) * NS_PER_S)
-        self.allow_short = bool(params["allow_short"])
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"{_PARAMS}.threshold: {self.threshold} must be 0..1")
-        if not 0.0 < self.size_quote < 1e15:
-            raise ConfigError(f"{_PARAMS}.size_quote: {self.size_quote} must be above 0")
-        for key in ("stop_loss_pct", "take_profit_pct", "cooldown_s"):
-            if not 0.0 <= float(params[key]) < 1e6:
-                raise ConfigError(f"{_PARAMS}.{key}: {params[key]} must be 0 or above")
         self._quiet_until: dict[tuple[int, int], int] = {}
 
     def decide(self, view: View) -> tuple[Intent, ...]:
@@ -71,11 +59,12 @@ class Ensemble:
             if not owners:
                 return ()
             place = self._exit(view, side, owners)
-        elif side < 0 and not self.allow_short:
+        elif side < 0 and not self.trading.allow_short:
             return ()
         else:
-            place = self._entry(view, side)
-        self._quiet_until[key] = view.now + self.cooldown_ns
+            qty = view.grid.lots(view.size_quote or self.trading.size_quote, touch_of(view, side))
+            place = entry(view, side, qty, "fused advice above the threshold", self.trading.protect)
+        self._quiet_until[key] = view.now + self.trading.cooldown_ns
         return (place,)
 
     def _exit(self, view: View, side: int, owners: tuple[tuple[int, int], ...]) -> Place:
@@ -88,22 +77,4 @@ class Ensemble:
             signal_ts=view.signal.ts,
             owners=owners,
             reason="fused advice against what is held",
-        )
-
-    def _entry(self, view: View, side: int) -> Place:
-        price = view.ask_tick if side > 0 else view.bid_tick
-        stop = round(price * (1.0 - side * self.stop_loss)) if self.stop_loss > 0.0 else 0
-        profit = round(price * (1.0 + side * self.take_profit)) if self.take_profit > 0.0 else 0
-        return Place(
-            instrument=view.instrument,
-            side=side,
-            qty_lot=view.grid.lots(view.size_quote or self.size_quote, price),
-            order_type=MARKET,
-            purpose=ENTRY,
-            signal_id=view.signal.signal_id,
-            signal_ts=view.signal.ts,
-            owners=view.owners,
-            stop_loss_tick=stop,
-            take_profit_tick=profit,
-            reason="fused advice above the threshold",
         )

@@ -4,7 +4,8 @@ import math
 
 from engine.events import Action, HoldReason, Intent, Place, Signal
 from engine.view import View
-from strategies.places import NS_PER_S, check_ranges, entry, free_lot, leave, touch_of
+from strategies.params import NS_PER_S, read_trading
+from strategies.places import entry, free_lot, leave, touch_of
 from strategies.registry import strategy
 
 JUDGED = {
@@ -16,9 +17,6 @@ RANGES = {
     "max_position_quote": (1e-8, 1e12),
     "min_change": (0.0, 1.0),
     "veto_age_s": (1e-3, 1e6),
-    "stop_loss_pct": (0.0, 99.0),
-    "take_profit_pct": (0.0, 1e6),
-    "cooldown_s": (0.0, 1e6),
 }
 
 
@@ -57,17 +55,11 @@ class HybridPpo:
     name: str
 
     def __init__(self, **params: float | str | bool) -> None:
-        check_ranges("hybrid_ppo", params, RANGES)
+        self.trading = read_trading("hybrid_ppo", params, RANGES)
         self.max_position_quote = float(params["max_position_quote"])
         self.min_change = float(params["min_change"])
         self.veto_age_ns = int(float(params["veto_age_s"]) * NS_PER_S)
         self.agreement = bool(params["agreement"])
-        self.protect = (
-            float(params["stop_loss_pct"]) / 100.0,
-            float(params["take_profit_pct"]) / 100.0,
-        )
-        self.cooldown_ns = int(float(params["cooldown_s"]) * NS_PER_S)
-        self.allow_short = bool(params["allow_short"])
         self._said: dict[int, Signal] = {}  # the classifier's latest, by instrument
         self._quiet_until: dict[int, int] = {}
 
@@ -82,7 +74,7 @@ class HybridPpo:
         place = self._close(view) if signal.close else self._change(view)
         if place is None:
             return ()
-        self._quiet_until[view.instrument] = view.now + self.cooldown_ns
+        self._quiet_until[view.instrument] = view.now + self.trading.cooldown_ns
         return (place,)
 
     def _close(self, view: View) -> Place | None:
@@ -108,12 +100,12 @@ class HybridPpo:
         side = 1 if change > 0 else -1
         if self._objects(view, side):
             return None
-        return entry(view, side, abs(change), "the agent wants more", self.protect)
+        return entry(view, side, abs(change), "the agent wants more", self.trading.protect)
 
     def _wanted(self, position: float, kind: str, held: float) -> float:
         """Return the share of the largest position that is wanted."""
         wanted = held + position if kind == "discrete8" else position
-        return min(max(wanted, -1.0 if self.allow_short else 0.0), 1.0)
+        return min(max(wanted, -1.0 if self.trading.allow_short else 0.0), 1.0)
 
     def _objects(self, view: View, side: int) -> bool:
         """Say whether the classifier stands against a larger position on this side."""

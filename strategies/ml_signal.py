@@ -1,14 +1,17 @@
 """Trade a model's advice: buy a fixed amount on BUY, sell what is held on SELL; stop and target."""
 
+from msgspec import structs
+
 from engine.errors import ConfigError
-from engine.events import Action, Intent, OrderType, Place, Purpose
+from engine.events import Action, Intent, OrderType, Place
 from engine.view import View
+from strategies.params import read_trading
+from strategies.places import entry, free_lot, leave, touch_of
 from strategies.registry import strategy
 
 BUY, SELL = int(Action.BUY), int(Action.SELL)
-MARKET, ENTRY, EXIT = int(OrderType.MARKET), int(Purpose.ENTRY), int(Purpose.EXIT)
-NS_PER_S = 1_000_000_000
-_PARAMS = "strategies.ml_signal.params"
+POST_ONLY = int(OrderType.POST_ONLY)
+RANGES = {"stop_loss_pct": (0.0, 1e6)}
 
 
 @strategy("ml_signal")
@@ -37,25 +40,14 @@ class MlSignal:
     name: str
 
     def __init__(self, **params: float | str | bool) -> None:
+        self.trading = read_trading("ml_signal", params, RANGES)
         self.threshold = float(params["threshold"])
-        self.size_quote = float(params["size_quote"])
-        self.stop_loss = float(params["stop_loss_pct"]) / 100.0
-        self.take_profit = float(params["take_profit_pct"]) / 100.0
-        self.cooldown_ns = int(float(params["cooldown_s"]) * NS_PER_S)
-        self.allow_short = bool(params["allow_short"])
-        self.post_only = params["entry"] == "post_only"
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"{_PARAMS}.threshold: {self.threshold} must be 0..1")
-        if params["entry"] not in ("market", "post_only"):
-            raise ConfigError(f"{_PARAMS}.entry: {params['entry']!r} must be market or post_only")
-        for key in ("size_quote",):
-            if not float(params[key]) > 0.0:
-                raise ConfigError(f"{_PARAMS}.{key}: {params[key]} must be above 0")
-        for key in ("stop_loss_pct", "take_profit_pct", "cooldown_s"):
-            if not 0.0 <= float(params[key]) < 1e6:
-                raise ConfigError(
-                    f"strategies.ml_signal.params.{key}: {params[key]} must be 0 or above"
-                )
+        how = params["entry"]
+        if how not in ("market", "post_only"):
+            raise ConfigError(
+                f"strategies.ml_signal.params.entry: {how!r} must be market or post_only"
+            )
+        self.post_only = how == "post_only"
         self._quiet_until: dict[tuple[int, int], int] = {}
 
     def decide(self, view: View) -> tuple[Intent, ...]:
@@ -68,47 +60,22 @@ class MlSignal:
         if view.now < self._quiet_until.get(key, 0):
             return ()
         side = 1 if action == BUY else -1
-        held = -side * view.position_lot
-        if held > 0:
-            qty = held - view.closing_lot
+        if side * view.position_lot < 0:
+            qty = free_lot(view)
             if qty <= 0:
                 return ()
-            place = self._exit(view, side, qty)
-        elif side < 0 and not self.allow_short:
+            place = leave(view, qty, "advice against what is held")
+        elif side < 0 and not self.trading.allow_short:
             return ()
         else:
             place = self._entry(view, side)
-        self._quiet_until[key] = view.now + self.cooldown_ns
+        self._quiet_until[key] = view.now + self.trading.cooldown_ns
         return (place,)
 
-    def _exit(self, view: View, side: int, qty: int) -> Place:
-        return Place(
-            instrument=view.instrument,
-            side=side,
-            qty_lot=qty,
-            purpose=EXIT,
-            signal_id=view.signal.signal_id,
-            signal_ts=view.signal.ts,
-            owners=view.owners,
-            reason="advice against what is held",
-        )
-
     def _entry(self, view: View, side: int) -> Place:
-        price = view.ask_tick if side > 0 else view.bid_tick
-        stop = round(price * (1.0 - side * self.stop_loss)) if self.stop_loss > 0.0 else 0
-        profit = round(price * (1.0 + side * self.take_profit)) if self.take_profit > 0.0 else 0
-        passive = view.bid_tick if side > 0 else view.ask_tick
-        return Place(
-            instrument=view.instrument,
-            side=side,
-            qty_lot=view.grid.lots(view.size_quote or self.size_quote, price),
-            order_type=int(OrderType.POST_ONLY) if self.post_only else MARKET,
-            price_tick=passive if self.post_only else 0,
-            purpose=ENTRY,
-            signal_id=view.signal.signal_id,
-            signal_ts=view.signal.ts,
-            owners=view.owners,
-            stop_loss_tick=stop,
-            take_profit_tick=profit,
-            reason="advice above the threshold",
-        )
+        qty = view.grid.lots(view.size_quote or self.trading.size_quote, touch_of(view, side))
+        place = entry(view, side, qty, "advice above the threshold", self.trading.protect)
+        if not self.post_only:
+            return place
+        passive = touch_of(view, -side)
+        return structs.replace(place, order_type=POST_ONLY, price_tick=passive)

@@ -1,30 +1,9 @@
-"""The intents that strategies share: an entry, an exit; and checks of parameters."""
+"""The intents that strategies share: an entry, an exit."""
 
-from collections.abc import Mapping
-
-from engine.errors import ConfigError
 from engine.events import Place, Purpose
 from engine.view import View
 
 ENTRY, EXIT = int(Purpose.ENTRY), int(Purpose.EXIT)
-NS_PER_S = 1_000_000_000
-Params = Mapping[str, float | str | bool]
-
-
-def check_ranges(name: str, params: Params, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Refuse parameters out of range, ends included.
-
-    Args:
-        name: of the strategy.
-        ranges: lowest and highest value by parameter.
-    Raises:
-        ConfigError: the first one, with what is allowed.
-    """
-    for key, (low, high) in ranges.items():
-        if not low <= float(params[key]) <= high:
-            raise ConfigError(
-                f"strategies.{name}.params.{key}: {params[key]} must be {low:g}..{high:g}"
-            )
 
 
 def touch_of(view: View, side: int) -> int:

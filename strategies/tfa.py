@@ -2,18 +2,12 @@
 
 from engine.events import Action, Intent
 from engine.view import View
-from strategies.places import NS_PER_S, check_ranges, entry, free_lot, leave, touch_of
+from strategies.params import read_trading
+from strategies.places import entry, free_lot, leave, touch_of
 from strategies.registry import strategy
 
 BUY, SELL = int(Action.BUY), int(Action.SELL)
-RANGES = {
-    "threshold": (0.0, 0.99),
-    "size_quote": (1e-8, 1e12),
-    "least_share": (0.0, 1.0),
-    "stop_loss_pct": (0.0, 99.0),
-    "take_profit_pct": (0.0, 1e6),
-    "cooldown_s": (0.0, 1e6),
-}
+RANGES = {"threshold": (0.0, 0.99), "least_share": (0.0, 1.0)}
 
 
 @strategy("tfa")
@@ -46,16 +40,9 @@ class Tfa:
     name: str
 
     def __init__(self, **params: float | str | bool) -> None:
-        check_ranges("tfa", params, RANGES)
+        self.trading = read_trading("tfa", params, RANGES)
         self.threshold = float(params["threshold"])
-        self.size_quote = float(params["size_quote"])
         self.least_share = float(params["least_share"])
-        self.protect = (
-            float(params["stop_loss_pct"]) / 100.0,
-            float(params["take_profit_pct"]) / 100.0,
-        )
-        self.cooldown_ns = int(float(params["cooldown_s"]) * NS_PER_S)
-        self.allow_short = bool(params["allow_short"])
         self._quiet_until: dict[tuple[int, int], int] = {}
 
     def share(self, confidence: float) -> float:
@@ -82,13 +69,13 @@ class Tfa:
         if view.position_lot * side < 0:
             qty = free_lot(view)
             place = leave(view, qty, "advice against what is held")
-        elif side < 0 and not self.allow_short:
+        elif side < 0 and not self.trading.allow_short:
             return ()
         else:
-            size = (view.size_quote or self.size_quote) * self.share(confidence)
+            size = (view.size_quote or self.trading.size_quote) * self.share(confidence)
             qty = view.grid.lots(size, touch_of(view, side))
-            place = entry(view, side, qty, "advice, sized by its confidence", self.protect)
+            place = entry(view, side, qty, "advice, sized by its confidence", self.trading.protect)
         if qty <= 0:
             return ()
-        self._quiet_until[key] = view.now + self.cooldown_ns
+        self._quiet_until[key] = view.now + self.trading.cooldown_ns
         return (place,)

@@ -6,19 +6,12 @@ from engine.errors import ConfigError
 from engine.events import HoldReason, Intent
 from engine.output_form import OutputForm
 from engine.view import View
-from strategies.places import NS_PER_S, check_ranges, entry, free_lot, leave, touch_of
+from strategies.params import read_trading
+from strategies.places import entry, free_lot, leave, touch_of
 from strategies.registry import strategy
 
 SHUT = {int(HoldReason.SESSION_CLOSED), int(HoldReason.SESSION_UNKNOWN)}
-RANGES = {
-    "min_profit_bps": (0.0, 1e5),
-    "exit_bps": (0.0, 1e5),
-    "level": (0.01, 0.5),
-    "size_quote": (1e-8, 1e12),
-    "stop_loss_pct": (0.0, 99.0),
-    "take_profit_pct": (0.0, 1e6),
-    "cooldown_s": (0.0, 1e6),
-}
+RANGES = {"min_profit_bps": (0.0, 1e5), "exit_bps": (0.0, 1e5), "level": (0.01, 0.5)}
 
 
 @strategy("transformer")
@@ -56,17 +49,10 @@ class Transformer:
     name: str
 
     def __init__(self, **params: float | str | bool) -> None:
-        check_ranges("transformer", params, RANGES)
+        self.trading = read_trading("transformer", params, RANGES)
         self.min_profit = float(params["min_profit_bps"]) / 1e4
         self.exit = float(params["exit_bps"]) / 1e4
         self.horizon, self.level = str(params["horizon"]), float(params["level"])
-        self.size_quote = float(params["size_quote"])
-        self.protect = (
-            float(params["stop_loss_pct"]) / 100.0,
-            float(params["take_profit_pct"]) / 100.0,
-        )
-        self.cooldown_ns = int(float(params["cooldown_s"]) * NS_PER_S)
-        self.allow_short = bool(params["allow_short"])
         self._quiet_until: dict[tuple[int, int], int] = {}
 
     def check_form(self, model: str, form: OutputForm) -> None:
@@ -109,19 +95,21 @@ class Transformer:
             qty = free_lot(view)
             if not against or qty == 0:
                 return ()
-            self._quiet_until[key] = view.now + self.cooldown_ns
+            self._quiet_until[key] = view.now + self.trading.cooldown_ns
             return (leave(view, qty, "the forecast is against what is held"),)
         if view.signal.reason in SHUT:  # nothing may be opened now
             return ()
         costs = 2.0 * view.taker_fee + (view.ask_tick - view.bid_tick) / view.mid_tick
         for side in (1, -1):
-            if side < 0 and not self.allow_short:
+            if side < 0 and not self.trading.allow_short:
                 break
             if side * self.forecast(view, side) - costs > self.min_profit:
-                qty = view.grid.lots(view.size_quote or self.size_quote, touch_of(view, side))
+                qty = view.grid.lots(
+                    view.size_quote or self.trading.size_quote, touch_of(view, side)
+                )
                 if qty <= 0:
                     return ()
-                self._quiet_until[key] = view.now + self.cooldown_ns
+                self._quiet_until[key] = view.now + self.trading.cooldown_ns
                 reason = "the forecast is worth more than it costs"
-                return (entry(view, side, qty, reason, self.protect),)
+                return (entry(view, side, qty, reason, self.trading.protect),)
         return ()

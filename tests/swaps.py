@@ -24,9 +24,10 @@ from app.market_feed import open_market
 from app.notify import Notifier
 from app.outcome import new_run_dir
 from app.paper_exchange import begun
+from app.parts import Parts
 from app.replay import Replay, replay
 from app.signal_file import send
-from app.wire import Parts, plan
+from app.wire import plan
 from config.load import load_settings
 from config.settings import ReloadSettings, Settings
 from engine.audit_layout import AUDIT, Record
@@ -35,8 +36,9 @@ from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.events import Signal
 from engine.feed_health import FeedHealth
+from engine.hash_words import words_hash
 from engine.kernel.layout import WORD
-from engine.run_files import AUDIT_RECORDS, Summary, words_hash
+from engine.run_files import AUDIT_RECORDS, Summary
 from engine.tape import Tape
 from ml.registry import View, load
 from tests.app.versions import add_version, copy_artifacts, tick_mlp

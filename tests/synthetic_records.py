@@ -8,8 +8,9 @@ import numpy as np
 
 from engine.audit_layout import AUDIT, NO_INDEX, Record, Verdict
 from engine.events import Action, Block, HoldReason, Liquidity, OrderState, Purpose
+from engine.hash_words import hash_words, text_word
 from engine.instruments import Instrument
-from engine.run_files import TAPE_EVENT, EventLine, hash_words, text_word
+from engine.run_files import TAPE_EVENT, EventLine
 
 START = 1_700_000_000_000_000_000
 STEP = 250_000_000  # between decisions, ns

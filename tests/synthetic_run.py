@@ -9,6 +9,7 @@ from engine.audit_layout import AUDIT, CHAIN_RECORDS, Record
 from engine.audit_reader import Funnel, decision_digest
 from engine.audit_render import render
 from engine.audit_streams import Streams, link_rest
+from engine.json_files import line_bytes, write_bytes, write_json
 from engine.rows import LAST, ROW, Kind
 from engine.run_files import (
     AUDIT_RECORDS,
@@ -32,11 +33,8 @@ from engine.run_files import (
     Signals,
     Summary,
     TapeRef,
-    line_bytes,
-    tape_hash,
-    write_bytes,
-    write_json,
 )
+from engine.tape_hash import tape_hash
 from engine.tape_info import BLOCK_ROWS, TapeInfo
 from engine.tape_writer import TapeWriter
 from tests.synthetic_records import (

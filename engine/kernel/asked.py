@@ -9,16 +9,8 @@ from numba import njit
 
 from engine.events import AnswerStatus, HoldReason
 from engine.kernel.asked_layout import AskedState
-from engine.kernel.decide import (
-    BINARY,
-    HOLD,
-    NONE,
-    hold,
-    judge_chances,
-    obstacle,
-    read_output,
-    show_touch,
-)
+from engine.kernel.chances import BINARY, HOLD, NONE, judge_chances, read_output
+from engine.kernel.decide import hold, obstacle, show_touch
 from engine.kernel.layout import NEVER
 from engine.kernel.memory import floats32
 from engine.kernel.outputs import heard, judge_output, push_output

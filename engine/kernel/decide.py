@@ -1,10 +1,11 @@
-"""Decisions: when one is due, what stands in its way, and what the model's answer means."""
+"""Decisions: when one is due, what stands in its way, and how a model's answer is settled."""
 
 import numpy as np
 from numba import njit
 
-from engine.events import Action, HoldReason
+from engine.events import HoldReason
 from engine.kernel.book import gather_levels
+from engine.kernel.chances import BINARY, HOLD, MODEL_NAN, NONE, judge_chances, read_output
 from engine.kernel.layout import Cadence, Collected, Reason
 from engine.kernel.memory import floats32, words32, words64
 from engine.kernel.native import call_part, call_run
@@ -19,23 +20,19 @@ from engine.kernel.places import (
     slot_at,
 )
 from engine.kernel.records import push_decision
-from engine.kernel.sessions import shut_for, shut_out
+from engine.kernel.sessions import shut_out
 from engine.kernel.touch import touch_ticks
 from engine.kernel.window import keeps_window, missing_rows, take_window_row
 
-SELL, HOLD, BUY = int(Action.SELL), int(Action.HOLD), int(Action.BUY)
-NONE = int(HoldReason.NONE)
-MODEL_SAYS_HOLD = int(HoldReason.MODEL_SAYS_HOLD)
-BELOW_THRESHOLD = int(HoldReason.BELOW_THRESHOLD)
 NOT_WARM = int(HoldReason.NOT_WARM)
 FEATURE_ABSENT = int(HoldReason.FEATURE_ABSENT)
 FEATURE_NAN = int(HoldReason.FEATURE_NAN)
 STALE_DATA, MARKET_CROSSED = int(HoldReason.STALE_DATA), int(HoldReason.MARKET_CROSSED)
-MODEL_NAN, GAP = int(HoldReason.MODEL_NAN), int(HoldReason.GAP)
+GAP = int(HoldReason.GAP)
 WINDOW_SHORT = int(HoldReason.WINDOW_SHORT)
 HALTED, VENUE_HALTED = int(HoldReason.HALTED), int(HoldReason.VENUE_HALTED)
 BY_N = int(Cadence.EVERY_N)
-BINARY, FUSED = int(OutputKind.BINARY), int(OutputKind.FUSED)
+FUSED = int(OutputKind.FUSED)
 INFER, SIGNAL = int(Reason.INFER), int(Reason.SIGNAL)
 ASK_BATCH, FLUSH = int(Reason.BATCH), int(Reason.FLUSH)
 ASK, ANSWER = int(Reason.ASK), int(Reason.ANSWER)
@@ -43,7 +40,6 @@ GO_ON = 0
 PAST = int(HoldReason.GAP)  # any reason will do: a row of the past decides nothing
 MOST_SAID = 255  # missing rows that a record can say
 READ, EVERY = int(Collected.READ), int(Collected.EVERY)
-SUM_TOLERANCE = 1e-3
 HASH_START = 0x2545F491
 HASH_STEP = 0x9E3779B97F4A7C15
 SAMPLED, FIRST = 255, 64  # the first 64 decisions, then one in 256, are left to Python
@@ -135,37 +131,6 @@ def read_row(root, fused, slot):  # type: ignore[no-untyped-def]
         slot["was_valid"] = 1
         return NONE if missing_rows(slot) <= 0 else WINDOW_SHORT
     return FEATURE_NAN if slot["was_valid"] == 1 else NOT_WARM
-
-
-@njit(forceinline=True)
-def read_output(root, slot, y):  # type: ignore[no-untyped-def]
-    """Read the three probabilities from a model's output."""
-    if slot["output_kind"] == BINARY:
-        up = np.float64(y[0])
-        sell, hold, buy = 1.0 - up, 0.0, up
-    else:
-        sell = np.float64(y[slot["sell_at"]])
-        hold = np.float64(y[slot["hold_at"]])
-        buy = np.float64(y[slot["buy_at"]])
-    root["p_sell"], root["p_hold"], root["p_buy"] = sell, hold, buy
-
-
-@njit(forceinline=True)
-def judge_chances(root, slot):  # type: ignore[no-untyped-def]
-    """Turn the three probabilities into an action and a reason."""
-    sell, hold, buy = root["p_sell"], root["p_hold"], root["p_buy"]
-    root["value"] = root["position"] = np.nan
-    total = sell + hold + buy
-    if not (sell >= 0.0 and hold >= 0.0 and buy >= 0.0 and abs(total - 1.0) <= SUM_TOLERANCE):
-        root["p_sell"], root["p_hold"], root["p_buy"] = 0.0, 0.0, 0.0
-        return HOLD, MODEL_NAN
-    if hold >= sell and hold >= buy or sell == buy:
-        return HOLD, MODEL_SAYS_HOLD
-    action, confidence = (BUY, buy) if buy > sell else (SELL, sell)
-    if confidence < slot["threshold"]:
-        return HOLD, BELOW_THRESHOLD
-    shut = shut_for(root, slot, action)
-    return (action, NONE) if shut == NONE else (HOLD, shut)
 
 
 @njit(forceinline=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numba import carray, njit
 
 from engine.audit_layout import Record
-from engine.kernel.decide import (
+from engine.kernel.chances import (
     BELOW_THRESHOLD,
     BUY,
     HOLD,
@@ -20,8 +20,8 @@ from engine.kernel.decide import (
     NONE,
     SELL,
     SUM_TOLERANCE,
-    show_touch,
 )
+from engine.kernel.decide import show_touch
 from engine.kernel.memory import floats32, pointer
 from engine.kernel.output_layout import FORM, OUTPUT_COLUMNS, OutputKind
 from engine.kernel.places import audit_at, next_audit, slot_at

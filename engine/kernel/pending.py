@@ -8,7 +8,8 @@ Compiled once, apart from the loop (app/desk_module.py).
 
 from numba import carray, njit
 
-from engine.kernel.decide import BINARY, FLUSH, GO_ON, HOLD, judge_chances, read_output
+from engine.kernel.chances import BINARY, HOLD, judge_chances, read_output
+from engine.kernel.decide import FLUSH, GO_ON
 from engine.kernel.memory import floats32, pointer
 from engine.kernel.outputs import fill_output, heard, judge_output, open_output
 from engine.kernel.pending_layout import WAITING

@@ -19,7 +19,7 @@ BELOW, NAN = int(HoldReason.BELOW_THRESHOLD), int(HoldReason.MODEL_NAN)
 MISSING, DISAGREE = int(HoldReason.MEMBERS_MISSING), int(HoldReason.MEMBERS_DISAGREE)
 SPOKEN = (NONE, SAYS_HOLD, BELOW)  # a signal of another reason is no advice: the member is missing
 OWNER_UNITS = 1_000_000  # owners' weights are whole: weight x confidence in millionths
-SUM_TOLERANCE = 1e-3  # as in engine/kernel/decide.py
+SUM_TOLERANCE = 1e-3  # as in engine/kernel/chances.py
 COLUMNS = 5  # of a fused output: sell, hold, buy, action, reason
 NOTHING = (0.0, 0.0, 0.0)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 
 from app.outcome import Timing, summarise
+from app.parts import Parts
 from app.sources import open_tape
-from app.wire import Parts, build, plan
+from app.wire import build, plan
 from config.load import load_settings
 from engine.audit import AuditWriter
 from engine.feed_health import FeedHealth, FeedState, InstrumentHealth

@@ -12,9 +12,9 @@ import onnx
 from onnx import numpy_helper
 
 import app.replay
+from app.parts import Parts
 from app.replay import Replay, replay
 from app.sources import open_tape
-from app.wire import Parts
 from config.load import load_settings
 from config.settings import ModelSettings, Settings, StrategySettings
 from engine.events import Intent

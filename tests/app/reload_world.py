@@ -23,10 +23,12 @@ from app.wire import build, plan
 from config.load import load_settings
 from config.settings import ReloadSettings
 from engine.audit import AuditWriter
+from engine.json_files import write_json
 from engine.kernel.layout import WORD
 from engine.live_tape import LiveTape
-from engine.run_files import TAPE_REF, Summary, TapeRef, tape_hash, write_json
+from engine.run_files import TAPE_REF, Summary, TapeRef
 from engine.tape import Tape
+from engine.tape_hash import tape_hash
 from engine.tape_info import BLOCK_ROWS
 from tests.app.replay_cli import SAMPLE
 

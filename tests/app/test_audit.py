@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from engine.audit_layout import AUDIT, AUDIT_BYTES, Record
-from engine.run_files import AUDIT_RECORDS, SUMMARY, Summary, read_json
+from engine.json_files import read_json
+from engine.run_files import AUDIT_RECORDS, SUMMARY, Summary
 from tests.synthetic_run import make_run
 
 ROOT = Path(__file__).resolve().parents[2]

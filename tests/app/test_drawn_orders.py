@@ -26,7 +26,7 @@ from engine.money import minor
 from engine.rows import LAST
 from engine.run_files import Summary
 from engine.tape import Tape, TapeWriter
-from risk.gate_kernel import GATE
+from risk.gate_layout import GATE
 from store.synth import SynthSettings, write_market
 from tests.app.drawn import (
     GHOSTS,

@@ -16,8 +16,9 @@ from engine.audit_render import Renderer
 from engine.audit_verify import verify
 from engine.errors import ConfigError, UsageError
 from engine.events import Action, HoldReason
+from engine.json_files import read_lines
 from engine.records import OWNERS_EVENT
-from engine.run_files import EVENTS, EventLine, read_lines
+from engine.run_files import EVENTS, EventLine
 from ml.safe_files import sha256
 from tests.app.fused_world import (
     BARS,

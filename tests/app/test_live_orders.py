@@ -21,9 +21,10 @@ from engine.errors import DataError
 from engine.events import OrderState, RejectReason
 from engine.journal_layout import Latch
 from engine.journal_reader import fold
+from engine.json_files import read_json
 from engine.orders import FINAL
 from engine.rows import Kind
-from engine.run_files import AUDIT_RECORDS, LIVE, LiveRun, read_json
+from engine.run_files import AUDIT_RECORDS, LIVE, LiveRun
 from engine.tape import Tape
 from tests.app.live_world import (
     KEY,

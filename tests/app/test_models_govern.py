@@ -8,7 +8,8 @@ import pytest
 from app.model_evidence import evidence_of
 from engine.audit_layout import AUDIT, Record
 from engine.events import HoldReason
-from engine.run_files import AUDIT_RECORDS, NAMES, ModelName, Names, RunName, to_json
+from engine.json_files import to_json
+from engine.run_files import AUDIT_RECORDS, NAMES, ModelName, Names, RunName
 from ml import registry
 from tests.app.test_models import models  # noqa: F401
 from tests.ml.conftest import NAMES as FEATURES

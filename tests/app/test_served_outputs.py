@@ -17,8 +17,9 @@ from engine.audit_render import render
 from engine.audit_verify import verify
 from engine.errors import ConfigError
 from engine.events import HoldReason, Purpose
+from engine.json_files import read_json
 from engine.rows import Kind
-from engine.run_files import AUDIT_RECORDS, AUDIT_TEXT, EVENTS, NAMES, Names, read_json
+from engine.run_files import AUDIT_RECORDS, AUDIT_TEXT, EVENTS, NAMES, Names
 from engine.tape import Tape
 from ml import registry
 from ml.outputs import advise

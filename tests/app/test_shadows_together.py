@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import app.control_rows
 import app.replay
 import app.wire
 from app.replay import Replay, replay
@@ -134,13 +135,13 @@ async def test_a_swap_leaves_what_waits_to_the_version_that_goes(worlds, root, m
     world.feed(8_000)
     assert waiting(world.parts) == {"Newest"}
     done = world.close()
-    waited, swap_at = [], app.wire.swap_at
+    waited, swap_at = [], app.control_rows.swap_at
 
     def noted(parts, *given):
         waited.append(parts.state.words[COUNT_AT])
         swap_at(parts, *given)
 
-    monkeypatch.setattr(app.wire, "swap_at", noted)
+    monkeypatch.setattr(app.control_rows, "swap_at", noted)
     again = repeated(world, batch_rows=1)
     assert max(waited) > 0
     assert again.shadow_digest == done.shadow_digest != ""

@@ -9,7 +9,8 @@ from engine.audit_layout import AUDIT, NO_INDEX, Record
 from engine.audit_reader import AuditFile, read_names
 from engine.audit_render import Renderer, render
 from engine.events import Action, HoldReason
-from engine.run_files import AUDIT_RECORDS, AUDIT_TEXT, EVENTS, EventLine, read_lines
+from engine.json_files import read_lines
+from engine.run_files import AUDIT_RECORDS, AUDIT_TEXT, EVENTS, EventLine
 from tests.synthetic_run import make_run
 
 

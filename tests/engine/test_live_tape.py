@@ -19,9 +19,9 @@ from engine.errors import DataError, RunError
 from engine.live_tape import LiveTape
 from engine.row_words import float_word, row_head
 from engine.rows import LAST, ROW, ROW_BYTES, Kind
-from engine.run_files import tape_hash
 from engine.tape import Tape
 from engine.tape_follow import TapeFollower
+from engine.tape_hash import tape_hash
 from engine.tape_info import BLOCK_ROWS
 from engine.tape_segment import whole_rows
 from tests.engine.test_tape import BTC, packets, read, write

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.events import Action, HoldReason
-from engine.kernel import decide
+from engine.kernel import chances
 from engine.kernel.output_layout import OutputKind
 from ml.manifest import ACTIONS8, OutputSchema, check_output
 from ml.outputs import SUM_TOLERANCE, advise, signal
@@ -119,7 +119,7 @@ def test_classes_are_judged_as_the_kernel_judges_them(y, scaled, threshold):
     if scaled and sum(y) > 0.1:
         y = [value / sum(y) for value in y]
     y = np.array(y, np.float32)
-    read, judge = (getattr(f, "py_func", f) for f in (decide.read_output, decide.judge_chances))
+    read, judge = (getattr(f, "py_func", f) for f in (chances.read_output, chances.judge_chances))
     slots = {
         "classifier3": {"output_kind": OutputKind.CLASSIFIER3, "buy_at": 0, "hold_at": 1,
                         "sell_at": 2},
@@ -128,7 +128,7 @@ def test_classes_are_judged_as_the_kernel_judges_them(y, scaled, threshold):
     for kind, slot in slots.items():
         root: dict[str, float] = {}
         read(root, slot, y)
-        with patch.object(decide, "shut_for", lambda *_: HoldReason.NONE):
+        with patch.object(chances, "shut_for", lambda *_: HoldReason.NONE):
             expected = judge(root, slot | {"threshold": threshold})
         found = advise(SCHEMAS[kind], y[: SCHEMAS[kind].columns], threshold)
         assert (found.action, found.reason) == expected
@@ -138,7 +138,7 @@ def test_classes_are_judged_as_the_kernel_judges_them(y, scaled, threshold):
 
 
 def test_the_kernel_and_the_mapping_ask_for_the_same_sum():
-    assert SUM_TOLERANCE == decide.SUM_TOLERANCE
+    assert SUM_TOLERANCE == chances.SUM_TOLERANCE
 
 
 def test_an_advice_becomes_a_signal():

@@ -14,7 +14,7 @@ from engine.market import MARKET
 from engine.money import Grid, fee_rate, minor
 from engine.orders import Approved, Order
 from engine.portfolio import Portfolio
-from risk import gate_kernel
+from risk import exposure_kernel, gate_kernel
 from risk.gate import Gate, GateKernel
 from risk.limits import gate_record
 
@@ -59,7 +59,7 @@ class Desk:
         self.intents = 0
 
     def _gate(self, limits: RiskLimits) -> Gate:
-        g, k = self.record[0], gate_kernel
+        g, k = self.record[0], exposure_kernel
         functions = GateKernel(
             lambda at: self.markets[at]["mid"] / self.markets[at]["tick"],
             self._check,
@@ -151,7 +151,7 @@ class Desk:
         """No limit is passed: per model, per instrument, gross."""
         g = self.record[0]
         for model in range(MODELS):
-            used = int(gate_kernel.used_by(g, model))
+            used = int(exposure_kernel.used_by(g, model))
             assert used <= g["limit"][model], (model, used)
             assert g["max_seen"][model] <= g["limit"][model]
         for at in range(len(INSTRUMENTS)):
@@ -276,7 +276,7 @@ def test_a_limit_can_be_filled_to_the_last_unit_and_not_beyond():
     """`reduce_to_fit` leaves less than one lot of room; one more lot is blocked for the model."""
     desk = Desk(max_order_notional=1e6, max_position_notional=1e6, max_gross_exposure=1e6)
     placed = desk.place(entry(1, 5_000, price=1000))
-    used = int(gate_kernel.used_by(desk.record[0], 0))
+    used = int(exposure_kernel.used_by(desk.record[0], 0))
     assert placed.order.qty_lot == 500
     assert used == desk.record[0]["limit"][0] == minor("50")
     answer = desk.gate.check(entry(1, 1, price=1000), 99)
@@ -290,10 +290,10 @@ def test_a_closing_order_counts_nothing_until_it_fills():
     before = desk.record[0].copy()
     leaving = desk.place(entry(-1, 300, purpose=int(Purpose.EXIT))).order
     assert leaving.opening_lot == 0
-    assert gate_kernel.used_by(desk.record[0], 0) == gate_kernel.used_by(before, 0)
+    assert exposure_kernel.used_by(desk.record[0], 0) == exposure_kernel.used_by(before, 0)
     assert desk.place(entry(-1, 1, purpose=int(Purpose.EXIT))) is None  # nothing is left to close
     desk.fill(leaving, 100, 990)
-    assert gate_kernel.used_by(desk.record[0], 0) == minor("20")
+    assert exposure_kernel.used_by(desk.record[0], 0) == minor("20")
     desk.check_counts()
 
 

@@ -5,7 +5,7 @@ import pytest
 from app.kernel import KernelModule, load_kernel
 from engine.rows import SNAPSHOT, SNAPSHOT_START, Kind
 from features.spec import FeatureSpec
-from tests.venues.test_paper_matching import START, KernelVenue
+from tests.venues.matching_world import START, KernelVenue
 
 HAS = ("quotes", "quote_sizes", "trades", "trade_sides", "depth")
 SNAPSHOT_FLAGS = SNAPSHOT | SNAPSHOT_START
