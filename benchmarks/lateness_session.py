@@ -52,6 +52,7 @@ from venues.transport import TransportLimits, WebsocketTransport
 RATE = 2_000
 PERIOD_NS = 1_000_000_000 // RATE
 PIECE_S, WARM_S, BETWEEN_S = 1.0, 1.5, 0.2
+PAUSE_S = 0.05  # between a swap and the next wish
 LEAD_NS = 200_000_000  # between the order for a stretch and its first message
 IDLE, ASKED, NOBODY = "BTCUSDT", "ETHUSDT", "BNBUSDT"
 KINDS = {"idle": IDLE, "transformer": ASKED, "loading": IDLE}
@@ -142,24 +143,37 @@ class Sender:
 
 
 class Loader:
-    """Asks for versions of the wide model, the next one when the last has been swapped in."""
+    """Asks for versions of the wide model, one after the other, with short pauses.
+
+    Attributes:
+        took_ms: from each wish until the version served.
+        spans: the same as (from, to), ns.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._swapped = asyncio.Event()
+        self._served_ns = 0
         self.took_ms: list[float] = []
-        session.parts.swaps.heard.append(lambda _: self._swapped.set())
+        self.spans: list[tuple[int, int]] = []
+        session.parts.swaps.heard.append(self._hear)
+
+    def _hear(self, _: object) -> None:
+        self._served_ns = time.monotonic_ns()
+        self._swapped.set()
 
     async def run(self) -> None:
         """Load until cancelled."""
         wide = next(s for s in self._session.parts.models if s.settings.name == "wide")
         while True:
             self._swapped.clear()
-            began = time.perf_counter()
+            began = time.monotonic_ns()
             version = "2" if wide.version == "1" else "1"
             self._session.reloads.ask(lateness_models.WIDE, version, "benchmark")
             await self._swapped.wait()
-            self.took_ms.append((time.perf_counter() - began) * 1e3)
+            self.took_ms.append((self._served_ns - began) / 1e6)
+            self.spans.append((began, self._served_ns))
+            await asyncio.sleep(PAUSE_S)  # the version before the last is freed
 
 
 class Pieces:
@@ -198,7 +212,11 @@ class Pieces:
         await asyncio.sleep(BETWEEN_S)
 
     def lateness(self, tape: Tape) -> dict[str, dict[str, list[list[float]]]]:
-        """Return the percentiles of each stretch by kind, us: from sent, and of the sender."""
+        """Return the percentiles of each stretch by kind, us: from sent, and of the sender.
+
+        Of stretches with loads, `loading` has the messages between a wish and the moment when the
+        new version served, `pauses` all of them.
+        """
         kinds = np.concatenate([np.asarray(s.rows["kind"]) for s in tape.segments])
         rows = np.flatnonzero((kinds == int(Kind.QUOTE)) | (kinds == int(Kind.TRADE)))
         count = sum(len(sent) for _, _, sent in self.done)
@@ -206,13 +224,19 @@ class Pieces:
         ends = np.array(self.session.ends)
         over = ends[np.searchsorted(ends[:, 0], rows, side="right"), 1]
         found: dict[str, dict[str, list[list[float]]]] = {
-            who: {kind: [] for kind in KINDS} for who in ("ours", "sender")
+            who: {kind: [] for kind in (*KINDS, "pauses")} for who in ("ours", "sender")
         }
+        spans = np.array(self.loader.spans).reshape(-1, 2)
         at = 0
         for kind, due, sent in self.done:
             late = over[at : at + len(sent)] - sent
             at += len(sent)
             assert late.min() > 0, "processed before it was sent"
+            if kind == "loading":
+                last = np.searchsorted(spans[:, 0], sent, side="right") - 1
+                inside = (last >= 0) & (sent <= spans[last, 1])
+                found["ours"]["pauses"].append(percentiles(late))
+                late, sent, due = late[inside], sent[inside], due[inside]
             if kind in KINDS:
                 found["ours"][kind].append(percentiles(late))
                 found["sender"][kind].append(percentiles(sent - due))

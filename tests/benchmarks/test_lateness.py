@@ -58,7 +58,9 @@ def test_every_message_is_counted_in_its_stretch(tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(measure(tmp_path, 1, 0.5))
     for who in ("ours", "sender"):
-        assert {kind: len(turns) for kind, turns in found[who].items()} == dict.fromkeys(KINDS, 1)
+        assert {kind: len(found[who][kind]) for kind in KINDS} == dict.fromkeys(KINDS, 1)
+    assert found["load_ms"]
+    assert found["ours"]["pauses"] != found["ours"]["loading"]
     assert found["transformer"]["answers"]["RESULT"] > 0
     assert found["reloads"] > 0
     assert found["refused"] == 0
