@@ -124,7 +124,7 @@ next:
   3. prove it:  lab.py features check --spec SET --data data/sample
                 lab.py features lookahead --spec SET --data data/sample
   4. write the catalogue anew:
-     NUMBA_DISABLE_JIT=1 python -m features.catalogue > docs/features.md
+     NUMBA_DISABLE_JIT=1 .venv/bin/python -m features.catalogue > docs/features.md
   5. make test ARGS=tests/features""")
     return 0
 

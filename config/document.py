@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 HEAD = """\
 # Configuration
 
-Made from `config/settings.py` by `python -m config.document`; edit there.
+Made from `config/settings.py` by `.venv/bin/python -m config.document`; edit there.
 
 A run reads one YAML file: `config/default.yaml`, or the one given with
 `--config FILE`. The file stands alone: what it leaves out takes the default
@@ -92,9 +92,11 @@ def _default(field: inspect.Field) -> str:
 def _comments(source: str) -> dict[tuple[str, str], str]:
     """Return the comment behind each field: (class, field) -> text."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    by_line = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    words = ((t.start[0], t.string.lstrip("# ")) for t in tokens if t.type == tokenize.COMMENT)
+    by_line = {line: text for line, text in words if not text.startswith("fmt:")}
     return {
-        (node.name, item.target.id): by_line.get(item.end_lineno or 0, "")
+        (node.name, item.target.id): by_line.get(item.end_lineno or 0)
+        or by_line.get(item.lineno, "")
         for node in ast.parse(source).body
         if isinstance(node, ast.ClassDef)
         for item in node.body

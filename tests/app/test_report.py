@@ -70,6 +70,7 @@ def test_foreign_text_cannot_become_markup(run, tmp_path):
     (evil / "audit" / "names.json").write_text(names.replace("synthetic:BTCUSDT", script))
     page = write_report(evil).read_text()
     assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
 def test_a_report_is_written_again_over_the_first(run):
@@ -85,6 +86,7 @@ def test_exposure_lines_keep_the_peak_of_each_step(run):
     data = gather(run)
     records = np.fromfile(run / AUDIT_RECORDS, AUDIT)
     records = records[records["kind"] == Record.EXPOSURE]
+    assert {line.model for line in data.exposures} == set(records["model"].tolist()) != set()
     for line in data.exposures:
         mine = records[records["model"] == line.model]
         assert line.total.max() == mine["i4"].max() / 1e8

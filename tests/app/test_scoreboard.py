@@ -121,7 +121,9 @@ def test_prices_are_those_in_force_at_any_time(long_tape):
     ts = np.maximum.accumulate(stamped)
     times = np.sort(rng.integers(ts[0] - 5 * NS, ts[-1] + 5 * NS, 400))
     found = prices_at(long_tape, {0: times, 1: times})
+    assert set(found) == {0, 1}
     for at, prices in found.items():
+        assert np.isfinite(prices).sum() > 300
         mine = (rows["instrument"] == at) & (rows["kind"] == 1) & (rows["f1"] > rows["f0"])
         for time, price in zip(times, prices, strict=True):
             before = np.flatnonzero(mine & (ts <= time))

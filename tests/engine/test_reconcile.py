@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.account_reports import carry_out
-from engine.events import OrderState
+from engine.events import OrderState, RejectReason
 from engine.journal_layout import Kind, Name, named
 from engine.reconcile import (
     Book,
@@ -22,6 +22,7 @@ from engine.reconcile import (
     Missing,
     VenueState,
     balance_steps,
+    end_of,
     plan,
 )
 from engine.venue_events import OrderReport, Trouble
@@ -110,6 +111,41 @@ def test_an_order_that_is_not_ours_under_our_id_halts(world, field, other):
     (trouble,) = world.events
     assert isinstance(trouble, Trouble)
     assert trouble.code == "orders.quarantine"
+
+
+def test_another_order_of_the_venue_under_our_id_is_not_ours(world):
+    client = world.sent(0)
+    world.account.acked(client, "9")
+    assert plan(world.account.state, venue(open_orders=[report(client, "9")])) == []
+    steps = plan(world.account.state, venue(open_orders=[report(client, "10")]))
+    assert steps == [Contradiction(client, "venue order id")]
+
+
+def test_only_what_no_known_trade_tells_of_is_missing(world):
+    client = world.sent(0)
+    trade = world.trade(client, "t1", 10, venue_id="9")
+    state = venue(queried={client: report(client, "9", "canceled", 30)}, trades=[trade])
+    assert Missing(client, 20) in plan(world.account.state, state)
+
+
+@pytest.mark.parametrize(
+    ("status", "order_type", "asked", "said", "reason"),
+    [
+        ("canceled", 1, False, 0, RejectReason.ENDED_BY_VENUE),
+        ("canceled", 1, True, 0, RejectReason.BY_REQUEST),
+        ("expired", 1, True, 0, RejectReason.ENDED_BY_VENUE),
+        ("expired", 2, False, 0, RejectReason.NO_LIQUIDITY),
+        ("canceled", 2, True, 0, RejectReason.BY_REQUEST),
+        ("expired", 2, False, RejectReason.COLLAR, RejectReason.COLLAR),
+    ],
+)
+def test_an_end_has_its_reason(world, status, order_type, asked, said, reason):
+    order = world.account.state.orders[world.sent(0)]
+    order.order_type, order.asked_cancel = order_type, asked
+    found = end_of(order, report(order.client_id, "9", status, reason=said))
+    assert found is not None
+    assert found[1] == reason
+    assert end_of(order, report(order.client_id, "9", "open")) is None
 
 
 def test_fault_V18_balances_that_differ_halt_until_someone_looks(world):

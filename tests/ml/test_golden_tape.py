@@ -23,7 +23,9 @@ def test_features_that_read_the_depth_have_no_slice():
 
 
 def test_registered_models_carry_a_slice_that_holds(root):
-    for finding in registry.verify(root):
+    findings = registry.verify(root)
+    assert {finding.entry.model_id for finding in findings} == {"SignalClassifier", "TickMLP"}
+    for finding in findings:
         assert finding.ok, finding.reason
         loaded = registry.load(root, finding.entry.model_id, finding.entry.version)
         assert len(loaded.golden.tape_x) >= 32

@@ -53,6 +53,7 @@ def test_an_old_answer_or_one_that_says_nothing_objects():
     one = made(BUY, veto_age_s=60.0)
     assert one.decide(wish(0.5, now=61 * SECOND)) == ()
     assert made(BUY, veto_age_s=60.0).decide(wish(0.5, now=60 * SECOND))
+    assert made(BUY, ts=30 * SECOND, veto_age_s=60.0).decide(wish(0.5, now=61 * SECOND))
     assert made(HOLD, reason=HoldReason.MODEL_NAN).decide(wish(0.5)) == ()
 
 

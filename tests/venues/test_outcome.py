@@ -50,6 +50,19 @@ def test_only_the_transports_record_proves_that_nothing_left():
     assert judge(BINANCE, attempt(0, "", sent=True), False).kind == Kind.UNKNOWN
 
 
+def test_what_the_transport_wrote_down_goes_before_the_answer():
+    left = attempt(0, "", sent=False)
+    assert judge(BINANCE, left, False).reason == R.NOT_REACHED
+    left.began = 0
+    assert judge(BINANCE, left, False).reason == R.LIBRARY
+    left.stopped = True
+    assert judge(BINANCE, left, False).reason == R.WIRE
+    answered = attempt(400, refusal(-2010))
+    answered.redirected = True
+    assert judge(BINANCE, answered, False).doubt == Doubt.NO_ANSWER
+    assert judge(BINANCE, attempt(400, "<html>no</html>"), False).doubt == Doubt.UNREADABLE
+
+
 def test_a_success_is_believed_only_with_the_library_and_without_a_refusal_in_it():
     assert judge(BINANCE, attempt(200, {"orderId": 1}), True).kind == Kind.ACCEPTED
     assert judge(BINANCE, attempt(200, {"orderId": 1}), False).kind == Kind.UNKNOWN
@@ -82,6 +95,7 @@ def test_odd_answers_are_judged_without_an_exception(exchange, body):
     [
         ("bybit", {"retCode": 170131, "retMsg": "Insufficient balance."}, R.BALANCE),
         ("okx", {"code": "1", "data": [{"sCode": "51008", "sMsg": "m"}]}, R.BALANCE),
+        ("okx", {"code": "51008", "data": [{"sCode": "0"}]}, R.BALANCE),
         ("kraken", {"error": ["EOrder:Insufficient funds"]}, R.BALANCE),
         ("coinbase", {"success": False, "error_response": {"error": "INSUFFICIENT_FUND"}},
          R.BALANCE),
@@ -91,6 +105,15 @@ def test_other_exchanges_have_tables_of_their_own(exchange, body, reason):
     outcome = judge(RULES[exchange], attempt(200, body), False)
     assert (outcome.kind, outcome.reason) == (Kind.REJECTED, reason)
     assert judge(UNLISTED, attempt(200, body), False).kind == Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("exchange", "body"),
+    [("okx", {"code": "0", "data": []}), ("kraken", {"error": [], "result": {}}), ("bybit", {})],
+)
+def test_an_answer_without_a_refusal_in_it_proves_no_rejection(exchange, body):
+    assert judge(RULES[exchange], attempt(200, body), True).kind == Kind.ACCEPTED
+    assert judge(RULES[exchange], attempt(200, body), False).kind == Kind.UNKNOWN
 
 
 def test_cancels_have_a_budget_of_their_own_and_pauses_end():
