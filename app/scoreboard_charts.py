@@ -45,8 +45,8 @@ def _draw(scores: Sequence[ModelScore], seconds: int, currency: str) -> Any:
     from matplotlib.figure import Figure
 
     shown = list(scores)[:MAX_MODELS]
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.12)
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.12)
     axes = figure.subplots(2, 2)
     styles: list[dict[str, Any]] = [
         {
