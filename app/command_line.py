@@ -7,12 +7,14 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from config.problem import ConfigProblem
 from engine.errors import TickgateError, UsageError
 
 DONE, FAILED, BAD_USAGE, HALTED, INTERRUPTED = 0, 1, 2, 3, 130
+_PROJECT = Path(__file__).resolve().parent.parent
 _TRAINING = set("lightgbm onnx onnxmltools scipy skl2onnx sklearn skops xgboost".split())
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
@@ -66,11 +68,15 @@ def run(program: str, main: Callable[[], int]) -> int:
         return _say(program, str(error), FAILED)
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
-        if name not in _TRAINING:
+        if name in _TRAINING:
+            line = f"this command needs {name}, which is not installed: run `make extras`"
+        elif (_PROJECT / name).exists() or Path(sys.prefix) == _PROJECT / ".venv":
             raise
-        return _say(
-            program, f"this command needs {name}, which is not installed: run `make extras`", 1
-        )
+        else:
+            line = (
+                f"this Python has no {name}: `make replay` fills .venv, then use .venv/bin/python"
+            )
+        return _say(program, line, FAILED)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return _say(program, "interrupted", INTERRUPTED)

@@ -19,6 +19,7 @@ from typing import Any
 
 from app.demotion import Demotions
 from app.inference import Inference, cores_of
+from app.latches import Latches
 from app.live_job import Job, Screen, Venue
 from app.live_watch import LiveWatch
 from app.log import lines_to, logger
@@ -164,12 +165,13 @@ class Session:
             clock,
             job.named,
             drain=self._go_over,
-            tell=self._tell_model,
+            tell=self.tell_person,
             threads=self.inference,
         )
         hands = (self.tape, clock.now_ns, self.wake)
-        self.demotions = Demotions(parts.models, hands, self._tell_model)
+        self.demotions = Demotions(parts.models, hands, self.tell_person)
         self.strikes = Strikes(parts, self.demotions)
+        self.latches = Latches(parts.gate.record[0], self.tell_person)
         self.venue.begin(self)
 
     def wake(self) -> None:
@@ -307,6 +309,7 @@ class Session:
             self._beat.beat()
             self.wake()
             self.strikes.look()
+            self.latches.look()
             self.rehearse()
             if time.monotonic() - flushed >= FLUSH_S:
                 flushed = time.monotonic()
@@ -344,11 +347,12 @@ class Session:
     def _on_feed(self, code: str, fields: dict[str, Any]) -> None:
         self.feed_log.info(code.removeprefix("feed."), **fields)
         if code in LOST:
-            self.notifier.notify("feed_lost", f"run {self.run_id}: {code}", **fields)
+            self.tell_person("feed_lost", code, **fields)
         text = " ".join(f"{name}={value}" for name, value in fields.items())
         self.parts.recorder.event(FEED_EVENT, code, text[:300])
 
-    def _tell_model(self, code: str, text: str, **fields: Any) -> None:
+    def tell_person(self, code: str, text: str, **fields: Any) -> None:
+        """Tell people who are not watching; `code` is a `ToldEvent` of the settings."""
         self.notifier.notify(code, f"run {self.run_id}: {text}", **fields)
 
     def _blocked(self, seconds: float) -> None:
@@ -358,7 +362,7 @@ class Session:
     def _exhausted(self, reason: str) -> None:
         """Let no new order out: the tape has no room for the market that it would be made on."""
         self.log.error("tape_full", cause=reason, remedy="kill switch latched")
-        self.notifier.notify("kill", f"run {self.run_id}: the tape is full, no new orders")
+        self.tell_person("halt", f"the tape takes no more rows ({reason}), no new orders")
         now = self.clock.now_ns()
         self.tape.push(KILL_HEAD, now, now, (int(Command.KILL), 0, 0, 0, 0))
 
@@ -378,7 +382,7 @@ class Session:
         self._refer(info)
         name_tape(self.parts, info.sha256)
         reason = self.reason or end_reason(self.parts)
-        told = "halt" if reason == "halted" else "stop"
-        self.notifier.notify(told, f"run {self.run_id} ends: {reason}")
+        self.latches.look()
+        self.notifier.notify("stop", f"run {self.run_id} ends: {reason}")
         report = self.job.report and reason != "interrupted"
         return close_run(self.parts, self.run_dir, (self.venue.mode, reason, wall_s), info, report)

@@ -17,7 +17,7 @@ from engine.money import Grid
 from engine.row_words import row_head
 from engine.rows import Kind
 from engine.venue_answers import POSITION
-from engine.venue_events import Filled, Healed, Measure, Trouble, VenueEvent
+from engine.venue_events import Filled, Healed, Measure, Trouble, Unknown, VenueEvent
 from engine.venue_rows import rows_of
 
 TROUBLE_EVENT = 23  # event code of the audit for what befalls orders
@@ -48,6 +48,7 @@ class Inbox:
         *,
         wake: Callable[[], None],
         note: Callable[[str, str], None],
+        tell_person: Callable[[str, str], None],
     ) -> None:
         """Write rows from here on.
 
@@ -57,9 +58,10 @@ class Inbox:
             assets: places of the wallets.
             wake: says that rows have come.
             note: writes an event into the audit.
+            tell_person: tells people who are not watching, by a code of docs/notifications.md.
         """
         self._tape, self._account, self._assets = tape, account, dict(assets)
-        self._wake, self._note = wake, note
+        self._wake, self._note, self._tell_person = wake, note, tell_person
         self._places = {one.symbol: at for at, one in enumerate(tape.instruments)}
         if self.halts:
             self._kill(self.halts[-1])
@@ -82,6 +84,9 @@ class Inbox:
                 self.reduce_only.clear()
         elif self._tape is not None:
             self._rows(event)
+            if isinstance(event, Unknown):
+                text = f"{event.symbol}: nobody knows whether an order stands; it counts as if"
+                self._tell_person("order_unknown", text)
 
     def refuse(self, instrument: int, order_id: int, reason: int) -> None:
         """Say on the tape that an order was not sent."""
@@ -166,6 +171,7 @@ class Inbox:
             if trouble.code not in A_RESTART_ENDS:
                 self.latches.append((Latch.ACCOUNT, why))
             if self._tape is not None:
+                self._tell_person("halt", why)
                 self._kill(why)
 
     def _kill(self, why: str) -> None:

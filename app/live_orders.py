@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.live import Session
 from app.live_books import NS_PER_DAY, Losses, positions_of
-from app.live_inbox import Inbox
+from app.live_inbox import TROUBLE_EVENT, Inbox
 from app.live_job import Venue
 from app.log import logger
 from app.rules import NS_PER_MS
@@ -88,7 +88,8 @@ class LiveOrders(Venue):
             self._account,
             assets,
             wake=self._news.set,
-            note=lambda code, text: parts.recorder.event(23, code, text),
+            note=lambda code, text: parts.recorder.event(TROUBLE_EVENT, code, text),
+            tell_person=session.tell_person,
         )
         for name, text in parts.settings.portfolio.balances.items():
             inbox.opening(assets[name], minor(text), True)

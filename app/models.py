@@ -15,11 +15,6 @@ from engine.errors import UsageError
 from ml import registry
 from ml.manifest import Entry
 
-NORMALISED = {
-    "graph": "inside the graph",
-    "none": "not at all",
-    "metadata": "by the runtime, with the numbers in metadata.json",
-}
 RIGHT = ("inputs", "us", "log loss", "largest", "first row", "shift", "confidence")
 PLACED = {"inline": "in the hot path", "thread": "on a thread of its own"}
 EPILOG = """\

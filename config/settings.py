@@ -11,6 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from engine.limits import MAX_BATCH, MAX_BLOCK_ROWS
+
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
@@ -86,6 +88,17 @@ WatchCheck = Annotated[
 ]
 
 
+ToldEvent = Annotated[
+    str,
+    Meta(
+        pattern="^(start|stop|halt|kill|feed_lost|order_unknown"
+        "|model_swapped|model_refused|model_demoted)$",
+        description="start, stop, halt, kill, feed_lost, order_unknown, model_swapped, "
+        "model_refused, model_demoted",
+    ),
+]
+
+
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all settings: frozen, named fields only, unknown keys refused."""
 
@@ -95,7 +108,9 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
 
     bar_interval_s: Annotated[int, Meta(ge=1, le=86400)] = 60  # of the base bars; see docs/bars.md
     bar_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250  # a bar closes so long after its end
-    block_rows: Annotated[int, Meta(ge=1, le=65_536)] = 65_536  # rows a kernel call handles at most
+    block_rows: Annotated[int, Meta(ge=1, le=MAX_BLOCK_ROWS)] = (
+        65_536  # rows a kernel call handles at most
+    )
     max_data_age_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 15_000  # older touch: models HOLD
     max_price_jump_pct: Percent = 10.0  # a quote further than this from the last needs confirming
     jump_confirmations: Annotated[int, Meta(ge=1, le=1000)] = 3  # quotes that confirm such a jump
@@ -104,7 +119,9 @@ class EngineSettings(Strict, frozen=True, kw_only=True):
     pairs: dict[Name, Name] = {}  # symbol -> the one whose bars its pair features read
     calendars: dict[Name, Name] = {}  # symbol -> exchange: opens only in its regular hours
     exits_wait: bool = True  # exits and stops wait for them too; false: they go at any time
-    batch_rows: Annotated[int, Meta(ge=1, le=4096)] = 1024  # decisions evaluated ahead; 1: none
+    batch_rows: Annotated[int, Meta(ge=1, le=MAX_BATCH)] = (
+        1024  # decisions evaluated ahead; 1: none
+    )
     inference_cores: Cores = ()  # of threads for heavy models, in turn; empty: the last one allowed
 
 
@@ -213,7 +230,7 @@ class NotifySettings(Strict, frozen=True, kw_only=True):
     """Who is told of events. Addresses hold secrets: they stand in the environment only."""
 
     urls_env: Variable = ""  # variable that holds the addresses; empty: nobody is told
-    events: tuple[Name, ...] = ()  # codes that are told, see docs/notifications.md; empty means all
+    events: tuple[ToldEvent, ...] = ()  # what is told, docs/notifications.md; none: all
     min_interval_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # between two of the same code
 
 

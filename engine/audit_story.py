@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from engine.audit_layout import AUDIT, NO_INDEX, Record, Verdict
+from engine.audit_layout import AUDIT, Record, Verdict
 from engine.audit_reader import AuditFile, Funnel, block_names, hold_words, reason_name
 from engine.errors import UsageError
 from engine.events import Action, OrderState, Purpose
@@ -254,8 +254,3 @@ def _episode(audit: AuditFile, fills: np.ndarray) -> Episode:
             if held == 0 and int(fill["seq"]) >= first_seq:
                 return episode
     return episode
-
-
-def is_named(index: int) -> bool:
-    """Say whether an instrument or model index names something."""
-    return index != NO_INDEX

@@ -15,7 +15,6 @@ from ml.manifest import name_difference
 from ml.refusal import ModelRefused
 
 KINDS = ("onnx", "lightgbm", "xgboost", "catboost", "sklearn", "torch", "pickle", "custom")
-TASKS = ("classifier", "regressor")
 
 
 @dataclass(frozen=True, kw_only=True)

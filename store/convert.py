@@ -27,7 +27,6 @@ from store.repeats import without_repeats
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, out of how much
 SEGMENT_ROWS = 1 << 20
-MARKET_KINDS = (Kind.QUOTE, Kind.TRADE, Kind.DEPTH, Kind.BAR)
 
 
 @dataclass(frozen=True)

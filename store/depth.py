@@ -12,7 +12,6 @@ from engine.rows import LAST, ROW, SNAPSHOT, SNAPSHOT_START, Kind
 from engine.wire_formats import DepthIdsOf
 
 NOT_NEEDED = "depth older than the snapshot, or before it"
-UNSYNCED = "depth after the last snapshot was lost"
 
 
 def whole_packets(batches: Iterator[np.ndarray], marked: bool) -> Iterator[np.ndarray]:

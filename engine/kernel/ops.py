@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from engine.kernel.fills import FREE, RESTING
+from engine.kernel.fills import FREE
 from engine.kernel.places import matching_at, paper_order_at, trigger_at
 from engine.kernel.sessions import OPEN, shut_by
 from engine.kernel.triggers import forget_trigger, nearest_triggers
@@ -23,16 +23,6 @@ def cancel_order(root, order_id, cancel_ts):  # type: ignore[no-untyped-def]
             root["next_arrival"] = min(root["next_arrival"], o["cancel_ts"])
             return 1
     return 0
-
-
-@njit
-def resting_count(root):  # type: ignore[no-untyped-def]
-    """Count the orders that rest in the venue's book."""
-    count = 0
-    for at in range(root["order_high"]):
-        if paper_order_at(root, at)["state"] == RESTING:
-            count += 1
-    return count
 
 
 @njit

@@ -21,6 +21,7 @@ from tests.app.replay_cli import ROOT
 from venues.embedded.launcher import RunningExchange, start_exchange
 from venues.embedded.ledger import AccountSpec
 
+HOOK_ENV = "TICKGATE_TEST_HOOK"  # sessions begun while it is set tell people
 KEY, SECRET = "live-key-canary-7781", "live-secret-canary-2290"
 BALANCES = {"BTC": "2", "USDT": "50000", "BNB": "10"}
 CONFIG = """
@@ -40,6 +41,7 @@ risk:
   max_signal_age_ms: 5000
   max_daily_loss: 2000
   max_drawdown_pct: 50
+notify: {urls_env: HOOK, min_interval_s: 0}
 strategies:
   - name: lively
     params: {pause: PAUSE, stall_at: STALL}
@@ -64,6 +66,7 @@ def command(
     config = folder / "live.yaml"
     if not config.exists():
         text = CONFIG.replace("PAUSE", str(pause)).replace("STALL", str(stall_at))
+        text = text.replace("HOOK", HOOK_ENV if HOOK_ENV in os.environ else '""')
         config.write_text(f"{text}runs_dir: {folder / 'runs'}\n")
     found = [sys.executable, "-m", "tests.app.lively", "--live", "--base-url", venue.rest_url]
     found += ["--confirm-live", "main", "--config", str(config), "--json", "--no-report"]

@@ -37,6 +37,7 @@ def test_fault_V12_a_late_fill_of_an_earlier_runs_order_is_booked_once(tmp_path:
     inbox.bind(
         tape, world.account, {"USDT": 0, "BTC": 1, "BNB": 2},
         wake=lambda: wakes.append(1), note=lambda code, text: notes.append((code, text)),
+        tell_person=lambda code, text: None,
     )  # fmt: skip
     world.account.tell = inbox.tell
     for _ in range(2):  # the order stream tells it, and a poll again

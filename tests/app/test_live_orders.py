@@ -27,6 +27,7 @@ from engine.rows import Kind
 from engine.run_files import AUDIT_RECORDS, LIVE, LiveRun
 from engine.tape import Tape
 from tests.app.live_world import (
+    HOOK_ENV,
     KEY,
     ROOT,
     SECRET,
@@ -42,6 +43,7 @@ from tests.app.live_world import (
     tape_kinds,
     traded_until,
 )
+from tests.app.webhook import Receiver, webhook
 
 ORDER = "POST /api/v3/order"
 DUPLICATE = '{"code":-2010,"msg":"Duplicate order sent."}'
@@ -124,7 +126,21 @@ class Course:
 
 
 @pytest.fixture(scope="module")
-def traded(tmp_path_factory):
+def hook():
+    """Return what the sessions of this file tell people."""
+    with webhook() as receiver, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOOK_ENV, receiver.url())
+        yield receiver
+
+
+def told(hook: Receiver, run: str) -> list[str]:
+    """Return the codes of what a run has told."""
+    mine = [one for one in hook.got if f"run {run}" in one["message"]]
+    return [one["title"].removeprefix("Tickgate: ") for one in mine]
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory, hook):
     """Return (folder, summary, text of all that was said, fills) of a session with every fault."""
     folder = tmp_path_factory.mktemp("live")
     with exchange(fee_asset="BNB") as venue:
@@ -162,6 +178,13 @@ def test_fault_V01_an_order_without_an_answer_is_unknown_until_it_is_proven(trad
     assert len(doubted) == tape_kinds(run)[Kind.UNKNOWN] > 0
     ends = last_states(run)
     assert {OrderState(ends[number]) for number in doubted["id"].tolist()} <= FINAL
+
+
+def test_people_are_told_of_orders_whose_fate_nobody_knows(traded, hook):
+    codes = told(hook, traded[1]["run_id"])
+    assert codes.count("order_unknown") >= states(traded[0]).get("UNKNOWN", 0)
+    assert "order_unknown" in codes
+    assert codes[-1] == "stop"
 
 
 def test_fault_V02_V03_V05_V06_V09_V10_V11_lose_and_double_no_order_and_no_fill(traded):
@@ -271,13 +294,13 @@ def until_order(process: subprocess.Popen, account: Path, before: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, hook):
     """Return (folder, exchange) that several tests go on with: one account, many runs."""
     with exchange("--history-hours", "1") as venue:
         yield tmp_path_factory.mktemp("runs"), venue
 
 
-def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world):
+def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world, hook):
     folder, venue = world
     account = account_folder(folder / "runs", "embedded-main")
     words, before = command(folder, venue, "--duration", "4s"), orders_in(account)
@@ -295,6 +318,7 @@ def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world):
     assert OrderState.SENT not in after["code"]
     state = fold(account)
     assert Latch.KILL in state.latches
+    assert told(hook, run.name) == ["start", "kill", "stop"]
     assert not state.live, "the kill switch cancels what is open"
     plain = [word for word in command(folder, venue, "--duration", "2s") if word != "--json"]
     status = [line for line in ended(session(plain), 3).stderr.splitlines() if "status " in line]

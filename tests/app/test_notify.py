@@ -1,12 +1,9 @@
 """The notifier against a real HTTP server: what arrives, what is held back, what never leaks."""
 
-import contextlib
 import io
-import json
 import logging
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import structlog
@@ -15,54 +12,15 @@ from app import log, notify
 from app.notify import MAX_CODES, MAX_WAITING, Notifier
 from config.settings import NotifySettings
 from engine.errors import ConfigError
+from tests.app.webhook import PLANTED, Receiver, webhook
 
-PLANTED = "planted-secret-4711"
 VARIABLE = "TICKGATE_NOTIFY_URLS"
-
-
-class Receiver(ThreadingHTTPServer):
-    """Keeps what is posted; answers with `status`, or hangs until released."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.got: list[dict] = []
-        self.status = 200
-        self.hangs = False
-        self.arrived, self.release = threading.Event(), threading.Event()
-
-    def url(self, scheme: str = "http") -> str:
-        return f"{scheme}://user:{PLANTED}@127.0.0.1:{self.server_address[1]}/{PLANTED}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.got.append({"path": self.path, **body})
-        self.server.arrived.set()
-        if self.server.hangs:
-            self.server.release.wait(30)
-        with contextlib.suppress(OSError):
-            self.send_response(self.server.status)
-            self.end_headers()
-
-    def log_message(self, *words: object) -> None:
-        """Stay silent."""
 
 
 @pytest.fixture
 def server() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with webhook() as receiver:
         yield receiver
-        receiver.release.set()
-        receiver.shutdown()
-        thread.join()
     for one in threading.enumerate():
         if one.name == notify.THREAD_NAME:
             one.join(10)
