@@ -76,23 +76,41 @@ class Inference:
                 self._add(serving)
 
     def _add(self, serving: Serving) -> None:
-        """Make a model's thread, with a place for each of its slots."""
+        """Give a model's places to its thread, made here where it is not there yet."""
+        slots = self._slots_of(serving.index)
+        thread = serving.thread or self._made(serving, len(slots))
+        serving.thread = self.threads[serving.index] = thread
+        self._slots[serving.index] = slots
+        for place, at in enumerate(slots):
+            self._of_slot[at] = (thread, place)
+
+    def _slots_of(self, index: int) -> list[int]:
+        serving = self._parts.models[index]
+        return [at for at, plan in enumerate(self._parts.plans) if plan.serving is serving]
+
+    def _made(self, serving: Serving, places: int) -> ModelThread:
+        """Make a version's thread, with a place for each of its model's slots."""
         turn = self._cores[len(self._core_of) % len(self._cores)]
         core = self._core_of.setdefault(serving.index, turn)
-        plans = self._parts.plans
-        slots = [at for at, plan in enumerate(plans) if plan.serving is serving]
-        windows = [serving.window(number) for number in range(len(slots))]
-        thread = ModelThread(
+        windows = [serving.window(number) for number in range(places)]
+        return ModelThread(
             f"model-{serving.settings.name}"[:15],
             serving.ort,
             [serving.x if window is None else window.whole for window in windows],
             deadline_ns=serving.deadline_ns,
             cores=(core,),
         )
-        self.threads[serving.index] = thread
-        self._slots[serving.index] = slots
-        for place, at in enumerate(slots):
-            self._of_slot[at] = (thread, place)
+
+    def prepare(self, candidate: Serving) -> None:
+        """Start the thread of a version that will be adopted; called beside the loop.
+
+        The loop would wait for the new thread to run, in the middle of the market. Who does not
+        adopt the version closes it, and so its thread.
+        """
+        if candidate.threaded and candidate.ort is not None:
+            thread = self._made(candidate, len(self._slots_of(candidate.index)))
+            thread.start()
+            candidate.thread = thread
 
     def start(self) -> None:
         """Let the threads serve."""
@@ -102,7 +120,8 @@ class Inference:
 
     def _begin(self, thread: ModelThread) -> None:
         assert self._loop is not None
-        thread.start()
+        if thread.ready_fd < 0:
+            thread.start()
         self._loop.add_reader(thread.ready_fd, self._heard, thread)
 
     def _heard(self, thread: ModelThread) -> None:
@@ -181,6 +200,7 @@ class Inference:
         thread.stop()
         self.write()
         del self.threads[index]
+        self._parts.models[index].thread = None  # a rollback makes another
         for at in self._slots.pop(index):
             self._of_slot[at] = None
         if self._loop is not None and thread.ready_fd >= 0:

@@ -9,7 +9,7 @@ swapped in by a CONTROL row (app/swap.py); what does not costs an event, the old
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,9 +172,13 @@ class Reloads:
         serving, began = self._parts.models[want.model], time.perf_counter()
         now = (serving.version, serving.sha256 if serving.ort is not None else "")
         self.loads += 1
-        loop = asyncio.get_running_loop()
-        with short_turns():
-            found = await loop.run_in_executor(worker, self._candidate, want, now)
+        work = worker.submit(self._candidate, want, now)
+        try:
+            with short_turns():
+                found = await asyncio.wrap_future(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(_unwanted)
+            raise
         if isinstance(found, str):
             self._refuse(f"{serving.settings.name}: {found}")
         elif found is None:
@@ -205,6 +209,8 @@ class Reloads:
             check_fit(candidate, self._parts.specs)
             check_kind(candidate, self._parts.models[want.model])
             candidate.may_trade = not candidate.is_shadow
+            if self._threads is not None:
+                self._threads.prepare(candidate)
         except ModelRefused as error:
             candidate.close()
             return str(error)
@@ -280,6 +286,12 @@ class Reloads:
         self.log.error("reload.refused", cause=text, remedy="the old version serves on")
         self.tell("model_refused", f"a reload was refused: {text}")
         self._parts.recorder.event(REFUSED_EVENT, "reload_refused", text[:300])
+
+
+def _unwanted(work: Future[Serving | str | None]) -> None:
+    """Free a version that was loaded for a session that has ended meanwhile."""
+    if not work.cancelled() and isinstance(found := work.result(), Serving):
+        found.close()
 
 
 def _within_s(thread: ModelThread) -> float:

@@ -45,6 +45,8 @@ def main(args: argparse.Namespace) -> int:
     seconds = int(args.horizon)
     tape = tape_of(run, args.runs)
     scores = score_run(run, tape, horizon_s=seconds, champion=args.against)
+    quotes = {one.quote for one in tape.instruments}
+    currency = quotes.pop() if len(quotes) == 1 else "quote currency"
     notes = (SYNTHETIC,) if any(one.venue == "synthetic" for one in tape.instruments) else ()
     known = [score.name for score in scores]
     if args.against and args.against not in known:
@@ -58,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
         show(run.name, scores, seconds, notes)
     for path, write in ((args.png, _write_png), (args.html, _write_html)):
         if path is not None:
-            write(path, (run.name, *notes), scores, seconds)
+            write(path, (run.name, *notes), scores, seconds, currency)
             if not args.json:
                 print(f"written: {path}")
     return 0
@@ -156,15 +158,15 @@ def _span(seconds: int) -> str:
 
 
 def _write_png(
-    path: Path, titles: Sequence[str], scores: Sequence[ModelScore], seconds: int
+    path: Path, titles: Sequence[str], scores: Sequence[ModelScore], seconds: int, currency: str
 ) -> None:
     from app.scoreboard_charts import write_png
 
-    write_png(path, titles, scores, seconds)
+    write_png(path, titles, scores, seconds, currency)
 
 
 def _write_html(
-    path: Path, titles: Sequence[str], scores: Sequence[ModelScore], seconds: int
+    path: Path, titles: Sequence[str], scores: Sequence[ModelScore], seconds: int, currency: str
 ) -> None:
     import jinja2
 
@@ -172,14 +174,17 @@ def _write_html(
 
     template = Path(__file__).with_name("scoreboard.html.j2").read_text(encoding="utf-8")
     world = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    named = {"hit": "hit rate", "markout": "markout, bps", "P&L": f"P&L, {currency}"}
+    named |= {"up": "answered", "us p50": "its stage p50, us"}
     content: dict[str, Any] = {
         "run": titles[0],
         "span": _span(seconds),
-        "columns": COLUMNS,
+        "columns": [named.get(name, name) for name in COLUMNS],
         "rows": [_row(score, seconds) for score in scores],
         "spans": [_span(one) for one in HORIZONS_S],
         "horizons": [_horizons(score) for score in scores],
-        "notes": [*titles[1:], *(line for score in scores for line in _notes(score))],
-        "chart": figure_svg(scores, seconds),
+        "warnings": titles[1:],
+        "notes": [line for score in scores for line in _notes(score)],
+        "chart": figure_svg(scores, seconds, currency),
     }
     path.write_text(world.from_string(template).render(**content), encoding="utf-8")

@@ -25,6 +25,7 @@ from ml.output_forms import kernel_form
 from ml.refusal import ModelRefused, hold_of
 from ml.registry import View, load
 from ml.runtime.fusion import COLUMNS
+from ml.runtime.model_thread import ModelThread
 from ml.runtime.native import NativeRun, native_run
 from ml.runtime.session import OrtModel
 
@@ -55,13 +56,14 @@ class Serving:
         deadline_ns: what takes longer is ended.
         stacker: of a fused model by stacking: the session that reads its members' probabilities.
         struck_out: its answers were wrong too often in this run: it is not asked any more.
+        thread: its own where it has one; app/inference.py makes it.
     """
 
     # What `exchange` moves: all that belongs to the version, not to its place in the run.
     _OF_VERSION = tuple(
         (
             "loaded ort native form x y version sha256 may_trade status hold note _batches"
-            " threaded latency_ns deadline_ns windows waiting struck_out"
+            " threaded latency_ns deadline_ns windows waiting struck_out thread"
         ).split()
     )
 
@@ -86,6 +88,7 @@ class Serving:
         self.windows: list[SlotWindow] = []
         self.waiting: WaitingRows | None = None
         self.struck_out = False
+        self.thread: ModelThread | None = None
         self._batches: bool | None = None
 
     @property
@@ -157,8 +160,10 @@ class Serving:
             setattr(other, name, mine)
 
     def close(self) -> None:
-        """Free the sessions; nothing may call them any more."""
-        native, ort = self.native, self.ort
+        """End the thread and free the sessions; nothing may call them any more."""
+        if self.thread is not None:
+            self.thread.close()
+        native, ort, self.thread = self.native, self.ort, None
         self.windows, self.waiting = [], None
         self.native = self.ort = self.loaded = None
         if native is not None:

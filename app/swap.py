@@ -222,19 +222,19 @@ def bind(
     spec = serving.spec
     place = -1 if spec is None else list(specs).index(spec)
     values = model_values(serving)
-    was = plan.spec
-    if place != was:
-        values["was_valid"] = 0
+    same = place == plan.spec
     plan.spec = place
-    one = instruments[plan.instrument]
-    plan.absent = {} if spec is None else absent_features(spec, plan.has, one.bar_interval_ns)
+    if not same:  # else what the data lacks for it, and its own state, stand as they did
+        values["was_valid"] = 0
+        one = instruments[plan.instrument]
+        plan.absent = {} if spec is None else absent_features(spec, plan.has, one.bar_interval_ns)
     values |= {"spec": max(0, place), "absent": int(bool(plan.absent))}
     values |= dict.fromkeys(("said_sell", "said_hold", "said_buy"), 0)  # it has said nothing yet
-    window, before, same = serving.window(number), plan.window, place == was
+    window, before = serving.window(number), plan.window
     for state in states:
         if window is None:
             values |= {"window": 0, "window_run": 0}
-        own = {"own": own_record(state, at, plan)}
+        own = {} if same else {"own": own_record(state, at, plan)}
         state.rebind_slot(at, values | own, serving.x, serving.y)
         if window is not None and before is not None and same:
             window.take_over(before, state, at)

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks import (
     measure_flood,
+    measure_lateness,
     measure_live,
     measure_market,
     measure_memory,
@@ -42,7 +43,7 @@ GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
     "live": measure_live.ALL + measure_start.ALL,
     "flood": measure_flood.ALL,
     "memory": measure_memory.ALL,
-    "threads": measure_threads.ALL,
+    "threads": measure_threads.ALL + measure_lateness.ALL,
 }
 WORSE = 1.25  # a ratio this much worse than the baseline's is pointed out
 

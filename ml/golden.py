@@ -9,7 +9,11 @@ import numpy as np
 
 from ml.refusal import ModelRefused
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # of probabilities; of values, as a part of the largest golden one of the column
+NOISE, NOISE_PART = (
+    1e-6,
+    1e-3,
+)  # what float32 sums may leave where values are small; the part bounds it
 MIN_ROWS = 16
 MAX_ROWS = 16_384
 MAX_UNPACKED_BYTES = 64 << 20
@@ -96,19 +100,42 @@ def _check_arrays(golden: Golden, shown: str) -> None:
         raise ModelRefused("model.metadata", text)
 
 
-def compare(expected: np.ndarray, found: np.ndarray) -> str:
+def tolerances(values: np.ndarray) -> np.ndarray:
+    """Return how far each column's answers may be from golden values, by the largest of them.
+
+    A fixed 1e-5 would say nothing of a model that answers with returns of 1e-4, and would refuse
+    float32's own rounding of prices. So it is 1e-5 of the column's largest value; where that is
+    less than the rounding of sums of order one, a thousandth of it, at most 1e-6.
+
+    Args:
+        values: float[n, C], finite, n > 0.
+    Example:
+        >>> tolerances(np.array([[1e-4, 0.02, 1.0, -60_000.0]]))
+        array([1.e-07, 1.e-06, 1.e-05, 6.e-01])
+    """
+    scale = np.abs(values).max(axis=0)
+    scale = np.where(scale > 0, scale, scale.max())  # a column of zeros: that of the others
+    return np.maximum(TOLERANCE * scale, np.minimum(NOISE, NOISE_PART * scale))
+
+
+def compare(expected: np.ndarray, found: np.ndarray, *, probabilities: bool = True) -> str:
     """Say how answers differ from golden ones; empty when they agree.
 
     Probabilities agree within TOLERANCE; the best class is the same unless the two best lie within
-    TOLERANCE; where the source answered NaN the runtime must not answer a number.
+    TOLERANCE. Other values agree within `tolerances`. Where the source answered NaN the runtime
+    must not answer a number.
 
     Args:
         expected: float32[n, C] of the source model.
         found: float32[n, C] of this runtime.
+        probabilities: they are some; else values of any size.
     Example:
         >>> a = np.array([[0.25, 0.25, 0.5]], np.float32)
         >>> compare(a, a), compare(a, a[:, ::-1])
         ('', 'row 0: 0.5 instead of 0.25 (tolerance 1e-05)')
+        >>> returns = np.array([[1e-4], [-2e-5]], np.float32)
+        >>> compare(returns, returns * 1.1, probabilities=False)
+        'row 0: 0.00011 instead of 0.0001 (tolerance 1e-07)'
     """
     blind = ~np.isfinite(expected).all(axis=1)
     answered = np.isfinite(found).all(axis=1)
@@ -119,13 +146,16 @@ def compare(expected: np.ndarray, found: np.ndarray) -> str:
         row = int(np.argmax(~blind & ~answered))
         return f"row {row}: no number where the source gives one"
     want, have = expected[~blind].astype(np.float64), found[~blind].astype(np.float64)
+    if not len(want):
+        return ""
     rows = np.flatnonzero(~blind)
-    error = np.abs(want - have)
-    if error.size and error.max() > TOLERANCE:
-        k, column = np.unravel_index(int(error.argmax()), error.shape)
+    within = np.full(want.shape[1], TOLERANCE) if probabilities else tolerances(want)
+    beyond = np.abs(want - have) - within
+    if beyond.max() > 0:
+        k, column = np.unravel_index(int(beyond.argmax()), beyond.shape)
         text = f"{have[k, column]:.7g} instead of {want[k, column]:.7g}"
-        return f"row {rows[k]}: {text} (tolerance {TOLERANCE:g})"
-    if want.shape[1] > 1 and len(want):
+        return f"row {rows[k]}: {text} (tolerance {within[column]:g})"
+    if probabilities and want.shape[1] > 1:
         top = np.sort(want, axis=1)
         clear = top[:, -1] - top[:, -2] > TOLERANCE
         other = clear & (want.argmax(axis=1) != have.argmax(axis=1))
@@ -177,7 +207,7 @@ def check_rows(golden: Golden, model: Runner, shown: str, *, probabilities: bool
     problem = check_probabilities(found) if probabilities else check_values(found)
     if problem:
         raise ModelRefused("model.output", f"{shown}: {problem}")
-    if problem := compare(golden.y, found):
+    if problem := compare(golden.y, found, probabilities=probabilities):
         raise ModelRefused("model.golden", f"{shown}: golden {problem}")
 
 

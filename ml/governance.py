@@ -118,6 +118,8 @@ def _golden(loaded: LoadedModel, trust: Trust) -> GateResult:
     except ModelRefused as error:
         found, held = str(error)[:300], False
     wanted = f"within {golden_rows.TOLERANCE:g}"
+    if loaded.output_kind not in PROBABILITIES:
+        wanted += " of the largest value"
     return GateResult(gate="golden_rows", held=held, found=found, wanted=wanted)
 
 

@@ -59,7 +59,7 @@ class World:
     def version(self, gate: Gate, deadline_ns: int = 60_000_000_000) -> Any:
         return SimpleNamespace(
             index=0, settings=SimpleNamespace(name="Gated"), threaded=True, ort=gate,
-            window=lambda number: None,
+            window=lambda number: None, thread=None,
             deadline_ns=deadline_ns, x=np.zeros((1, 3), np.float32),
         )  # fmt: skip
 
@@ -142,6 +142,30 @@ async def test_fault_M18_another_version_takes_over_while_the_old_one_runs():
     world.inference.close()
     assert world.inference.release(0) is not None
     assert world.inference.release(0) is None
+
+
+@pytest.mark.asyncio
+async def test_a_version_comes_with_the_thread_that_was_started_beside_the_loop():
+    world = World()
+    world.inference.start()
+    newer = Gate()
+    candidate = world.version(newer)
+    await asyncio.to_thread(world.inference.prepare, candidate)
+    prepared = candidate.thread
+    assert prepared.ready_fd >= 0, "it serves already"
+    old = world.inference.release(0)
+    assert world.serving.thread is None, "what a rollback takes back has no thread that has ended"
+    world.serving.ort, world.serving.thread = newer, prepared
+    world.inference.adopt(world.serving)
+    assert world.inference.threads == {0: prepared}
+    newer.may_end.release()
+    watch = asyncio.create_task(world.inference.watch(world.inference.write))
+    world.ask(1, 7, ts=1)
+    await world.until(1)
+    assert world.tape.ends() == {7: RESULT}
+    watch.cancel()
+    assert await asyncio.to_thread(old.close, WITHIN_S)
+    world.inference.close()
 
 
 @pytest.mark.asyncio

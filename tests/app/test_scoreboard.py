@@ -12,6 +12,7 @@ from scipy import stats
 import lab
 from app.command_line import run as run_command
 from app.score_prices import prices_at
+from app.scoreboard_charts import COLOURS, MARKERS, MAX_MODELS
 from app.scoring import HORIZONS_S, rank_correlation, score_run
 from engine.audit_layout import AUDIT
 from engine.run_files import AUDIT_RECORDS
@@ -144,6 +145,10 @@ def command(monkeypatch, *words: str) -> int:
     return int(run_command("lab.py", lambda: lab.main(sys.argv[1:])))
 
 
+def test_each_model_that_is_drawn_has_a_colour_and_a_mark_of_its_own():
+    assert len(set(COLOURS)) == len(set(MARKERS)) == MAX_MODELS
+
+
 def test_the_command_prints_80_columns_one_object_a_page_and_a_picture(
     voted, tmp_path, monkeypatch, capsys
 ):
@@ -157,6 +162,14 @@ def test_the_command_prints_80_columns_one_object_a_page_and_a_picture(
     content = page.read_text()
     assert "<svg" in content
     assert content.count("Challenger") >= 2
+    for unit in (
+        "P&amp;L, USDT",
+        "markout, bps",
+        "its stage p50, us",
+        ">USDT<",
+        ">share that rose<",
+    ):
+        assert unit in content, unit
     assert command(monkeypatch, folder, "--json", "--horizon", "10") == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in told["models"]] == ["Bars", "Ticks", "Both", "Challenger"]

@@ -7,7 +7,10 @@ import pytest
 
 from ml import golden as g
 from ml import registry
+from ml.importing import Foreign, import_onnx
 from ml.refusal import ModelRefused
+from ml.runtime.session import OrtModel
+from tests.ml import output_models
 
 ROWS = np.linspace(0.05, 0.35, 20, dtype=np.float32)
 ANSWERS = np.stack([ROWS, 1 - 2.5 * ROWS, 1.5 * ROWS], axis=1).astype(np.float32)
@@ -69,6 +72,40 @@ def test_other_bytes_are_refused(data):
 def test_small_differences_pass_and_larger_ones_do_not():
     assert g.compare(ANSWERS, ANSWERS + np.float32(5e-6)) == ""
     assert "tolerance" in g.compare(ANSWERS, ANSWERS + np.float32(3e-5))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-4, 0.02, 1.0, 60_000.0])
+def test_values_are_compared_by_their_own_scale(scale):
+    """A regressor of returns that is off by a tenth, or a hundredth, is another one."""
+    values = (np.random.default_rng(4).standard_normal((64, 2)) * [scale, 3.0]).astype(np.float32)
+    rounded = np.nextafter(values, np.float32(np.inf))
+    assert g.compare(values, rounded, probabilities=False) == ""
+    for factor in (1.1, 0.9, 1.01):
+        other = values.copy()
+        other[:, 0] *= np.float32(factor)
+        assert "tolerance" in g.compare(values, other, probabilities=False), factor
+
+
+def test_fault_M14_a_regressor_of_returns_that_is_off_by_a_tenth_is_not_registered(tmp_path):
+    data, x = output_models.onnx_of(1, 1e-4), output_models.rows()
+    right = OrtModel(data, x=np.zeros((1, x.shape[1]), np.float32), y=np.zeros((1, 1), np.float32))
+    answers = right.run_rows(x)
+    assert np.abs(answers).max() < 1.1e-4, "a tenth of it is about the 1e-5 of probabilities"
+    said = {"spec": output_models.spec(), "kind": "regressor", "words": {"scale": 1e-4}, "rows": x}
+    with pytest.raises(ModelRefused) as caught:
+        import_onnx(tmp_path, data, Foreign(model_id="Off", answers=answers * 0.9, **said))
+    assert caught.value.code == "model.golden"
+    assert not (tmp_path / "Off").exists()
+    assert import_onnx(tmp_path, data, Foreign(model_id="Right", answers=answers, **said)).version
+
+
+def test_a_column_of_zeros_and_no_answers_at_all_are_compared_too():
+    values = np.zeros((20, 2), np.float32)
+    values[:, 1] = np.linspace(-1e-3, 1e-3, 20)
+    assert g.compare(values, values + np.float32(1e-9), probabilities=False) == ""
+    assert "row" in g.compare(values, values + np.float32(1e-4), probabilities=False)
+    blind = np.full((20, 2), np.nan, np.float32)
+    assert g.compare(blind, blind, probabilities=False) == ""
 
 
 def test_another_best_class_is_seen_unless_the_two_best_are_level():
