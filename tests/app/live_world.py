@@ -41,7 +41,6 @@ risk:
   max_signal_age_ms: 5000
   max_daily_loss: 2000
   max_drawdown_pct: 50
-notify: {urls_env: HOOK, min_interval_s: 0}
 strategies:
   - name: lively
     params: {pause: PAUSE, stall_at: STALL}
@@ -66,7 +65,8 @@ def command(
     config = folder / "live.yaml"
     if not config.exists():
         text = CONFIG.replace("PAUSE", str(pause)).replace("STALL", str(stall_at))
-        text = text.replace("HOOK", HOOK_ENV if HOOK_ENV in os.environ else '""')
+        if HOOK_ENV in os.environ:
+            text += f"notify: {{urls_env: {HOOK_ENV}, min_interval_s: 0}}\n"
         config.write_text(f"{text}runs_dir: {folder / 'runs'}\n")
     found = [sys.executable, "-m", "tests.app.lively", "--live", "--base-url", venue.rest_url]
     found += ["--confirm-live", "main", "--config", str(config), "--json", "--no-report"]
