@@ -5,6 +5,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,12 +61,21 @@ def tracked() -> list[str]:
 
 
 FILES = tracked()
-TREES = {
-    name: ast.parse((ROOT / name).read_text())
-    for name in FILES
-    if name.endswith(".py") and not name.startswith(("artifacts/", "runs/"))
-}
-OURS = {name: tree for name, tree in TREES.items() if name.split("/")[0] in MAY_IMPORT}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Parse every file of Python."""
+    return {
+        name: ast.parse((ROOT / name).read_text())
+        for name in FILES
+        if name.endswith(".py") and not name.startswith(("artifacts/", "runs/"))
+    }
+
+
+def ours() -> dict[str, ast.Module]:
+    """Return the trees of the engine's rooms."""
+    return {name: tree for name, tree in trees().items() if name.split("/")[0] in MAY_IMPORT}
 
 
 def imports(tree: ast.AST) -> list[tuple[str, int]]:
@@ -88,7 +98,7 @@ def test_rooms_import_only_what_lies_below():
     assert not listed(
         [
             f"{name}:{line} imports {module}"
-            for name, tree in OURS.items()
+            for name, tree in ours().items()
             for module, line in imports(tree)
             if module.startswith(".")
             or (
@@ -106,7 +116,7 @@ def test_live_code_does_not_import_offline_packages():
     assert not listed(
         [
             f"{name}:{line} imports {module}"
-            for name, tree in OURS.items()
+            for name, tree in ours().items()
             if not name.startswith(training)
             for module, line in imports(tree)
             if module.split(".")[0] in OFFLINE or module.startswith("ml.training")
@@ -119,7 +129,7 @@ def test_heavy_packages_are_imported_where_they_are_used():
     assert not listed(
         [
             f"{name}:{line} imports {module} at the top"
-            for name, tree in OURS.items()
+            for name, tree in ours().items()
             for top in tree.body
             if isinstance(top, ast.Import | ast.ImportFrom)
             for module, line in imports(top)
@@ -130,7 +140,7 @@ def test_heavy_packages_are_imported_where_they_are_used():
 
 def test_pure_rooms_have_no_clock_wait_file_socket_or_chance():
     faults = []
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         if not OUR_HALF.match(name):
             continue
         faults += [f"{name}:{n} imports {m}" for m, n in imports(tree) if m.split(".")[0] in IMPURE]
@@ -151,7 +161,7 @@ def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def test_ceilings():
     faults = []
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         count = len((ROOT / name).read_text().splitlines())
         if count > MAX_LINES:
             faults.append(f"{name} has {count} lines")
@@ -175,12 +185,12 @@ def test_ceilings():
 
 
 def test_files_say_what_they_are_for_and_have_telling_names():
-    faults = [f"{name} has no docstring" for name, t in TREES.items() if not ast.get_docstring(t)]
+    faults = [f"{name} has no docstring" for name, t in trees().items() if not ast.get_docstring(t)]
     faults = [fault for fault in faults if "__init__.py" not in fault]
     faults += [
-        f"{n} is not empty" for n, t in TREES.items() if n.endswith("__init__.py") and t.body
+        f"{n} is not empty" for n, t in trees().items() if n.endswith("__init__.py") and t.body
     ]
-    faults += [f"{name}: bad name" for name in TREES if Path(name).stem in BAD_NAMES]
+    faults += [f"{name}: bad name" for name in trees() if Path(name).stem in BAD_NAMES]
     assert not listed(faults)
 
 
@@ -216,7 +226,7 @@ DOORS = {  # names that lead to a venue, and the only files of the product that 
 def test_only_the_gate_opens_the_door_to_a_venue(name):
     users = {
         file
-        for file in TREES
+        for file in trees()
         if not file.startswith(("tests/", "benchmarks/")) and name in (ROOT / file).read_text()
     }
     assert users - DOORS[name] - ({"engine/orders.py"} if name == "Approved(" else set()) == set()
