@@ -85,7 +85,9 @@ class Inbox:
         elif self._tape is not None:
             self._rows(event)
             if isinstance(event, Unknown):
-                text = f"{event.symbol}: nobody knows whether an order stands; it counts as if"
+                text = (
+                    f"{event.symbol}: nobody knows whether an order stands; it counts as if it did"
+                )
                 self._tell_person("order_unknown", text)
 
     def refuse(self, instrument: int, order_id: int, reason: int) -> None:
@@ -171,9 +173,9 @@ class Inbox:
             if trouble.code not in A_RESTART_ENDS:
                 self.latches.append((Latch.ACCOUNT, why))
             if self._tape is not None:
-                self._tell_person("halt", why)
                 self._kill(why)
 
     def _kill(self, why: str) -> None:
+        self._tell_person("halt", why)
         self._log.error("orders.halted", cause=why, remedy="look, then --clear-latches")
         self.command(Command.KILL)

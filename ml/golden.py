@@ -10,10 +10,8 @@ import numpy as np
 from ml.refusal import ModelRefused
 
 TOLERANCE = 1e-5  # of probabilities; of values, as a part of the largest golden one of the column
-NOISE, NOISE_PART = (
-    1e-6,
-    1e-3,
-)  # what float32 sums may leave where values are small; the part bounds it
+NOISE = 1e-6  # what float32 sums may leave where values are small
+NOISE_PART = 1e-3  # of the largest value: the most that counts as noise
 MIN_ROWS = 16
 MAX_ROWS = 16_384
 MAX_UNPACKED_BYTES = 64 << 20
