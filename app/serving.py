@@ -26,7 +26,7 @@ from ml.refusal import ModelRefused, hold_of
 from ml.registry import View, load
 from ml.runtime.fusion import COLUMNS
 from ml.runtime.model_thread import ModelThread
-from ml.runtime.native import NativeRun, native_run
+from ml.runtime.native import NativeModel
 from ml.runtime.session import OrtModel
 
 GOLDEN_BATCH_ROWS = 512
@@ -71,7 +71,7 @@ class Serving:
         self.index = index
         self.settings = settings
         self.loaded: LoadedModel | None = None
-        self.ort: Any = None
+        self.ort: Any = None  # a BoundModel
         self.status = ModelStatus.SERVING
         self.hold = HoldReason.NONE
         self.note = ""
@@ -84,7 +84,7 @@ class Serving:
         self.threaded = False
         self.latency_ns = self.deadline_ns = 0
         self.stacker: OrtModel | None = None
-        self.native: NativeRun | None = None  # the runtime's C entry; kept while the kernel lives
+        self.native: NativeModel | None = None  # `ort`, where the kernel calls it itself
         self.windows: list[SlotWindow] = []
         self.waiting: WaitingRows | None = None
         self.struck_out = False
@@ -163,11 +163,9 @@ class Serving:
         """End the thread and free the sessions; nothing may call them any more."""
         if self.thread is not None:
             self.thread.close()
-        native, ort, self.thread = self.native, self.ort, None
+        ort, self.thread = self.ort, None
         self.windows, self.waiting = [], None
         self.native = self.ort = self.loaded = None
-        if native is not None:
-            native.close()
         if ort is not None:
             ort.close()
 
@@ -264,16 +262,16 @@ def load_version(
     if loaded.entry.placement == "thread":
         _place_on_thread(serving, loaded)
         return
-    ort = loaded.open(x=serving.x if not loaded.sequence_length else None, y=serving.y)
+    quick = loaded.entry.latency_us <= NATIVE_LATENCY_US
+    x = serving.x if not loaded.sequence_length else None
+    ort = loaded.open(x=x, y=serving.y, quick=quick)
     _check_rows(loaded, ort)
     serving.ort, serving.loaded = ort, loaded
-    if loaded.entry.latency_us <= NATIVE_LATENCY_US:
-        serving.native = native_run(
-            loaded.model_bytes, ort, loaded.golden.x, loaded.entry.optimisation
-        )
+    if quick and isinstance(ort, NativeModel):
+        serving.native = ort
     serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
     if serving.is_shadow and not loaded.sequence_length:
-        serving.waiting = waiting_rows(ort, serving.native, loaded.golden.x)
+        serving.waiting = waiting_rows(ort, loaded.golden.x)
 
 
 def _place_on_thread(serving: Serving, loaded: LoadedModel) -> None:
