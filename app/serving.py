@@ -253,7 +253,7 @@ def load_version(
     Raises:
         ModelRefused: with the reason; the place holds no session then.
     """
-    loaded = load(artifacts, serving.model_id, serving.version, view=view, known=known)
+    loaded = load(artifacts, serving.model_id, serving.version, view=view, known=known, tape=False)
     check_declared(serving.settings, loaded)
     serving.version, serving.sha256 = loaded.entry.version, loaded.sha256
     serving.x = np.zeros((1, len(loaded.spec)), np.float32)

@@ -170,12 +170,13 @@ def read_files(root: Path, entry: Entry) -> dict[str, bytes]:
     return found
 
 
-def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
+def assemble(entry: Entry, files: Mapping[str, bytes], *, tape: bool = True) -> LoadedModel:
     """Compare spec, metadata, graph and entry with each other and make a LoadedModel.
 
     Args:
         entry: the registry's claims.
         files: the bytes of all its files, hashes already compared.
+        tape: unpack the golden tape slice too; nothing in a run asks for it.
     Raises:
         ModelRefused: `model.features`, `model.kernel`, `model.contract`, `model.unsafe`,
             `model.invalid`, `model.metadata`.
@@ -190,7 +191,7 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
     check_normalisation(entry.normalisation, len(spec), shown)
     if graph is not None:
         _check_ports(entry, graph, len(spec), shown)
-    golden = golden_rows.unpack(files["golden.npz"], f"{shown}: golden.npz")
+    golden = golden_rows.unpack(files["golden.npz"], f"{shown}: golden.npz", tape=tape)
     shape = row_shape(entry.sequence_length, len(spec))
     if golden.x.shape[1:] != shape or golden.y.shape[1] != entry.output_schema.columns:
         raise ModelRefused("model.metadata", f"{shown}: golden.npz is of other columns")
