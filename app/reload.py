@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from app.inference import Inference
 from app.log import logger
+from app.opening import load_version
 from app.parts import Parts
-from app.serving import Serving, load_version
+from app.serving import Serving
 from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
 from app.swap import ROLLBACK, check_fit, check_kind
 from engine.clock import SystemClock
