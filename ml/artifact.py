@@ -123,7 +123,13 @@ class LoadedModel:
             names = self.scan.inputs[0].name, output
             with contextlib.suppress(OSError):  # no shared library: the Python package serves
                 return NativeModel(
-                    self.model_bytes, x=x, y=y, names=names, optimisation=optimisation, quick=quick
+                    self.model_bytes,
+                    x=x,
+                    y=y,
+                    names=names,
+                    optimisation=optimisation,
+                    quick=quick,
+                    sha256=self.sha256,
                 )
         return OrtModel(
             self.model_bytes,

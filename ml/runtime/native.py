@@ -1,4 +1,4 @@
-"""A model behind the runtime's C entry: one session for Python, for the kernel, and for threads.
+"""A model behind the runtime's C entry, for Python, for the kernel, and for threads.
 
 The kernel calls `function` with `arguments` without going through Python. Where the shared library
 is missing, or numbers must be applied to each row in Python, ml/runtime/session.py serves.
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ml.refusal import ModelRefused
 from ml.runtime import library as c
 from ml.runtime.bound import BoundModel, failed
 from ml.runtime.library import CallFailed, Library, Word
+from ml.runtime.shared import Session, acquire, release
 
 ARGUMENTS = 8  # of the function that runs a session
 
@@ -31,6 +31,7 @@ class NativeModel(BoundModel):
         quick: a run takes a few microseconds. Then the interpreter's lock is kept while it lasts,
             as it is when the kernel calls: another thread that got it meanwhile would keep it for a
             tenth of a millisecond and more.
+        sha256: of the bytes, where it is known; instances of the same bytes share a session.
     Attributes:
         function: address of `status = f(a0, .., a7)`, 0 being success.
         arguments: address of int64[8], the arguments.
@@ -53,6 +54,7 @@ class NativeModel(BoundModel):
         names: tuple[str, str],
         optimisation: str = "all",
         quick: bool = False,
+        sha256: str = "",
     ) -> None:
         self.x, self.y = x, y
         self.check_arrays()
@@ -60,34 +62,21 @@ class NativeModel(BoundModel):
         self._quick = quick
         self._library: Library = c.library()
         self._made: list[tuple[int, int]] = []  # what was made and what frees it, in order
-        self._kept: list[Any] = [model_bytes]
+        self._kept: list[Any] = []
         self._rings: dict[int, np.ndarray] = {}  # by address: the arguments of each window
+        self._session: Session | None = acquire(
+            model_bytes, optimisation, arena=not quick, sha256=sha256
+        )  # the few small arrays of a quick one come sooner from the process's own heap
         try:
-            self._open(model_bytes, optimisation)
+            self._bind(self._session)
             self.check_binding()
         except BaseException:
             self.close()
             raise
 
-    def _open(self, model_bytes: bytes, optimisation: str) -> None:
-        try:
-            self._session = self._keep(
-                c.CREATE_SESSION_FROM_ARRAY,
-                c.RELEASE_SESSION,
-                (Word, self._library.environment),
-                (ctypes.c_char_p, model_bytes),
-                (Word, len(model_bytes)),
-                (Word, self._options(optimisation)),
-            )
-        except CallFailed as error:
-            text = f"model.onnx: the runtime refuses it: {str(error)[:200]}"
-            raise ModelRefused("model.invalid", text) from None
-        self._memory = self._keep(
-            c.CREATE_CPU_MEMORY_INFO,
-            c.RELEASE_MEMORY_INFO,
-            (ctypes.c_int, c.ARENA_ALLOCATOR),
-            (ctypes.c_int, c.DEFAULT_MEMORY),
-        )
+    def _bind(self, session: Session) -> None:
+        """Wrap the arrays, and make the calls."""
+        self._address, self._memory = session.address, session.memory
         self._run_options = self._keep(c.CREATE_RUN_OPTIONS, c.RELEASE_RUN_OPTIONS)
         severity = (Word, self._run_options), (ctypes.c_int, c.LOG_FATAL)
         self._library.call(c.SET_RUN_LOG_SEVERITY, *severity)
@@ -98,21 +87,6 @@ class NativeModel(BoundModel):
         self.run = self._call(words)
         self.rehearse = self._call(self._words(*self.spare))
         self._kept.append(words)
-
-    def _options(self, optimisation: str) -> int:
-        """Make a session's options: sequential, one thread, silent."""
-        options = self._keep(c.CREATE_SESSION_OPTIONS, c.RELEASE_OPTIONS)
-        for place, value in (
-            (c.SET_EXECUTION_MODE, c.SEQUENTIAL),
-            (c.SET_LOG_SEVERITY, c.LOG_FATAL),
-            (c.SET_OPTIMISATION, c.LEVELS[optimisation]),
-            (c.SET_INTRA_THREADS, 1),
-            (c.SET_INTER_THREADS, 1),
-        ):
-            self._library.call(place, (Word, options), (ctypes.c_int, value))
-        if self._quick:  # its few small arrays come sooner from the process's own heap
-            self._library.call(c.DISABLE_ARENA, (Word, options))
-        return options
 
     def _keep(self, place: int, freed_by: int, *given: tuple[Any, Any]) -> int:
         """Make something that `close` frees."""
@@ -151,7 +125,7 @@ class NativeModel(BoundModel):
             for name, value in ((self._input_name, x), (self._output_name, y))
         ]
         inputs, outputs = ([ctypes.addressof(one) for one in pair] for pair in lists)
-        words = [self._session, self._run_options, *inputs, 1, outputs[0], 1, outputs[1]]
+        words = [self._address, self._run_options, *inputs, 1, outputs[0], 1, outputs[1]]
         return np.array(words, np.int64), lists
 
     def _call(self, words: np.ndarray) -> Callable[[], None]:
@@ -240,9 +214,12 @@ class NativeModel(BoundModel):
         self._library.call(c.UNSET_TERMINATE, (Word, self._run_options))
 
     def close(self) -> None:
-        """Free the session and all that belongs to it; `function` must not be called any more."""
+        """Free what belongs to it, and the session with its last instance; see BoundModel."""
         for freed_by, made in reversed(self._made):
             self._library.release(freed_by, made)
         self._made.clear()
+        if self._session is not None:
+            release(self._session)
+            self._session = None
         for name in ("run", "rehearse"):
             self.__dict__.pop(name, None)
