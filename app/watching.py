@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from app.kernel import load_kernel
+from app.opening import root_of
 from app.parts import Parts
 from app.recorded_models import pins_of
-from app.serving import root_of
 from app.slots import columns_of
 from app.wire import new_state, plan
 from config.load import check_settings, load_settings
