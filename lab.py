@@ -1,4 +1,4 @@
-"""The offline commands: data, features, training, models, audit, account. Flags -> app.<command>."""
+"""The offline commands: data, features, training, models, audit, account. Flags -> app."""
 
 import importlib
 import sys

@@ -46,7 +46,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     show = commands.add_parser(
         "show",
         help="latches, open orders, positions, balances, notes",
-        description="Show what an account's journal adds up to; reads only, also beside a\nsession.",
+        description="Show what an account's journal adds up to. Reads only, also while a\n"
+        "session runs.",
         epilog=EPILOG,
     )
     show.add_argument("named", nargs="?", default="", metavar="ACCOUNT", help="folder or name")

@@ -164,8 +164,7 @@ def _view(folder: Path, held_by: str, found: Verified, reading: _Reading) -> Acc
         for which, why in sorted(state.latches.items())
     ]
     orders = [
-        order_line(state, order, reading.changed[client][1])
-        for client, order in state.live.items()
+        order_line(state, order, reading.changed[client][1]) for client, order in state.live.items()
     ]
     return AccountView(
         account=folder.resolve().name,

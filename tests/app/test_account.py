@@ -22,7 +22,17 @@ PEAK = 900_000_000
 @pytest.fixture
 def runs(tmp_path) -> Path:
     """Return a folder of runs with one account: an order of each sort, latches, a difference."""
-    world = World(tmp_path / "accounts" / "embedded-main")
+    return made(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    """Return the same for what is refused and changes nothing."""
+    return made(tmp_path_factory.mktemp("kept"))
+
+
+def made(folder: Path) -> Path:
+    world = World(folder / "accounts" / "embedded-main", segment_records=1024)
     account = world.account
     for asset, amount in (("BTC", "2"), ("USDT", "50000")):
         account.put(Kind.BALANCE, ref=account.name(Name.ASSET, asset), body=named(amount))
@@ -38,7 +48,7 @@ def runs(tmp_path) -> Path:
         account.put(Kind.LATCH, code=latch, ref=account.name(Name.TEXT, why), numbers=(1, *[0] * 8))
     count(account, LOSSES, WHOSE, (20_000, -500_000_000, PEAK))
     account.journal.close()
-    return tmp_path
+    return folder
 
 
 def said(capsys, runs: Path, *words: str) -> tuple[int, str, str]:
@@ -151,12 +161,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("words", "line"), WRONG, ids=[" ".join(words)[:40] for words, _ in WRONG])
-def test_wrong_words_are_one_line_and_change_nothing(runs, capsys, words, line):
-    before = (account_in(runs) / "journal" / "000000.journal").read_bytes()
-    code, out, err = said(capsys, runs, *words)
+def test_wrong_words_are_one_line_and_change_nothing(kept, capsys, words, line):
+    before = (account_in(kept) / "journal" / "000000.journal").read_bytes()
+    code, out, err = said(capsys, kept, *words)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert line in err
-    assert (account_in(runs) / "journal" / "000000.journal").read_bytes() == before
+    assert (account_in(kept) / "journal" / "000000.journal").read_bytes() == before
 
 
 @pytest.mark.parametrize(
