@@ -107,7 +107,7 @@ def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world, hook):
     same_ledger(folder, venue)
 
 
-def test_a_balance_that_changed_outside_halts_the_next_run(world):
+def test_fault_V18_a_balance_that_changed_outside_halts_the_next_run(world):
     folder, venue = world
     account = account_folder(folder / "runs", "embedded-main")
     if not orders_in(account):
@@ -118,13 +118,13 @@ def test_a_balance_that_changed_outside_halts_the_next_run(world):
     assert Latch.ACCOUNT in fold(account).latches
 
 
-def test_an_operator_who_has_looked_lets_the_account_trade_again(world):
+def test_fault_V18_an_operator_who_has_looked_lets_the_account_trade_again(world):
     """The difference is declared, and a drawdown cleared, whose peak no price could reach."""
     folder, venue = world
     runs = folder / "runs"
     account = account_folder(runs, "embedded-main")
-    if Latch.ACCOUNT not in fold(account).latches:
-        test_a_balance_that_changed_outside_halts_the_next_run(world)
+    if not orders_in(account) or Latch.ACCOUNT not in fold(account).latches:
+        test_fault_V18_a_balance_that_changed_outside_halts_the_next_run(world)
     far_below_its_peak(account)
     why = ("--why", "the deposit is ours", "--runs", str(runs))
     parts = venue.control("GET", "/ledger")["accounts"]["main"]["balances"]["USDT"]
