@@ -18,9 +18,10 @@ from app.account_text import lines_of
 from app.account_view import account_at, order_line, view_of
 from engine.errors import UsageError
 from engine.events import OrderState
-from engine.journal_layout import Latch
+from engine.journal_layout import Latch, Note
 from engine.json_files import to_json
 from engine.money import MAX_INT64, MINOR_PER_UNIT
+from engine.orders import FINAL
 
 if TYPE_CHECKING:
     from engine.account import Account
@@ -30,6 +31,7 @@ MAX_ASSET = 20
 MINOR_UNIT = Decimal(1) / MINOR_PER_UNIT
 MAX_AMOUNT = MAX_INT64 * MINOR_UNIT
 ALL = "all"
+AT_THE_VENUE = (OrderState.ACKED, OrderState.PARTIAL, OrderState.PENDING_CANCEL)
 LATCHES = [latch.name for latch in Latch]
 EPILOG = """\
 ACCOUNT is a folder, or a name such as embedded-main or main; it may be left
@@ -114,10 +116,10 @@ def main_show(args: argparse.Namespace) -> int:
 
 
 def main_end(args: argparse.Namespace) -> int:
-    """End an UNKNOWN order as never arrived.
+    """End an UNKNOWN order as never arrived, or one that contradicts the exchange's as over.
 
     Raises:
-        UsageError: it is not UNKNOWN, or the journal does not know it.
+        UsageError: it is neither, or the journal does not know it.
     """
     from engine.account_marks import operator_ends
 
@@ -127,18 +129,24 @@ def main_end(args: argparse.Namespace) -> int:
         order = state.orders.get(client)
         if order is None:
             raise UsageError(f"{client}: the journal of {_name(account)} knows no such order")
-        if order.state != OrderState.UNKNOWN:
-            raise UsageError(f"{client}: {_not_unknown(OrderState(order.state))}")
+        aside = any(
+            about == Note.QUARANTINE and text.startswith(f"{client}: ")
+            for about, text in state.notes
+        )
+        unknown = order.state == OrderState.UNKNOWN
+        if not unknown and not (aside and order.state in AT_THE_VENUE):
+            raise UsageError(f"{client}: {_not_ended(OrderState(order.state))}")
         line = order_line(state, order, order.intent_ts)
         operator_ends(account, client, why)
         what = f"{line.symbol} {line.side} {line.quantity} at {line.price}"
-        _done(account, args, [f"{client}: {what} is over, it never arrived"], client_id=client)
+        how = "it never arrived" if unknown else "by what the exchange says"
+        _done(account, args, [f"{client}: {what} is over, {how}"], client_id=client)
     return 0
 
 
-def _not_unknown(state: OrderState) -> str:
+def _not_ended(state: OrderState) -> str:
     """Say why an order is not for an operator to end."""
-    if state in (OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED):
+    if state in FINAL:
         return f"it is over already ({state.name})"
     if state in (OrderState.APPROVED, OrderState.SENT):
         return f"it is {state.name}: the next session asks the exchange about it first"

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from engine.account import Account
 from engine.account_state import LOSSES, NO_PEAK, WHOSE, Market, market_key
-from engine.events import RejectReason
+from engine.events import OrderState, RejectReason
 from engine.instruments import Instrument
 from engine.journal_layout import Kind, Latch, Name, Note, named
 from engine.journal_sync import GroupCommit
@@ -76,7 +76,14 @@ def declare_balance(account: Account, asset: str, amount: Decimal, why: str) -> 
 
 
 def operator_ends(account: Account, client: str, why: str) -> None:
-    """Let an operator's word end an UNKNOWN order that no proof ends."""
+    """Let an operator's word end an order that no proof ends.
+
+    UNKNOWN: it never arrived. One that contradicts the venue's: it is over there.
+    """
     assert why, "an operator says why"
-    account.note(Note.OPERATOR, f"{client} never arrived: {why}")
-    account.ended(client, Kind.REJECT, RejectReason.NEVER_ARRIVED, 0, "operator")
+    if account.state.orders[client].state == OrderState.UNKNOWN:
+        account.note(Note.OPERATOR, f"{client} never arrived: {why}")
+        account.ended(client, Kind.REJECT, RejectReason.NEVER_ARRIVED, 0, "operator")
+    else:
+        account.note(Note.OPERATOR, f"{client} is over at the venue: {why}")
+        account.ended(client, Kind.CANCELED, RejectReason.ENDED_BY_VENUE)

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 import lab
+from app.account_view import view_of
 from app.command_line import run
 from engine.account_lock import AccountLock, holder_of
 from engine.account_marks import LOSSES, NO_PEAK, WHOSE, count, counted
+from engine.errors import DataError
 from engine.events import OrderState
 from engine.journal_layout import RECORD_BYTES, Doubt, Kind, Latch, Name, Note, named
-from engine.journal_reader import fold
+from engine.journal_reader import fold, read_journal
 from tests.engine.account_world import World
 
 WHY = ("--why", "looked at the exchange")
@@ -218,3 +220,20 @@ def test_one_of_several_accounts_is_named(runs, tmp_path, capsys):
     assert said(capsys, runs, "clear", "all", *WHY, "--account", "main")[0] == 0
     code, _, err = said(capsys, tmp_path / "nowhere", "show")
     assert (code, "no account is here" in err) == (2, True)
+
+
+def test_a_journal_in_use_is_read_again_before_it_is_called_bad(runs, monkeypatch):
+    failures = [DataError("a record in the middle is damaged")] * 2
+
+    def read(folder, visit):
+        if failures:
+            raise failures.pop()
+        return read_journal(folder, visit)
+
+    monkeypatch.setattr("app.account_view.read_journal", read)
+    with pytest.raises(DataError):
+        view_of(account_in(runs))  # nobody is writing
+    lock = AccountLock(account_in(runs))
+    assert view_of(account_in(runs)).records == fold(account_in(runs)).records
+    lock.release()
+    assert not failures

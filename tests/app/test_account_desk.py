@@ -90,3 +90,26 @@ async def test_fault_V18_a_declared_balance_is_what_the_next_start_counts_from(t
         await third.until(lambda: third.order(client).filled_lot == 60)
     async with desk_world(folder, exchange, chance=4) as fourth:
         assert not fourth.troubles()
+
+
+async def test_an_order_that_was_changed_at_the_exchange_is_ended_by_an_operator(
+    tmp_path, exchange
+):
+    """What the exchange says of it is about another order: it proves no end of ours."""
+    folder = tmp_path / "embedded-main"
+    async with desk_world(folder, exchange) as world:
+        client = world.submit()
+        await world.settled(client, S.ACKED)
+    exchange.orders[client]["origQty"] = "0.002"
+    for chance, status in ((2, "NEW"), (3, "CANCELED")):
+        exchange.orders[client]["status"] = status
+        async with desk_world(folder, exchange, chance=chance) as again:
+            assert again.troubles() == ["orders.quarantine"]
+            assert again.state(client) == S.ACKED
+    spoken(folder, "end-order", client)
+    async with desk_world(folder, exchange, chance=4) as last:
+        assert not last.troubles()
+        assert last.state(client) == S.CANCELED
+    exchange.orders[client]["status"] = "NEW"  # the operator was wrong
+    async with desk_world(folder, exchange, chance=5) as wrong:
+        assert wrong.troubles() == ["orders.quarantine"]
