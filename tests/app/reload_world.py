@@ -80,11 +80,6 @@ class World:
         self._refer("", 0)
         self.told: list[tuple[str, str]] = []
         self.reloading: asyncio.Task[None] | None = None  # of whoever lets its reloads run
-        hands = (self.tape, self.now_ns, self.wake)
-        self.demotions = Demotions(
-            self.parts.models, hands, lambda code, text: self.told.append((code, text))
-        )
-        self.strikes = Strikes(self.parts, self.demotions)
         self.reloads = Reloads(
             self.parts,
             self.tape,
@@ -94,6 +89,14 @@ class World:
             tell=lambda code, text, **_: self.told.append((code, text)),
             threads=self.inference,
         )
+        hands = (self.tape, self.now_ns, self.wake)
+        self.demotions = Demotions(
+            self.parts.models,
+            hands,
+            lambda code, text: self.told.append((code, text)),
+            self.reloads.fall_back,
+        )
+        self.strikes = Strikes(self.parts, self.demotions)
 
     def build(self) -> None:
         """Join the parts."""
