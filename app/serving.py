@@ -47,8 +47,8 @@ class Serving:
         x, y: float32[1, F] and float32[1, C], bound to its session; of a sequence model x is the
             newest row of its window.
         windows: of a sequence model, for its slots in turn.
-        waiting: of a shadow of single rows, those that wait to be evaluated together; None where
-            batches are not what single rows are.
+        waiting: of a shadow, the rows or windows that wait to be evaluated; None where single rows
+            are not the same in batches.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
         threaded: the registry places it on a thread: `ort` has arrays of its own then.
@@ -272,7 +272,7 @@ def load_version(
             loaded.model_bytes, ort, loaded.golden.x, loaded.entry.optimisation
         )
     serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
-    if serving.is_shadow and not loaded.sequence_length:
+    if serving.is_shadow:
         serving.waiting = waiting_rows(ort, serving.native, loaded.golden.x)
 
 
