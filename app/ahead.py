@@ -180,7 +180,15 @@ def answers_of(
         answers: np.ndarray = ort.run_batch(rows)
         return answers
     except Exception:  # one row may be to blame; the others have their answers
-        answers = np.full((len(rows), ort.y.shape[1]), np.nan, np.float32)
+        return one_by_one(serving, rows, failed)
+
+
+def one_by_one(
+    serving: Serving, rows: np.ndarray, failed: Callable[[int, Exception], None]
+) -> np.ndarray:
+    """Evaluate rows (or windows) one by one, NaN for each that fails; see `answers_of`."""
+    ort = serving.ort
+    answers = np.full((len(rows), ort.y.shape[1]), np.nan, np.float32)
     kept = ort.x.copy(), ort.y.copy()
     for at, row in enumerate(rows):
         ort.x[0] = row

@@ -3,7 +3,7 @@
 Live, what watches models asks for the row (app/live_watch.py, app/strikes.py); a replay finds it on
 its tape. A model that is struck out for its answers is not even asked any more. What it holds may
 still be closed. Only a person lets it trade again: by promoting a version, which is swapped in, or
-by a new run.
+by a new run. The version before may take its place (app/fall_back.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -97,6 +97,7 @@ class Demotions:
         models: of the session.
         hands: the session's tape, its clock, and what lets the pipeline go on.
         tell: tells people, as Notifier.notify does.
+        then: called with a model that traded until now; what may take its place is not said here.
     """
 
     def __init__(
@@ -104,10 +105,11 @@ class Demotions:
         models: Sequence[Serving],
         hands: tuple[LiveTape, Callable[[], int], Callable[[], None]],
         tell: Callable[..., None],
+        then: Callable[[int], None] = lambda index: None,
     ) -> None:
         self._models = models
         self._tape, self._now, self._wake = hands
-        self._tell = tell
+        self._tell, self._then = tell, then
         self._log = logger("models")
 
     def ask(self, index: int, sha256: str, reason: tuple[WatchCheck, float, str]) -> None:
@@ -123,6 +125,7 @@ class Demotions:
         out = strikes_out(check, serving)
         if serving.sha256 != sha256 or serving.struck_out or not (out or serving.may_trade):
             return
+        traded = serving.may_trade
         name, version = serving.settings.name, f"{serving.model_id}:{serving.version}"
         now = self._now()
         try:
@@ -137,3 +140,5 @@ class Demotions:
         became = "is not asked any more" if out else "is a shadow now"
         lasts = f"{name} ({version}) {became}: {text}; to keep it so: {command}"
         self._tell("model_demoted", lasts)
+        if traded:
+            self._then(index)

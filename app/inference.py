@@ -64,7 +64,7 @@ class Inference:
         self._log = logger("inference")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
-        self._watched: set[ModelThread] = set()
+        self._watched: dict[ModelThread, asyncio.TimerHandle] = {}  # when to look at each
         self._of_slot: list[tuple[ModelThread, int] | None] = [None] * len(parts.plans)
         self._asked_ts: list[dict[int, int]] = [{} for _ in parts.plans]
         self.threads: dict[int, ModelThread] = {}  # by model index
@@ -143,17 +143,19 @@ class Inference:
         self._asked_ts[slot][request] = int(self._parts.state.root[0]["now"])
         thread.ask(place, request)
         if thread not in self._watched and self._loop is not None:
-            self._watched.add(thread)
-            self._loop.call_later(thread.deadline_ns / 1e9, self._look, thread)
+            self._look_in(thread, thread.deadline_ns)
+
+    def _look_in(self, thread: ModelThread, left_ns: int) -> None:
+        assert self._loop is not None
+        self._watched[thread] = self._loop.call_later(left_ns / 1e9, self._look, thread)
 
     def _look(self, thread: ModelThread) -> None:
         """End what is overdue; come back while the thread has work."""
-        assert self._loop is not None
         left = thread.end_overdue()
         if left:
-            self._loop.call_later(left / 1e9, self._look, thread)
+            self._look_in(thread, left)
         else:
-            self._watched.discard(thread)
+            del self._watched[thread]
 
     def write(self) -> None:
         """Put a row onto the tape for each request that has ended; called between wakes."""
@@ -200,6 +202,8 @@ class Inference:
         thread.stop()
         self.write()
         del self.threads[index]
+        if thread in self._watched:  # else it, and its session, would stay until the deadline
+            self._watched.pop(thread).cancel()
         self._parts.models[index].thread = None  # a rollback makes another
         for at in self._slots.pop(index):
             self._of_slot[at] = None

@@ -169,7 +169,7 @@ class Session:
             threads=self.inference,
         )
         hands = (self.tape, clock.now_ns, self.wake)
-        self.demotions = Demotions(parts.models, hands, self.tell_person)
+        self.demotions = Demotions(parts.models, hands, self.tell_person, self.reloads.fall_back)
         self.strikes = Strikes(parts, self.demotions)
         self.latches = Latches(parts.gate.record[0], self.tell_person)
         self.venue.begin(self)

@@ -129,7 +129,7 @@ def load_version(
     if quick and isinstance(ort, NativeModel):
         serving.native = ort
     serving.window(0)  # binding it takes a while; a version is loaded beside the hot path
-    if serving.is_shadow and not loaded.sequence_length:
+    if serving.is_shadow:
         serving.waiting = waiting_rows(ort, loaded.golden.x)
 
 

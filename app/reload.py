@@ -1,9 +1,10 @@
 """Hot reload: other versions of the running models, loaded beside the session and swapped by a row.
 
-A wish comes from the signal file, from SIGHUP or from a rollback. One worker thread loads and
-checks one version at a time, as at a start: registry, hashes, scan, contract, feature code,
-session, golden rows. Wishes that come meanwhile wait, the newest for each model. What passes is
-swapped in by a CONTROL row (app/swap.py); what does not costs an event, the old one serves on.
+A wish comes from the signal file, from SIGHUP, from a rollback or from a demotion. One worker
+thread loads and checks one version at a time, as at a start: registry, hashes, scan, contract,
+feature code, session, golden rows. Wishes that come meanwhile wait, the newest for each model. What
+passes is swapped in by a CONTROL row (app/swap.py); what does not costs an event, the old one
+serves on.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.fall_back import FallBacks
 from app.inference import Inference
 from app.log import logger
 from app.opening import load_version
 from app.parts import Parts
 from app.serving import Serving
 from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
-from app.swap import ROLLBACK, check_fit, check_kind
+from app.swap import FALL_BACK, ROLLBACK, check_fit, check_kind
 from engine.clock import SystemClock
 from engine.control_log import ControlLog, Swap
 from engine.errors import RunError
@@ -100,6 +102,7 @@ class Reloads:
         # looked through again, which takes as long as all other checks.
         self._known = {one.spec.sha256: one.entry.kernel_identity for one in served}
         self._wanted: dict[int, Want] = {}
+        self._fall_backs = FallBacks(parts)
         self._news = asyncio.Event()
         self._last_refusal = ("", 0.0)
 
@@ -119,6 +122,11 @@ class Reloads:
             self._refuse(f"{model_id}: no model of this session has that id")
         elif not mine:
             self._refuse(f"{model_id}: compared at the versions that the settings name")
+
+    def fall_back(self, index: int) -> None:
+        """Let a model that was demoted go to the version before, where the settings ask for it."""
+        if self._fall_backs.demoted(index):
+            self._news.set()
 
     def _ask(self, want: Want) -> None:
         self._wanted[want.model] = want
@@ -159,14 +167,18 @@ class Reloads:
         while True:
             await self._news.wait()
             self._news.clear()
-            while self._wanted:
-                want = self._wanted.pop(next(iter(self._wanted)))
-                if want.version:
-                    await self._load(want, worker)
-                else:
-                    await self._roll_back(want, worker)
+            while self._fall_backs.due or self._wanted:
+                await self._next(worker)
                 while self._parts.swaps.freed:
                     worker.submit(self._parts.swaps.freed.pop().close)
+
+    async def _next(self, worker: ThreadPoolExecutor) -> None:
+        """Carry out a fall-back that is due, else the oldest wish."""
+        if (kept := self._fall_backs.take()) is not None:
+            await self._go_over(kept, worker, FALL_BACK)
+        elif self._wanted:
+            want = self._wanted.pop(next(iter(self._wanted)))
+            await (self._load if want.version else self._roll_back)(want, worker)
 
     async def _load(self, want: Want, worker: ThreadPoolExecutor) -> None:
         """Have one version loaded, and swap it in."""
@@ -187,6 +199,7 @@ class Reloads:
         elif want.model in self._wanted:
             worker.submit(found.close)  # something newer is wanted already
         else:
+            self._fall_backs.named(found)
             took_ms = round((time.perf_counter() - began) * 1e3, 1)
             await self._go_over(found, worker, want.cause, took_ms)
 
@@ -201,6 +214,11 @@ class Reloads:
             entry = view.find(settings.model_id, want.version)
             if (entry.version, entry.sha256) == now:
                 return None
+            if want.version == PRODUCTION and self._fall_backs.left(want.model, entry):
+                text = (
+                    f"{entry.name} was demoted here: name it in {self._file.path.name} to go back"
+                )
+                raise ModelRefused("model.status", text)
             known = entry.status == PRODUCTION or entry.name in self._named
             if not candidate.is_shadow and not known:
                 text = f"{entry.name} is {entry.status}: `lab.py models promote {entry.name}` first"

@@ -33,8 +33,8 @@ class Serving:
         x, y: float32[1, F] and float32[1, C], bound to its session; of a sequence model x is the
             newest row of its window.
         windows: of a sequence model, for its slots in turn.
-        waiting: of a shadow of single rows, those that wait to be evaluated together; None where
-            batches are not what single rows are.
+        waiting: of a shadow, the rows or windows that wait to be evaluated; None where single rows
+            are not the same in batches.
         ort: the bound session, None when it cannot serve.
         may_trade: True for production models, and for those named on the command line.
         threaded: the registry places it on a thread: `ort` has arrays of its own then.

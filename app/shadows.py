@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from app.ahead import answers_of
+from app.ahead import one_by_one
 from app.serving import Serving
 from app.slots import SlotPlan
 from engine.audit_layout import Record
@@ -92,7 +92,7 @@ class Shadows:
         try:
             waiting.run(count)
         except Exception:  # one row may be to blame; the others have their answers
-            waiting.y[:count] = answers_of(serving, waiting.x[:count], self._failed)
+            waiting.y[:count] = one_by_one(serving, waiting.x[:count], self._failed)
         self.stages.stop(STAGE, started)
         self.batches += 1
 

@@ -25,7 +25,8 @@ from ml.manifest import name_difference
 from ml.refusal import ModelRefused
 
 Key = tuple[int, str, str]  # index, version, sha256
-ROLLBACK = "rollback"  # cause of a swap to the version that was kept, as it stood then
+# Causes of a swap to the version that was kept, as it stood then.
+ROLLBACK, FALL_BACK = "rollback", "fall-back"
 
 
 class Swaps:
@@ -35,7 +36,7 @@ class Swaps:
         count: swaps so far.
         served: by model, the versions that served, in the order in which they came.
         coming: what a recorded tape will swap in.
-        kept: by model's index, what served before; for a rollback.
+        kept: by model's index, what served before; for a rollback, or a fall-back.
         freed: no longer kept; to be closed beside the hot path.
         heard: called with the model after each swap.
     """
@@ -129,7 +130,7 @@ class Swaps:
             serving.exchange(held)
             self._pool[(held.index, held.version, held.sha256)] = held
         serving.may_trade = swap.trades
-        if swap.cause != ROLLBACK:  # the session had it loaded anew
+        if swap.cause not in (ROLLBACK, FALL_BACK):  # the session had it loaded anew
             serving.struck_out = False
             if serving.status == ModelStatus.DEMOTED:
                 serving.status = ModelStatus.SERVING

@@ -22,10 +22,10 @@ from rich.table import Table
 
 from benchmarks import (
     measure_flood,
+    measure_instances,
     measure_lateness,
     measure_live,
     measure_market,
-    measure_instances,
     measure_memory,
     measure_parts,
     measure_replay,

@@ -84,6 +84,7 @@ WatchCheck = Annotated[
         description="features, outputs, dissimilar, calibration, strikes, constant, latency, age",
     ),
 ]
+OnDemotion = Annotated[str, Meta(pattern="^(hold|previous)$", description="hold, previous")]
 
 
 ToldEvent = Annotated[
@@ -241,6 +242,7 @@ class WatchSettings(Strict, frozen=True, kw_only=True):
     demote_on: tuple[WatchCheck, ...] = (  # checks whose failing takes a model's orders away
         "features", "outputs", "dissimilar", "calibration", "strikes", "constant",
     )  # fmt: skip
+    on_demotion: OnDemotion = "hold"  # previous: the version that served before trades on
     confirmations: Annotated[int, Meta(ge=1, le=100)] = 2  # looks in a row that must say so
     least_rows: Annotated[int, Meta(ge=50, le=1_000_000)] = 500  # fewer are not judged
     window_rows: Annotated[int, Meta(ge=50, le=1_000_000)] = 20_000  # the latest so many are judged

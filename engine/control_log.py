@@ -31,7 +31,7 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True):
         version: that serves from the row on.
         sha256: of its model.onnx.
         trades: whether its signals may cause orders.
-        cause: who asked: file, hangup, rollback.
+        cause: who asked: file, hangup, rollback, fall-back.
     """
 
     name: str

@@ -200,6 +200,11 @@ class Swapping:
         hear(self.session.parts, self.heard, signal)
 
     async def _drive(self) -> None:
+        """Do what the session is there for, and end it."""
+        await self._go_through()
+        self.session.stop.set()
+
+    async def _go_through(self) -> None:
         """Wait for the first signals; then minute by minute, every second one with swaps."""
         session = self.session
         while not self.heard:
@@ -216,7 +221,6 @@ class Swapping:
             await asyncio.sleep(max(0.0, ends - time.monotonic()))
             done = session.parts.swaps.count - before
             self.measured.append(self._minute(done, session.tape.rows - rows))
-        session.stop.set()
 
     def _pause(self, ends: float) -> float:
         left = self.swaps - (self.asked - 1) % self.swaps

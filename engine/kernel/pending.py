@@ -15,6 +15,7 @@ from engine.kernel.outputs import fill_output, heard, judge_output, open_output
 from engine.kernel.pending_layout import WAITING
 from engine.kernel.places import audit_at, pending_at, slot_at
 from engine.kernel.records import close_decision, open_decision
+from engine.kernel.window import window_address
 from engine.limits import PENDING_PLACES, WAITING_ROWS
 
 
@@ -26,7 +27,7 @@ def waiting_of(slot):  # type: ignore[no-untyped-def]
 
 @njit
 def let_wait(root, at):  # type: ignore[no-untyped-def]
-    """Let the row in a slot's input wait; return FLUSH when it took the last place."""
+    """Let the row in a slot's input, or its window, wait; return FLUSH when no place is left."""
     slot = slot_at(root, at)
     waiting, pending = waiting_of(slot), pending_at(root, root["pending_count"])
     count = slot["n_features"]
@@ -36,7 +37,10 @@ def let_wait(root, at):  # type: ignore[no-untyped-def]
     open_decision(root, slot)
     if slot["output_kind"] > BINARY:
         open_output(root, at)
-    x = floats32(slot["x"], count)
+    where = slot["x"]
+    if slot["window"] > 0:  # the ring goes on while it waits
+        where, count = window_address(slot), count * slot["window"]
+    x = floats32(where, count)
     kept = floats32(waiting["x"] + 4 * count * waiting["count"], count)
     for column in range(count):
         kept[column] = x[column]

@@ -17,7 +17,7 @@ PENDING = np.dtype(
 WAITING = np.dtype(
     [
         ("count", "i8"),
-        ("x", "i8"),  # address of float32[WAITING_ROWS, n_features]
+        ("x", "i8"),  # address of float32[WAITING_ROWS, n_features], of a sequence model of windows
         ("y", "i8"),  # address of float32[WAITING_ROWS, n_outputs]
     ],
     align=True,

@@ -6,6 +6,7 @@ is missing, or numbers must be applied to each row in Python, ml/runtime/session
 
 import contextlib
 import ctypes
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -64,11 +65,12 @@ class NativeModel(BoundModel):
         self._made: list[tuple[int, int]] = []  # what was made and what frees it, in order
         self._kept: list[Any] = []
         self._rings: dict[int, np.ndarray] = {}  # by address: the arguments of each window
-        self._session: Session | None = acquire(
-            model_bytes, optimisation, arena=not quick, sha256=sha256
-        )  # the few small arrays of a quick one come sooner from the process's own heap
+        # The few small arrays of a quick one come sooner from the process's own heap.
+        session = acquire(model_bytes, optimisation, arena=not quick, sha256=sha256)
+        self._free = weakref.finalize(self, _free, self._library, self._made, session)
+        self._free.atexit = False
         try:
-            self._bind(self._session)
+            self._bind(session)
             self.check_binding()
         except BaseException:
             self.close()
@@ -132,11 +134,11 @@ class NativeModel(BoundModel):
         """Return a function without arguments that runs the model once over what it is given."""
         kind = ctypes.PYFUNCTYPE if self._quick else ctypes.CFUNCTYPE
         function = kind(Word, *[Word] * ARGUMENTS)(self.function)
-        given, message = words.tolist(), self._library.message
+        given = words.tolist()
 
         def run() -> None:
             if status := function(*given):
-                raise CallFailed(message(status))
+                raise CallFailed(self._library.message(status))  # and the call keeps us alive
 
         return run
 
@@ -215,11 +217,14 @@ class NativeModel(BoundModel):
 
     def close(self) -> None:
         """Free what belongs to it, and the session with its last instance; see BoundModel."""
-        for freed_by, made in reversed(self._made):
-            self._library.release(freed_by, made)
-        self._made.clear()
-        if self._session is not None:
-            release(self._session)
-            self._session = None
+        self._free()
         for name in ("run", "rehearse"):
             self.__dict__.pop(name, None)
+
+
+def _free(library: Library, made: list[tuple[int, int]], session: Session) -> None:
+    """Free what an instance has made, and let go of its session; also where nobody closed it."""
+    for freed_by, one in reversed(made):
+        library.release(freed_by, one)
+    made.clear()
+    release(session)

@@ -69,11 +69,12 @@ async def worlds(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     """Give what starts a session whose reloads run; all end with the test."""
     tasks, made = [], []
 
-    def start(root: Path, **changes) -> World:
+    def start(root: Path, kind: type[World] = World, **changes) -> World:
         folder = tmp_path / f"world{len(made)}"
-        world = World(folder, root, cache=tmp_path_factory.getbasetemp() / "tapes", **changes)
+        world = kind(folder, root, cache=tmp_path_factory.getbasetemp() / "tapes", **changes)
         made.append(world)
-        tasks.append(asyncio.create_task(world.reloads.run()))
+        world.reloading = asyncio.create_task(world.reloads.run())
+        tasks.append(world.reloading)
         return world
 
     yield start

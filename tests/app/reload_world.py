@@ -5,6 +5,7 @@ a WAKE row behind each burst. What it leaves is a run folder that replays.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+import app.reload
 from app.demotion import Demotions
+from app.inference import Inference
 from app.live_record import answered_by
 from app.reload import Reloads
 from app.replay import Replay, replay
+from app.serving import Serving
 from app.session import Asked, close_run, name_tape, open_run
 from app.sources import open_tape
 from app.strikes import Strikes
@@ -68,17 +72,14 @@ class World:
         self.parts = plan(self.settings, self.source.instruments, named)
         self.tape = LiveTape(self.run_dir / "tape", self.source.instruments, segment_rows=1 << 16)
         self.blocks: tuple[str, ...] | None = None
+        self.inference: Inference | None = None
         self.audit = AuditWriter(self.run_dir, self._hash_at)
         self.build()
         self.asked = Asked("paper", self.settings, tuple(named))
         open_run(self.parts, self.run_dir, "session", self.asked)
         self._refer("", 0)
         self.told: list[tuple[str, str]] = []
-        hands = (self.tape, self.now_ns, self.wake)
-        self.demotions = Demotions(
-            self.parts.models, hands, lambda code, text: self.told.append((code, text))
-        )
-        self.strikes = Strikes(self.parts, self.demotions)
+        self.reloading: asyncio.Task[None] | None = None  # of whoever lets its reloads run
         self.reloads = Reloads(
             self.parts,
             self.tape,
@@ -86,7 +87,16 @@ class World:
             named,
             drain=self.drain,
             tell=lambda code, text, **_: self.told.append((code, text)),
+            threads=self.inference,
         )
+        hands = (self.tape, self.now_ns, self.wake)
+        self.demotions = Demotions(
+            self.parts.models,
+            hands,
+            lambda code, text: self.told.append((code, text)),
+            self.reloads.fall_back,
+        )
+        self.strikes = Strikes(self.parts, self.demotions)
 
     def build(self) -> None:
         """Join the parts."""
@@ -145,6 +155,53 @@ class World:
         self._refer(info.sha256, info.rows)
         name_tape(self.parts, info.sha256)
         return close_run(self.parts, self.run_dir, ("paper", "done", 1.0), info, False)
+
+
+class ThreadWorld(World):
+    """A session whose models on threads have them; who uses it starts and closes `inference`."""
+
+    inference: Inference
+
+    def build(self) -> None:
+        """Join the parts, with threads."""
+        self.inference = Inference(self.parts, self.tape, self.now_ns)
+        asker = self.inference.ask
+        build(self.parts, self.audit, False, ahead=False, asker=asker, answers_on_tape=True)
+
+    def wake(self) -> None:
+        """Write what the threads have said before the wake, as a session does."""
+        self.inference.write()
+        super().wake()
+
+    async def go_on(self, rows: int) -> None:
+        """Let rows come, and wait until every question has its row."""
+        self.feed(rows)
+        async with asyncio.timeout(WITHIN_S):
+            while any(self.inference._asked_ts):
+                await asyncio.sleep(0.002)
+                self.wake()
+        self.wake()
+        self.strikes.look()
+
+
+class HeldLoads:
+    """Takes the place of a reload's loading: each version waits for a word before it is loaded.
+
+    Attributes:
+        go: the word.  began: versions whose loading has begun.
+    """
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.go = threading.Event()
+        self.began: list[str] = []
+        self._load = app.reload.load_version
+        monkeypatch.setattr(app.reload, "load_version", self)
+
+    def __call__(self, serving: Serving, *others: Any) -> None:
+        """Load a version, in the worker."""
+        self.began.append(serving.version)
+        assert self.go.wait(WITHIN_S)
+        self._load(serving, *others)
 
 
 async def until(test: Callable[[], bool]) -> None:

@@ -4,51 +4,23 @@ A session over the sample market with real threads; the market waits until they 
 that everything goes by count.
 """
 
-import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from app.inference import Inference
-from app.wire import build
 from config.settings import ModelSettings
 from engine.audit_layout import ModelStatus, Record
 from engine.events import HoldReason
 from ml import registry
 from tests.app.fault_world import BARS, RULES, STRUCK_OUT, TICKS, Told
-from tests.app.reload_world import WITHIN_S, World, repeated
+from tests.app.reload_world import ThreadWorld, repeated
 from tests.app.versions import copy_artifacts, tick_spec
 from tests.ml.faulty_models import throwing
 from tests.ml.heavy_models import register, stalling
 
 MISSES = 3
 EVERY = "every:5s"
-
-
-class ThreadWorld(World):
-    """A session whose models on threads have them."""
-
-    def build(self) -> None:
-        """Join the parts, with threads."""
-        self.inference = Inference(self.parts, self.tape, self.now_ns)
-        asker = self.inference.ask
-        build(self.parts, self.audit, False, ahead=False, asker=asker, answers_on_tape=True)
-
-    def wake(self) -> None:
-        """Write what the threads have said before the wake, as a session does."""
-        self.inference.write()
-        super().wake()
-
-    async def go_on(self, rows: int) -> None:
-        """Let rows come, and wait until every question has its row."""
-        self.feed(rows)
-        async with asyncio.timeout(WITHIN_S):
-            while any(self.inference._asked_ts):
-                await asyncio.sleep(0.002)
-                self.wake()
-        self.wake()
-        self.strikes.look()
 
 
 @pytest.fixture(scope="module")

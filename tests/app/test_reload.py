@@ -1,5 +1,9 @@
 """Hot reload: a session goes over to another version between two rows, and its replay with it."""
 
+import asyncio
+import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-import app.reload
+from app.serving import Serving
 from app.story import story_object
 from app.story_words import story_lines
 from config.load import load_settings
@@ -19,9 +23,12 @@ from engine.errors import DataError, UsageError
 from engine.events import Signal
 from engine.run_files import AUDIT_RECORDS, Summary
 from ml import registry
-from tests.app.reload_world import WITHIN_S, World, repeated, swapped, until
+from tests.app.reload_world import WITHIN_S, HeldLoads, ThreadWorld, World, repeated, swapped, until
+from tests.app.replay_cli import ROOT
 from tests.app.versions import add_version, tick_mlp
-from tests.swaps import anon_mb, answers, hear
+from tests.swaps import answers, hear
+
+GROWTH_MB = 8.0  # of a process between a tenth of its reloads and the last one
 
 
 async def traded(world: World, root: Path) -> Summary:
@@ -146,23 +153,16 @@ async def test_threshold_limit_and_books_stay_with_the_models_place(worlds, root
 @pytest.mark.asyncio
 async def test_fault_M17_wishes_that_come_while_one_is_loaded_are_one(worlds, root, monkeypatch):
     world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
-    go, loads, real = threading.Event(), [], app.reload.load_version
-
-    def slow(serving, *others):
-        loads.append(serving.version)
-        assert go.wait(WITHIN_S)
-        real(serving, *others)
-
-    monkeypatch.setattr(app.reload, "load_version", slow)
+    held = HeldLoads(monkeypatch)
     world.reloads.ask("TickMLP", "2", "first")
-    await until(lambda: len(loads) == 1)
+    await until(lambda: len(held.began) == 1)
     for _ in range(500):
         world.reloads.ask("TickMLP", "1", "older")
         world.reloads.ask("TickMLP", "2", "newest")
-    go.set()
+    held.go.set()
     await until(lambda: world.parts.swaps.count == 1)
     await until(lambda: not world.reloads._wanted)
-    assert loads == ["2", "2"]  # one that came too late to serve, and the newest
+    assert held.began == ["2", "2"]  # one that came too late to serve, and the newest
     assert world.version() == "2"
     assert world.reloads.loads == 2
 
@@ -193,34 +193,69 @@ async def test_fault_M17_signals_by_the_thousand_are_one_reload_and_no_row_is_lo
     assert repeated(world).decision_digest == done.decision_digest
 
 
-async def many(world: World, count: int) -> tuple[float, float]:
-    """Reload so often; return the anonymous memory after a tenth of it, and at the end."""
-    early = 0.0
-    for number in range(count):
-        world.reloads.ask("TickMLP", "21"[number % 2], "test")
-        await until(lambda number=number: world.parts.swaps.count == number + 1)
-        world.feed(80)
-        if number == count // 10:
-            early = anon_mb()
-    return early, anon_mb()
-
-
 @pytest.mark.asyncio
-async def test_fault_M18_memory_is_flat_over_many_reloads(worlds, root):
-    world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
-    early, late = await many(world, 60)
-    assert late - early < 12.0
-    assert world.close().reloads == 60
+@pytest.mark.parametrize("placement", ["inline", "thread"])
+async def test_fault_M17_a_session_that_ends_while_a_version_loads_does_not_wait_for_it(
+    worlds, root, placement, monkeypatch
+):
+    name = add_version(root, tick_mlp(0.5), placement=placement).name
+    world = worlds(root, ThreadWorld, named=(name, "TickMLP:2"))
+    held, closed, close = HeldLoads(monkeypatch), [], Serving.close
+
+    def noted(serving):
+        had_thread = serving.thread is not None and serving.thread.ready_fd >= 0
+        close(serving)
+        closed.append((serving.version, had_thread, serving.ort))
+
+    monkeypatch.setattr(Serving, "close", noted)
+    world.reloads.ask("TickMLP", name.partition(":")[2], "test")
+    await until(lambda: held.began == ["3"])
+    world.reloads.ask("TickMLP", "2", "nobody comes to it")
+    world.reloading.cancel()
+    await asyncio.wait({world.reloading}, timeout=WITHIN_S)
+    assert world.reloading.cancelled(), "it has ended while the loader is held"
+    world.feed(400)
+    done = world.close()
+    assert not closed
+    held.go.set()
+    await until(lambda: bool(closed))
+    assert closed == [("3", placement == "thread", None)]
+    assert not [one for one in threading.enumerate() if one.name.startswith("model-Tick")]
+    assert held.began == ["3"]
+    assert (done.reloads, world.version()) == (0, "1")
+
+
+def reloads(folder: Path, count: int) -> dict:
+    """Reload `count` times inline and as often on a thread, in a process of its own."""
+    words = [sys.executable, "-m", "tests.reloads", str(folder), "--count", str(count)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["reloads"] == 2 * count
+    assert found["answers"]["RESULT"] > 0
+    return found
+
+
+def flat(found: dict, kind: str) -> None:
+    """See that all that a process holds is what it held after a tenth of the reloads."""
+    early, late = found[kind]
+    print(f"{kind}: {early['anon_mb']:.1f} MB early, {late['anon_mb']:.1f} MB late")
+    assert late["anon_mb"] - early["anon_mb"] < GROWTH_MB
+    for what in ("sessions", "threads", "files"):
+        assert late[what] == early[what], (what, early, late)
+
+
+def test_fault_M18_memory_threads_and_files_are_flat_over_many_reloads(tmp_path):
+    found = reloads(tmp_path, 30)
+    flat(found, "inline")
+    flat(found, "thread")
 
 
 @pytest.mark.slow
-@pytest.mark.asyncio
-async def test_fault_M18_memory_is_flat_over_a_thousand_reloads(worlds, root):
-    world = worlds(root, named=("TickMLP:1", "TickMLP:2"))
-    early, late = await many(world, 1000)
-    print(f"anonymous memory {early:.1f} MB after 100 reloads, {late:.1f} MB after 1,000")
-    assert late - early < 12.0
-    assert world.close().reloads == 1000
+def test_fault_M18_memory_threads_and_files_are_flat_over_a_thousand_reloads(tmp_path):
+    found = reloads(tmp_path, 1000)
+    flat(found, "inline")
+    flat(found, "thread")
 
 
 @pytest.mark.asyncio

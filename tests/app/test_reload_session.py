@@ -1,5 +1,7 @@
 """Hot reload in sessions over real wires, as a person asks for it, and at full speed."""
 
+import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -9,11 +11,15 @@ from pathlib import Path
 
 import msgspec
 
+from app.reload import PRODUCTION, Reloads
 from app.replay import Replay, replay
+from app.signal_file import send
 from config.load import load_settings
 from engine.audit_verify import verify
+from engine.run_files import Summary
 from engine.tape import Tape
 from ml import registry
+from tests.app.reload_world import HeldLoads, until
 from tests.app.replay_cli import ROOT
 from tests.app.test_paper import ended, exchange_of
 from tests.app.versions import add_version, tick_mlp
@@ -103,10 +109,108 @@ def line_with(session: subprocess.Popen, word: str) -> str:
     raise AssertionError(f"no {word} in time")
 
 
-def test_swaps_at_full_speed_miss_no_row_and_name_each_signals_version(tmp_path):
-    swapping = Swapping(tmp_path, minute_s=4.0, minutes=2, swaps=4)
-    summary = swapping.run()
-    assert swapping.asked == 4
-    assert len(swapping.heard) > 20
-    claims = swapping.claims(summary)
+class Flooded(Swapping):
+    """After its minutes, a session gets signals by the thousand while a version loads.
+
+    It ends while another one loads.
+
+    Args:
+        folder: for artifacts and runs.
+        held: holds loads where it is told to.
+    """
+
+    def __init__(self, folder: Path, held: HeldLoads) -> None:
+        super().__init__(folder, minute_s=3.0, minutes=2, swaps=4)
+        self.held = held
+        self.failure: Exception | None = None
+        self.rows = self.signals = 0  # that came while the first version was held
+
+    async def _run(self) -> Summary:
+        try:
+            summary = await super()._run()
+            assert not self.held.go.is_set(), "it has ended while the loader is held"
+            return summary
+        finally:
+            self.held.go.set()
+
+    async def _drive(self) -> None:
+        try:
+            await self._go_through()
+            await self._flood()
+            await self._same()
+            self._hold()
+            send(self.signal, "TickMLP:1\n")
+            await until(lambda: self.held.began == ["1"])
+        except (AssertionError, TimeoutError) as error:
+            self.failure = error
+        finally:
+            self.session.stop.set()
+
+    def _hold(self) -> None:
+        self.held.began.clear()
+        self.held.go.clear()
+
+    async def _flood(self) -> None:
+        """Send a thousand signals while the first version loads."""
+        reloads, models = self.session.reloads, self.session.parts.models
+        ticks = next(one for one in models if one.settings.name == "TickMLP")
+        await asyncio.to_thread(
+            registry.promote, self.root, "TickMLP", "2", why="for the test", by="tests"
+        )
+        self._hold()
+        hang_up()
+        await until(lambda: self.held.began == ["2"])
+        loads, rows, heard = reloads.loads, self.session.tape.rows, len(self.heard)
+        signals = [hang_up] * 8
+        signals += [lambda: send(self.signal), lambda: send(self.signal, "TickMLP:1\n")]
+        for number in range(1000):
+            signals[number % 10]()
+            await asyncio.sleep(0)
+            assert len(reloads._wanted) <= len(models)
+        send(self.signal)  # no look can bring another wish from here on
+        await until(lambda: self._wanted(reloads, ticks.index) == PRODUCTION)
+        await until(lambda: len(self.heard) > heard + 20)
+        self.rows, self.signals = self.session.tape.rows - rows, len(self.heard) - heard
+        assert ticks.version == "1", "it serves meanwhile"
+        self.held.go.set()
+        await until(lambda: ticks.version == "2" and not reloads._wanted)
+        assert self.held.began == ["2", "2"], "what nobody wants any more, and the newest wish"
+        assert reloads.loads - loads <= 4  # of each model the newest, and what came meanwhile
+        self.asked += 1
+        heard = len(self.heard)
+        await until(lambda: len(self.heard) > heard + 20)
+
+    async def _same(self) -> None:
+        """Send a thousand signals for what serves."""
+        reloads = self.session.reloads
+        loads = reloads.loads
+        for _ in range(1000):
+            hang_up()
+            await asyncio.sleep(0)
+        await until(lambda: reloads.loads > loads and not reloads._wanted)
+        assert self.held.began == ["2", "2"], "it is not loaded again"
+
+    @staticmethod
+    def _wanted(reloads: Reloads, model: int) -> str:
+        want = reloads._wanted.get(model)
+        return "" if want is None else want.version
+
+
+def hang_up() -> None:
+    """Send this process a SIGHUP, which a session answers."""
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_fault_M17_swaps_at_full_speed_and_signals_by_the_thousand_miss_no_row(
+    tmp_path, monkeypatch
+):
+    held = HeldLoads(monkeypatch)
+    held.go.set()
+    flooded = Flooded(tmp_path, held)
+    summary = flooded.run()
+    if flooded.failure is not None:
+        raise flooded.failure
+    assert flooded.asked == 5
+    assert flooded.rows > flooded.signals > 20
+    claims = flooded.claims(summary)
     assert [claim for claim, holds in claims.items() if not holds] == []

@@ -4,12 +4,14 @@ import numpy as np
 import onnx
 import pytest
 
-from app.waiting import SIZES, WaitingRows, waiting_rows
+from app.waiting import SIZES, WINDOW_SIZES, WaitingRows, waiting_rows
 from engine.limits import WAITING_ROWS
 from ml.runtime.bound import BoundModel
 from ml.runtime.native import NativeModel
 from ml.runtime.session import OrtModel
+from tests.ml.families.catalogue import HERE, golden
 from tests.ml.output_models import onnx_of, rows
+from tests.ml.sequence_models import model_of
 
 COLUMNS = 3
 DATA = onnx_of(COLUMNS, 1.0)
@@ -62,3 +64,43 @@ def test_a_model_whose_batches_differ_is_asked_at_once(monkeypatch):
     run = WaitingRows.run
     monkeypatch.setattr(WaitingRows, "run", unlike)
     assert waiting_rows(opened(), rows()) is None
+
+
+STEPS, WIDTH = 8, 4
+NETWORKS = {"cnn": True, "transformer": True, "lstm": False, "tft": False}  # batches equal singles
+
+
+def windows() -> np.ndarray:
+    draw = np.random.default_rng(5).standard_normal((WAITING_ROWS, STEPS, WIDTH))
+    return draw.astype(np.float32)
+
+
+@pytest.mark.parametrize("way", ["python", "native"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_windows_get_the_bits_of_single_ones_together_or_one_by_one(name, way):
+    data = (HERE / f"{name}.onnx").read_bytes()
+    _, answers = golden(name)
+    y = np.zeros((1, answers.shape[1]), np.float32)
+    x = np.zeros((1, STEPS, WIDTH), np.float32)
+    model: BoundModel = (python := OrtModel(data, x=x, y=y))
+    if way == "native":
+        model = NativeModel(data, x=x, y=y, names=(python.input_name, python.output_name))
+    made = waiting_rows(model, windows())
+    assert made is not None
+    assert made.sizes == (WINDOW_SIZES if NETWORKS[name] else (1,))
+    backwards = windows()[::-1].copy()
+    single = model.run_rows(backwards)
+    for count in (1, 2, 3, 17, WAITING_ROWS):
+        made.x[:count] = backwards[:count]
+        made.y[:] = np.nan
+        made.run(count)
+        assert made.y[:count].tobytes() == single[:count].tobytes(), count
+    assert not made.equals_single(single + np.float32(1e-6), backwards)
+
+
+def test_a_model_of_one_window_a_call_is_asked_one_by_one():
+    data = model_of(STEPS, WIDTH)
+    x, y = np.zeros((1, STEPS, WIDTH), np.float32), np.zeros((1, COLUMNS), np.float32)
+    made = waiting_rows(OrtModel(data, x=x, y=y), windows())
+    assert made is not None
+    assert made.sizes == (1,)

@@ -16,27 +16,42 @@ def weights(features: int, seed: int = 5) -> np.ndarray:
     return (draw.normal(size=(features, 3)) * 0.3).astype(np.float32)
 
 
-def model_of(steps: int, features: int, seed: int = 5, turned: bool = False) -> bytes:
+def model_of(
+    steps: int, features: int, seed: int = 5, turned: bool = False, many: bool = False
+) -> bytes:
     """Return softmax(mean over steps of x W); `steps` 0 reads single rows.
 
     Args:
         turned: SELL and BUY change places.
+        many: it reads several windows a call, by a convolution: read together, they give the bits
+            of single ones, which means do not.
     """
     weight = weights(features, seed)[:, :: -1 if turned else 1]
-    sizes = ["n", features] if steps == 0 else [1, steps, features]
+    first = "n" if many or steps == 0 else 1
+    sizes = [first, features] if steps == 0 else [first, steps, features]
     ports = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, sizes),
         helper.make_tensor_value_info("p", TensorProto.FLOAT, [sizes[0], 3]),
     ]
-    middle = "x" if steps == 0 else "middle"
-    nodes = [
-        helper.make_node("MatMul", [middle, "w"], ["scores"]),
-        helper.make_node("Softmax", ["scores"], ["p"], axis=-1),
-    ]
-    if steps:
-        nodes.insert(0, helper.make_node("ReduceMean", ["x"], ["middle"], axes=[1], keepdims=0))
-    tensor = numpy_helper.from_array(np.ascontiguousarray(weight), "w")
-    graph = helper.make_graph(nodes, "sequence", ports[:1], ports[1:], initializer=[tensor])
+    tensors = [numpy_helper.from_array(np.ascontiguousarray(weight), "w")]
+    if steps and many:
+        nodes = [
+            helper.make_node("Transpose", ["x"], ["turned"], perm=[0, 2, 1]),
+            helper.make_node("Conv", ["turned", "each"], ["summed"]),
+            helper.make_node("Squeeze", ["summed", "axes"], ["scores"]),
+        ]
+        each = np.repeat(weight.T[:, :, np.newaxis], steps, axis=2) / np.float32(steps)
+        tensors = [numpy_helper.from_array(np.ascontiguousarray(each), "each")]
+        tensors.append(numpy_helper.from_array(np.array([2], np.int64), "axes"))
+    elif steps:
+        nodes = [
+            helper.make_node("ReduceMean", ["x"], ["middle"], axes=[1], keepdims=0),
+            helper.make_node("MatMul", ["middle", "w"], ["scores"]),
+        ]
+    else:
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["scores"])]
+    nodes.append(helper.make_node("Softmax", ["scores"], ["p"], axis=-1))
+    graph = helper.make_graph(nodes, "sequence", ports[:1], ports[1:], initializer=tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     data: bytes = model.SerializeToString()
@@ -45,7 +60,8 @@ def model_of(steps: int, features: int, seed: int = 5, turned: bool = False) -> 
 
 def register(root: Path, model_id: str, steps: int, spec: FeatureSpec, **said) -> Entry:
     """Register such a model as the next version of an id, a candidate."""
-    data = model_of(steps, len(spec), said.pop("seed", 5), said.pop("turned", False))
+    words = {name: said.pop(name) for name in ("seed", "turned", "many") if name in said}
+    data = model_of(steps, len(spec), **words)
     foreign = Foreign(
         model_id=model_id, spec=spec, sequence_length=steps, **{"cadence": "bar:1m", **said}
     )

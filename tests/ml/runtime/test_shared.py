@@ -1,5 +1,6 @@
 """Instances of the same bytes share one session, which goes with the last of them."""
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +27,7 @@ def instance(data: bytes, **more) -> NativeModel:
 
 @pytest.fixture(autouse=True)
 def nothing_left():
+    gc.collect()  # of other tests
     before = set(shared._open)
     yield
     assert set(shared._open) == before
@@ -39,6 +41,17 @@ def test_the_last_instance_frees_the_session():
     one.close()
     assert two.run_rows(ROWS).tobytes() == answers.tobytes(), "it lives on"
     two.close()
+
+
+def test_an_instance_that_nobody_closes_lets_go_when_it_is_forgotten():
+    before = len(shared._open)
+    run = instance(peer_models.mlp()).run
+    gc.collect()
+    run()  # it is alive as long as its calls are
+    assert len(shared._open) == before + 1
+    del run
+    gc.collect()
+    assert len(shared._open) == before
 
 
 def test_other_bytes_and_other_options_have_sessions_of_their_own():
