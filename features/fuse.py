@@ -24,6 +24,7 @@ import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
+from engine.inlining import merge_fresh_code
 from engine.market import CLOSED_BAR, MARKET
 from features.feature_bars import bars_of
 from features.fuse_bars import BAR, first_lines, kept_fields, series_source, show_lines
@@ -221,6 +222,7 @@ def load_fused(
         tail: more source for the end of the module, with what Python calls; `CACHE` in it tells
             whether to cache. Without it the fused functions themselves can be called.
     """
+    merge_fresh_code()
     spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
     source = fused_source(specs, inner=bool(tail))
     if tail:
