@@ -6,6 +6,7 @@ so that a hash of the text names the kernel (numba's on-disk cache is blind to a
 """
 
 import ast
+import fcntl
 import hashlib
 import importlib
 import importlib.util
@@ -240,12 +241,14 @@ def load_fused(
         temporary = folder / f"{name}.{os.getpid()}.tmp"
         temporary.write_text(source, encoding="utf-8")
         os.replace(temporary, file)
-    try:
-        return _import_file(name, file)
-    except Exception:  # a cut-off cache index raises nearly anything: drop it and compile
-        for index in (folder / "__pycache__").glob(f"{name}.*"):
-            index.unlink(missing_ok=True)
-        return _import_file(name, file)
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one compiles; others find it in the cache then
+        try:
+            return _import_file(name, file)
+        except Exception:  # a cut-off cache index raises nearly anything: drop it and compile
+            for index in (folder / "__pycache__").glob(f"{name}.*"):
+                index.unlink(missing_ok=True)
+            return _import_file(name, file)
 
 
 def _import_file(name: str, file: Path) -> ModuleType:
