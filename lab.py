@@ -1,4 +1,4 @@
-"""The offline commands: data, features, training, models, audit. Flags -> app.<command>."""
+"""The offline commands: data, features, training, models, audit, account. Flags -> app."""
 
 import importlib
 import sys
@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a model and register it as a candidate",
     "models": "list, show, verify and promote models",
     "audit": "verify a run, follow its signals, explain an order",
+    "account": "see an account; say what no proof ends",
 }
 DESCRIPTION = """\
 Tickgate's offline commands. Trading and replay: run_live.py
@@ -21,6 +22,7 @@ examples:
   lab.py train signal_classifier --data data/synth
   lab.py models list
   lab.py audit verify runs/ID
+  lab.py account show
 """
 
 

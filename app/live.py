@@ -202,7 +202,7 @@ class Session:
     def _go_over(self) -> None:
         """Come to a swap's row, and fetch the new version's code and weights."""
         self.drain()
-        self.rehearse()
+        asyncio.get_running_loop().call_soon(self.rehearse)  # what waits on the wires goes first
 
     def rehearse(self) -> None:
         """Run small models over nothing, so that the next row does not wait for caches.

@@ -1,71 +1,14 @@
-"""What a live run starts from: what the account's journal adds up to, by model, and its losses."""
+"""What a live run starts from: the account's balances, and what it has lost before."""
 
 from decimal import Decimal
-from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
 
 from engine.account import Account
 from engine.account_marks import count, counted
-from engine.account_state import AccountState
-from engine.books import Book
-from engine.client_ids import client_id
+from engine.account_state import LOSSES, WHOSE
 from engine.errors import RunError
-from engine.instruments import Instrument
-from engine.journal_layout import Kind, Record
-from engine.journal_reader import read_journal
 from engine.money import MINOR_PER_UNIT
 
-LOSSES, WHOSE = 1, "losses"  # the counter: day, its first equity and the peak, above cost
 NS_PER_DAY = 86_400_000_000_000
-
-
-class Held(NamedTuple):
-    """A position that fills have made."""
-
-    model: str  # its id, whatever its version; "" for none
-    instrument: Instrument
-    lots: int  # signed
-    cost: int  # signed like the lots, minor units
-
-
-def positions_of(folder: Path) -> list[Held]:
-    """Return the positions of all fills of an account's journal, at average cost, by model.
-
-    The versions of a model are one owner: what one has bought another may have sold.
-
-    Args:
-        folder: `runs/accounts/<venue>-<account>`; it may be in use.
-    """
-    state, books = AccountState(), {}  # type: ignore[var-annotated]
-
-    def each(record: Record) -> None:
-        counts = state.apply(record)
-        if record.kind != Kind.FILL or not counts:
-            return
-        order = state.orders.get(client_id(record.tag, record.ordinal))
-        model = model_id_of(state.names.get(order.model, "")) if order is not None else ""
-        price_tick, qty_lot = record.mixed[:2]
-        grid = state.markets[record.ref].grid
-        book = books.setdefault((model, record.ref), Book())
-        book.apply(record.side, qty_lot, grid.notional(price_tick, qty_lot))
-
-    read_journal(folder, each)
-    return [
-        Held(model, state.markets[ref].instrument, book.position_lot, book.cost)
-        for (model, ref), book in books.items()
-        if book.position_lot
-    ]
-
-
-def model_id_of(name: str) -> str:
-    """Return the model's id of a journal's name.
-
-    >>> model_id_of('["TickMLP","1.0.0","ab"]'), model_id_of("")
-    ('TickMLP', '')
-    """
-    return str(msgspec.json.decode(name, type=list[str])[0]) if name else ""
 
 
 def balances_of(account: Account) -> dict[str, str]:
@@ -79,7 +22,10 @@ def balances_of(account: Account) -> dict[str, str]:
         amount = account.state.expected(asset)
         assert amount is not None
         if amount < 0:
-            raise RunError(f"the journal adds up to {amount:f} {asset}; see docs/live_orders.md")
+            raise RunError(
+                f"the journal adds up to {amount:f} {asset}: look at the exchange, then "
+                f"`lab.py account declare {asset} AMOUNT --why TEXT`"
+            )
         found[asset] = f"{amount.quantize(Decimal(1) / MINOR_PER_UNIT):f}"
     return found
 

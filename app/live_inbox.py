@@ -177,5 +177,5 @@ class Inbox:
 
     def _kill(self, why: str) -> None:
         self._tell_person("halt", why)
-        self._log.error("orders.halted", cause=why, remedy="look, then --clear-latches")
+        self._log.error("orders.halted", cause=why, remedy="look, then lab.py account show")
         self.command(Command.KILL)

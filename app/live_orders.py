@@ -9,8 +9,9 @@ import contextlib
 import signal
 from pathlib import Path
 
+from app.account_books import positions_of
 from app.live import Session
-from app.live_books import NS_PER_DAY, Losses, positions_of
+from app.live_books import NS_PER_DAY, Losses
 from app.live_inbox import TROUBLE_EVENT, Inbox
 from app.live_job import Venue
 from app.log import logger
@@ -125,7 +126,12 @@ class LiveOrders(Venue):
             inbox.command(Command.DRAWDOWN)
         for which in (Latch.KILL, Latch.ACCOUNT):
             if which in latches:
-                self._log.error("orders.latched", latch=which.name, cause=latches[which])
+                self._log.error(
+                    "orders.latched",
+                    latch=which.name,
+                    cause=latches[which],
+                    remedy="look, then lab.py account show",
+                )
                 inbox.command(Command.KILL)
 
     def _kill(self) -> None:

@@ -157,7 +157,7 @@ async def _end_leftovers(desk: OrderDesk) -> None:
     if state.live:
         raise RunError(
             f"{len(state.live)} orders of earlier runs have no proven fate yet: nothing is traded "
-            "before; start again later, or see docs/live_orders.md"
+            "before; start again later, or see `lab.py account show`"
         )
 
 

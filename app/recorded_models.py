@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from app.opening import Pin
 from app.parts import Parts
-from app.serving import Pin
 from config.settings import ModelSettings, Settings
 from engine.control_log import read_control_log
 from engine.errors import ConfigError

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from app.inference import Inference
 from app.log import logger
+from app.opening import load_version
 from app.parts import Parts
-from app.serving import Serving, load_version
+from app.serving import Serving
 from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
 from app.swap import ROLLBACK, check_fit, check_kind
 from engine.clock import SystemClock
@@ -187,7 +188,7 @@ class Reloads:
             worker.submit(found.close)  # something newer is wanted already
         else:
             took_ms = round((time.perf_counter() - began) * 1e3, 1)
-            await self._end(self._swap(found, want.cause, took_ms), worker, want.model)
+            await self._go_over(found, worker, want.cause, took_ms)
 
     def _candidate(self, want: Want, now: tuple[str, str]) -> Serving | str | None:
         """Load and check a version, in the worker; None where it serves, a reason if refused."""
@@ -225,23 +226,20 @@ class Reloads:
             name = self._parts.models[want.model].settings.name
             self._refuse(f"{name}: no version before is kept")
             return
-        await self._end(self._swap(kept, ROLLBACK, 0.0), worker, want.model)
+        await self._go_over(kept, worker, ROLLBACK)
 
-    async def _end(
-        self, thread: ModelThread | None, worker: ThreadPoolExecutor, model: int
+    async def _go_over(
+        self, candidate: Serving, worker: ThreadPoolExecutor, cause: str, took_ms: float = 0.0
     ) -> None:
-        """Wait, beside the loop, for the thread of the version that went."""
-        if thread is None:
-            return
-        loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(worker, thread.close, _within_s(thread)):
-            self._parts.swaps.kept.pop(model, None)  # still in use: neither served again nor freed
-            self.log.error("left_behind", thread=thread.name, remedy="it ends with the process")
+        """Swap a version in; what need not stand between two rows is done beside the loop.
 
-    def _swap(self, candidate: Serving, cause: str, took_ms: float) -> ModelThread | None:
-        """Write the swap row and let the pipeline come to it; return the thread that must end."""
+        Args:
+            candidate: the version.
+            worker: the thread for what takes time.
+            cause: who asked.
+            took_ms: for how long it was loaded.
+        """
         serving = self._parts.models[candidate.index]
-        old = f"{serving.settings.model_id}:{serving.version}"
         swap = Swap(
             name=serving.settings.name,
             model_id=serving.settings.model_id,
@@ -250,12 +248,37 @@ class Reloads:
             trades=candidate.may_trade,
             cause=cause,
         )
+        written = worker.submit(self._control.append, swap)
         try:
-            reference, word = self._control.append(swap)
+            line = await asyncio.wrap_future(written)
         except OSError as error:
-            candidate.close()
+            worker.submit(candidate.close)
             self._refuse(f"{swap.name}: the control log takes no line ({error.strerror or error})")
-            return None
+            return
+        except asyncio.CancelledError:
+            written.add_done_callback(lambda _: candidate.close())
+            raise
+        thread = self._swap(candidate, swap, line, took_ms)
+        if thread is not None:
+            await self._end(thread, worker, candidate.index)
+
+    async def _end(self, thread: ModelThread, worker: ThreadPoolExecutor, model: int) -> None:
+        """Wait, beside the loop, for the thread of the version that went."""
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(worker, thread.close, _within_s(thread)):
+            self._parts.swaps.kept.pop(model, None)  # still in use: neither served again nor freed
+            self.log.error("left_behind", thread=thread.name, remedy="it ends with the process")
+
+    def _swap(
+        self, candidate: Serving, swap: Swap, line: tuple[int, int], took_ms: float
+    ) -> ModelThread | None:
+        """Write the swap row and let the pipeline come to it; return the thread that must end.
+
+        Raises:
+            RunError: the tape takes no row, and the model that served has no thread any more.
+        """
+        serving, (reference, word) = self._parts.models[candidate.index], line
+        old = f"{swap.model_id}:{serving.version}"
         self._parts.swaps.expect(reference, (swap, word), candidate)
         now = self._clock.now_ns()
         payload = (int(Command.SWAP), reference, candidate.index, word, 0)
@@ -271,10 +294,17 @@ class Reloads:
             return None
         self._drain()
         self._adopt(serving)
-        fields: dict[str, Any] = {"old": old, "new": f"{swap.model_id}:{swap.version}"}
-        self.log.info("reload.swapped", model=swap.name, cause=cause, took_ms=took_ms, **fields)
-        self.tell("model_swapped", f"{swap.name} goes over to {fields['new']}", **fields)
+        asyncio.get_running_loop().call_soon(self._say, swap, old, took_ms)  # rows go first
         return thread
+
+    def _say(self, swap: Swap, old: str, took_ms: float) -> None:
+        """Log a swap, and tell whoever is not watching."""
+        new = f"{swap.model_id}:{swap.version}"
+        fields: dict[str, Any] = {"old": old, "new": new}
+        self.log.info(
+            "reload.swapped", model=swap.name, cause=swap.cause, took_ms=took_ms, **fields
+        )
+        self.tell("model_swapped", f"{swap.name} goes over to {new}", **fields)
 
     def _adopt(self, serving: Serving) -> None:
         if self._threads is not None:

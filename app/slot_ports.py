@@ -16,7 +16,7 @@ def predictor_of(plan: SlotPlan) -> Predictor:
     serving = plan.serving
     if plan.window is not None:
         return plan.window
-    return Still() if serving is None else serving.native or serving.ort or Still()
+    return Still() if serving is None else serving.ort or Still()
 
 
 def port_of(plan: SlotPlan, state: KernelState, at: int) -> SlotPort:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from app.serving import Pin, Serving, load_pinned
+from app.opening import Pin, load_pinned
+from app.serving import Serving
 from app.slots import SlotPlan, model_values, own_record
 from engine.audit_layout import ModelStatus
 from engine.control_log import CONTROL_LOG, Swap

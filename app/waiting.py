@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.kernel.pending_layout import WAITING
 from engine.limits import WAITING_ROWS
+from ml.runtime.bound import BoundModel
 
 SIZES = (4, 16, WAITING_ROWS)  # the least that holds what waits is evaluated
 CHECKED_ROWS = 8 * WAITING_ROWS
@@ -20,13 +21,12 @@ class WaitingRows:
         x: float32[WAITING_ROWS, F].  y: float32[WAITING_ROWS, C].
     """
 
-    def __init__(self, ort: Any, native: Any = None) -> None:
-        self.x = np.zeros((WAITING_ROWS, *ort.x.shape[1:]), np.float32)
-        self.y = np.zeros((WAITING_ROWS, ort.y.shape[1]), np.float32)
+    def __init__(self, model: BoundModel) -> None:
+        self.x = np.zeros((WAITING_ROWS, *model.x.shape[1:]), np.float32)
+        self.y = np.zeros((WAITING_ROWS, model.y.shape[1]), np.float32)
         self.record = np.zeros(1, WAITING)
         self.record["x"], self.record["y"] = self.x.ctypes.data, self.y.ctypes.data
-        runs = ort if native is None else native
-        self._calls: Sequence[Callable[[], Any]] = runs.batches(self.x, self.y, SIZES)
+        self._calls: Sequence[Callable[[], Any]] = model.batches(self.x, self.y, SIZES)
 
     @property
     def address(self) -> int:
@@ -62,16 +62,16 @@ class WaitingRows:
         return True
 
 
-def waiting_rows(ort: Any, native: Any, rows: np.ndarray) -> WaitingRows | None:
+def waiting_rows(model: BoundModel, rows: np.ndarray) -> WaitingRows | None:
     """Make the places of a model of single rows; None where batches are not what single rows are.
 
     Args:
-        ort: the model's bound session.  native: the same behind its C entry, or None.
+        model: the bound session.
         rows: float32[n, F], as varied as what will come.
     """
     many = np.resize(np.asarray(rows, np.float32), (CHECKED_ROWS, rows.shape[1]))
     try:
-        made = WaitingRows(ort, native)
-        return made if made.equals_single(ort.run_rows(many), many) else None
+        made = WaitingRows(model)
+        return made if made.equals_single(model.run_rows(many), many) else None
     except Exception:  # the runtime's own errors: a model of one row a call is asked at once
         return None

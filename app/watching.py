@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from app.kernel import load_kernel
+from app.opening import root_of
 from app.parts import Parts
 from app.recorded_models import pins_of
-from app.serving import root_of
 from app.slots import columns_of
 from app.wire import new_state, plan
 from config.load import check_settings, load_settings
@@ -115,13 +115,7 @@ class Watching:
         """Begin anew with the version that serves in a model's place."""
         serving = self._parts.models[index]
         root = root_of(serving.settings, self._artifacts)
-        if root not in self._views:
-            self._views[root] = View(root)
-        found = [
-            entry
-            for entry in self._views[root].registry.entries
-            if (entry.model_id, entry.sha256) == (serving.model_id, sha256)
-        ]
+        found = self._registered(root, serving.model_id, sha256)
         entry = next((one for one in found if one.version == serving.version), None)
         entry = entry or (found[0] if found else None)
         shown = entry.name if entry else f"{serving.model_id}:?"
@@ -137,6 +131,19 @@ class Watching:
         )
         self.models[index] = ModelWatch(watched, self.rules)
         self._took_us.pop(index, None)
+
+    def _registered(self, root: Path, model_id: str, sha256: str) -> list[Entry]:
+        """Return the entries of one content; what was registered since the start is seen too."""
+        view = self._views.get(root) or self._views.setdefault(root, View(root))
+        for _ in range(2):
+            found = [
+                entry
+                for entry in view.registry.entries
+                if (entry.model_id, entry.sha256) == (model_id, sha256)
+            ]
+            if found or not view.refresh():
+                break
+        return found
 
     def _reference(self, index: int, entry: Entry | None, root: Path) -> Reference | None:
         """Return what a version was trained on, where it reads what this run's rows hold."""

@@ -7,6 +7,8 @@ import numpy as np
 
 from engine.kernel.layout import SLOT
 from engine.kernel.state import KernelState
+from ml.runtime.bound import BoundModel
+from ml.runtime.native import NativeModel
 
 WORDS = SLOT.itemsize // 8
 WINDOW_AT = SLOT.fields["window_at"][1] // 8  # type: ignore[index]
@@ -16,8 +18,8 @@ class SlotWindow:
     """One slot's ring of rows, and what evaluates the window that ends with the newest.
 
     Args:
-        ort: the model's bound session.
-        native: the same behind its C entry, or None.
+        model: the bound session.
+        native: the same where the kernel calls it itself, or None.
         y: float32[1, C], where answers are wanted.
         shape: (n, F).
         threaded: the session has arrays of its own, which only whole windows are copied into.
@@ -29,19 +31,24 @@ class SlotWindow:
     run: Callable[[], Any]
 
     def __init__(
-        self, ort: Any, native: Any, y: np.ndarray, shape: tuple[int, ...], threaded: bool
+        self,
+        model: BoundModel,
+        native: NativeModel | None,
+        y: np.ndarray,
+        shape: tuple[int, ...],
+        threaded: bool,
     ) -> None:
         n, width = shape
         self.ring = np.zeros((2 * n, width), np.float32)
         self.whole = np.zeros((1, n, width), np.float32)
         self.arguments = 0
-        self._ort, self._y = ort, y
+        self._model, self._y = model, y
         self._calls: Sequence[Callable[[], Any]] = ()
         self._words, self._at = memoryview(np.zeros(1, np.int64)), 0
         self.run = self._run_whole
         if not threaded:
-            self._calls = ort.windows(self.ring)
-            self.arguments = 0 if native is None else native.windows(self.ring)
+            self._calls = model.windows(self.ring)
+            self.arguments = 0 if native is None else native.window_arguments(self.ring)
             self.run = self._run_newest
 
     def bind(self, state: KernelState, at: int) -> None:
@@ -68,6 +75,6 @@ class SlotWindow:
         self._calls[self._words[self._at]]()
 
     def _run_whole(self) -> None:
-        self._ort.x[:] = self.whole
-        self._ort.run()
-        self._y[:] = self._ort.y
+        self._model.x[:] = self.whole
+        self._model.run()
+        self._y[:] = self._model.y

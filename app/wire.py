@@ -12,10 +12,10 @@ from app.ahead import Ahead, may_run_ahead
 from app.control_rows import control, sample
 from app.fusing import build_ports, join
 from app.kernel import load_kernel
+from app.opening import Pin, load_models
 from app.parts import NewVenue, Parts
 from app.rules import NS_PER_MS, check_calendars, kernel_rules
 from app.samples import Samples
-from app.serving import Pin, load_models
 from app.shadows import Shadows
 from app.slot_ports import arrays_of
 from app.slots import (

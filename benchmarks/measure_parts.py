@@ -93,12 +93,12 @@ def onto_the_tape(rounds: int) -> list[Figure]:
 
 def inference(rounds: int) -> list[Figure]:
     """Measure one call of the served model against a bare bound run with a kept RunOptions."""
-    from ml.runtime.session import OrtModel
+    from ml.runtime.native import NativeModel
 
     data = peer_models.make_all()["mlp"].read_bytes()
     arrays = [np.zeros((1, 10), np.float32), np.zeros((1, 1), np.float32)]
     bare = [array.copy() for array in arrays]
-    ours = OrtModel(data, x=arrays[0], y=arrays[1])
+    ours = NativeModel(data, x=arrays[0], y=arrays[1], names=("x", "p"), quick=True)
     floor = BoundModel(data, bare[0], bare[1])
 
     def case(run: Callable[[], object]) -> Case:

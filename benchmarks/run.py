@@ -25,6 +25,7 @@ from benchmarks import (
     measure_lateness,
     measure_live,
     measure_market,
+    measure_instances,
     measure_memory,
     measure_parts,
     measure_replay,
@@ -42,7 +43,7 @@ GROUPS: dict[str, tuple[Callable[[int], list[Figure]], ...]] = {
     "replay": (*measure_replay.ALL, *measure_shadows.ALL),
     "live": measure_live.ALL + measure_start.ALL,
     "flood": measure_flood.ALL,
-    "memory": measure_memory.ALL,
+    "memory": (*measure_memory.ALL, *measure_instances.ALL),
     "threads": measure_threads.ALL + measure_lateness.ALL,
 }
 WORSE = 1.25  # a ratio this much worse than the baseline's is pointed out

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 from engine.account import Account
-from engine.account_state import Market, market_key
-from engine.events import RejectReason
+from engine.account_state import LOSSES, NO_PEAK, WHOSE, Market, market_key
+from engine.events import OrderState, RejectReason
 from engine.instruments import Instrument
 from engine.journal_layout import Kind, Latch, Name, Note, named
 from engine.journal_sync import GroupCommit
@@ -27,9 +27,22 @@ async def latch(account: Account, commit: GroupCommit, which: Latch, why: str) -
 
 
 async def clear(account: Account, commit: GroupCommit, which: Latch, why: str) -> None:
-    """Clear a latch, by an operator's word, with the reason."""
+    """Clear a latch, by an operator's word, with the reason; kept when this returns."""
+    await commit.durable(operator_clears(account, which, why))
+
+
+def operator_clears(account: Account, which: Latch, why: str) -> int:
+    """Let an operator's word clear a latch; return the record's number.
+
+    With DRAWDOWN goes the peak that it was counted from, or the next price would latch it again:
+    the peak begins anew with the first equity that is known.
+    """
     assert why, "an operator says why"
-    await commit.durable(_latch(account, which, 0, why))
+    account.note(Note.OPERATOR, f"{which.name} cleared: {why}")
+    kept = counted(account, LOSSES, WHOSE)
+    if which == Latch.DRAWDOWN and kept is not None:
+        count(account, LOSSES, WHOSE, (*kept[:2], NO_PEAK))
+    return _latch(account, which, 0, why)
 
 
 def _latch(account: Account, which: Latch, on: int, why: str) -> int:
@@ -56,12 +69,21 @@ def counted(account: Account, counter: int, whose: str) -> tuple[int, ...] | Non
 
 def declare_balance(account: Account, asset: str, amount: Decimal, why: str) -> None:
     """Let an operator's word be what the account holds of an asset now."""
-    account.note(Note.OPERATOR, f"{asset} {amount:f}: {why}")
+    counts = account.state.expected(asset)
+    instead = "" if counts is None else f" instead of {counts:f}"
+    account.note(Note.OPERATOR, f"{asset} {amount:f}{instead}: {why}")
     account.put(Kind.BALANCE, ref=account.name(Name.ASSET, asset), body=named(f"{amount:f}"))
 
 
 def operator_ends(account: Account, client: str, why: str) -> None:
-    """Let an operator's word end an UNKNOWN order that no proof ends."""
+    """Let an operator's word end an order that no proof ends.
+
+    UNKNOWN: it never arrived. One that contradicts the venue's: it is over there.
+    """
     assert why, "an operator says why"
-    account.note(Note.OPERATOR, f"{client}: {why}")
-    account.ended(client, Kind.REJECT, RejectReason.NEVER_ARRIVED, 0, "operator")
+    if account.state.orders[client].state == OrderState.UNKNOWN:
+        account.note(Note.OPERATOR, f"{client} never arrived: {why}")
+        account.ended(client, Kind.REJECT, RejectReason.NEVER_ARRIVED, 0, "operator")
+    else:
+        account.note(Note.OPERATOR, f"{client} is over at the venue: {why}")
+        account.ended(client, Kind.CANCELED, RejectReason.ENDED_BY_VENUE)

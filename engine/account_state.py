@@ -17,6 +17,8 @@ from engine.journal_layout import NAME_BYTES, Kind, Latch, Name, Record
 from engine.money import MINOR_PER_UNIT, Grid
 from engine.orders import FINAL
 
+LOSSES, WHOSE = 1, "losses"  # the counter: day, its first equity and the peak, above cost
+NO_PEAK = -(1 << 62)  # a peak below any equity: the next equity is the peak
 _JSON = msgspec.json.Decoder(list[str])
 
 

@@ -6,6 +6,7 @@ A line is written before its row: a row without its line cannot be.
 """
 
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,8 @@ def line_word(line: bytes) -> int:
 class ControlLog:
     """Appends lines for one writing thread; the file is made with the first of them.
 
+    Another thread may close it at any time.
+
     Args:
         folder: of the tape.
     """
@@ -63,15 +66,26 @@ class ControlLog:
     def __init__(self, folder: Path) -> None:
         self._path = folder / CONTROL_LOG
         self._file = -1
+        self._closed = False
+        self._lock = threading.Lock()
         self.lines = 0
 
     def append(self, swap: Swap) -> tuple[int, int]:
         """Write one line; return its number and its word.
 
         Raises:
-            OSError: it could not be written whole; nothing may refer to it then.
+            OSError: it could not be written whole, or the log is closed; nothing may refer to it
+                then.
         """
         line = swap_line(swap)
+        with self._lock:
+            self._write(line)
+        self.lines += 1
+        return self.lines - 1, line_word(line)
+
+    def _write(self, line: bytes) -> None:
+        if self._closed:
+            raise OSError(f"{self._path.name} is closed")
         if self._file < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
@@ -82,14 +96,14 @@ class ControlLog:
         except OSError:
             os.ftruncate(self._file, size)
             raise
-        self.lines += 1
-        return self.lines - 1, line_word(line)
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        with self._lock:
+            self._closed = True
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
 
 
 def read_control_log(folder: Path) -> list[tuple[Swap, int]]:

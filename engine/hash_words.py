@@ -1,8 +1,7 @@
 """Hashes as records hold them: four words of a sha256, the first word of a text's."""
 
 import hashlib
-
-import numpy as np
+import struct
 
 
 def hash_words(sha256: str) -> tuple[int, int, int, int]:
@@ -11,8 +10,7 @@ def hash_words(sha256: str) -> tuple[int, int, int, int]:
     >>> hash_words("01" + "00" * 31)
     (1, 0, 0, 0)
     """
-    words = np.frombuffer(bytes.fromhex(sha256 or "00" * 32), dtype="<i8")
-    a, b, c, d = (int(word) for word in words)
+    a, b, c, d = struct.unpack("<4q", bytes.fromhex(sha256 or "00" * 32))
     return a, b, c, d
 
 
@@ -22,7 +20,7 @@ def words_hash(words: tuple[int, ...] | list[int]) -> str:
     >>> words_hash(hash_words("ab" * 32)) == "ab" * 32
     True
     """
-    return np.array(words[:4], dtype="<i8").tobytes().hex()
+    return struct.pack("<4q", *words[:4]).hex()
 
 
 def text_word(text: str) -> int:
@@ -31,4 +29,4 @@ def text_word(text: str) -> int:
     >>> text_word("gap of 3 s")
     139523151890435984
     """
-    return hash_words(hashlib.sha256(text.encode()).hexdigest())[0]
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little", signed=True)

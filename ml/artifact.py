@@ -1,5 +1,6 @@
 """One model's folder: every file read once, hashed, and compared with all that is claimed of it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from ml.manifest import (
 )
 from ml.onnx_scan import FLOAT32, Port, Scan, scan
 from ml.refusal import ModelRefused
+from ml.runtime.bound import BoundModel
+from ml.runtime.native import NativeModel
 from ml.runtime.session import OrtModel
 from ml.safe_files import check_name, open_folder, read_bounded, sha256
 
@@ -89,12 +92,19 @@ class LoadedModel:
         """(mean, 1 / std) float32[F] that the runtime must apply, or None when the graph does."""
         return normalise_arrays(self.entry.normalisation)
 
-    def open(self, x: np.ndarray | None = None, y: np.ndarray | None = None) -> OrtModel:
+    def open(
+        self,
+        x: np.ndarray | None = None,
+        y: np.ndarray | None = None,
+        *,
+        quick: bool = False,
+    ) -> BoundModel:
         """Make a session bound to the caller's arrays (or to new ones).
 
         Args:
             x: float32[1, F], or float32[1, n, F] of a sequence model.
             y: float32[1, columns].
+            quick: it runs inside of the hot path, see NativeModel.
         Raises:
             ModelRefused: `runtime.missing`, `model.invalid`, `model.contract`; `model.kind` for
                 what is not served in this process.
@@ -102,12 +112,31 @@ class LoadedModel:
         if self.entry.kind != "onnx":
             text = f"{self.name}: kind {self.entry.kind} is asked in a worker only"
             raise ModelRefused("model.kind", f"{text}; export it to ONNX to serve it in a run")
+        shapes = (1, *self.row_shape), (1, self.columns)
+        x = np.zeros(shapes[0], np.float32) if x is None else x
+        y = np.zeros(shapes[1], np.float32) if y is None else y
+        if (x.shape, y.shape) != shapes:
+            text = f"{self.name}: arrays {x.shape} and {y.shape} where it has {shapes}"
+            raise ModelRefused("model.contract", text)
+        optimisation, output = self.entry.optimisation, self.entry.output_schema.name
+        if self.normalise is None and self.scan is not None:
+            names = self.scan.inputs[0].name, output
+            with contextlib.suppress(OSError):  # no shared library: the Python package serves
+                return NativeModel(
+                    self.model_bytes,
+                    x=x,
+                    y=y,
+                    names=names,
+                    optimisation=optimisation,
+                    quick=quick,
+                    sha256=self.sha256,
+                )
         return OrtModel(
             self.model_bytes,
-            x=np.zeros((1, *self.row_shape), np.float32) if x is None else x,
-            y=np.zeros((1, self.columns), np.float32) if y is None else y,
-            optimisation=self.entry.optimisation,
-            output=self.entry.output_schema.name,
+            x=x,
+            y=y,
+            optimisation=optimisation,
+            output=output,
             normalise=self.normalise,
         )
 
@@ -147,12 +176,13 @@ def read_files(root: Path, entry: Entry) -> dict[str, bytes]:
     return found
 
 
-def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
+def assemble(entry: Entry, files: Mapping[str, bytes], *, tape: bool = True) -> LoadedModel:
     """Compare spec, metadata, graph and entry with each other and make a LoadedModel.
 
     Args:
         entry: the registry's claims.
         files: the bytes of all its files, hashes already compared.
+        tape: unpack the golden tape slice too; nothing in a run asks for it.
     Raises:
         ModelRefused: `model.features`, `model.kernel`, `model.contract`, `model.unsafe`,
             `model.invalid`, `model.metadata`.
@@ -167,7 +197,7 @@ def assemble(entry: Entry, files: Mapping[str, bytes]) -> LoadedModel:
     check_normalisation(entry.normalisation, len(spec), shown)
     if graph is not None:
         _check_ports(entry, graph, len(spec), shown)
-    golden = golden_rows.unpack(files["golden.npz"], f"{shown}: golden.npz")
+    golden = golden_rows.unpack(files["golden.npz"], f"{shown}: golden.npz", tape=tape)
     shape = row_shape(entry.sequence_length, len(spec))
     if golden.x.shape[1:] != shape or golden.y.shape[1] != entry.output_schema.columns:
         raise ModelRefused("model.metadata", f"{shown}: golden.npz is of other columns")

@@ -49,9 +49,13 @@ def pack(golden: Golden) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(data: bytes, shown: str = "golden.npz") -> Golden:
+def unpack(data: bytes, shown: str = "golden.npz", *, tape: bool = True) -> Golden:
     """Read an .npz of golden rows; nothing in it is unpickled, sizes are bounded before reading.
 
+    Args:
+        data: the file.
+        shown: what to call it.
+        tape: read the tape slice too; else it is left empty.
     Raises:
         ModelRefused: `model.metadata`.
     """
@@ -59,12 +63,11 @@ def unpack(data: bytes, shown: str = "golden.npz") -> Golden:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(info.file_size for info in archive.infolist())
             names = {info.filename.removesuffix(".npy") for info in archive.infolist()}
-        known = {frozenset(MEMBERS), frozenset(MEMBERS + TAPE_MEMBERS)}
-        if size > MAX_UNPACKED_BYTES or frozenset(names) not in known:
-            text = f"{shown}: too large, or other arrays than x and y"
-            raise ModelRefused("model.metadata", text)
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: np.ascontiguousarray(file[name]) for name in names}
+            known = {frozenset(MEMBERS), frozenset(MEMBERS + TAPE_MEMBERS)}
+            if size > MAX_UNPACKED_BYTES or frozenset(names) not in known:
+                text = f"{shown}: too large, or other arrays than x and y"
+                raise ModelRefused("model.metadata", text)
+            arrays = {name: _array(archive, name) for name in names if tape or name in MEMBERS}
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, RuntimeError) as error:
         raise ModelRefused("model.metadata", f"{shown}: {str(error)[:200]}") from None
     empty: dict[str, np.ndarray] = {
@@ -75,6 +78,11 @@ def unpack(data: bytes, shown: str = "golden.npz") -> Golden:
     golden = Golden(**{**empty, **arrays})
     _check_arrays(golden, shown)
     return golden
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as file:
+        return np.ascontiguousarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _check_arrays(golden: Golden, shown: str) -> None:

@@ -90,6 +90,7 @@ def load(
     *,
     view: View | None = None,
     known: Mapping[str, str] = MappingProxyType({}),
+    tape: bool = True,
 ) -> LoadedModel:
     """Read one version that a run can serve, and compare all that is claimed of it.
 
@@ -99,6 +100,7 @@ def load(
         version: a version, or `production`.
         view: a registry read before; None reads it now.
         known: see check_kernel.
+        tape: see assemble.
     Returns:
         The model, without a session.
     Raises:
@@ -111,14 +113,18 @@ def load(
     if entry.output_schema.columns > MAX_OUTPUTS:
         text = f"{entry.name}: an output of {entry.output_schema.columns} columns"
         raise ModelRefused("model.contract", f"{text}; a run serves {MAX_OUTPUTS} at most")
-    return load_any(root, entry, known)
+    return load_any(root, entry, known, tape=tape)
 
 
 def load_any(
-    root: Path, entry: Entry, known: Mapping[str, str] = MappingProxyType({})
+    root: Path,
+    entry: Entry,
+    known: Mapping[str, str] = MappingProxyType({}),
+    *,
+    tape: bool = True,
 ) -> LoadedModel:
     """Read one version of any kind and compare all that is claimed of it."""
-    loaded = assemble(entry, read_files(root, entry))
+    loaded = assemble(entry, read_files(root, entry), tape=tape)
     check_kernel(loaded, known)
     return loaded
 

@@ -24,9 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.live_books import LOSSES
 from app.live_record import account_folder
-from engine.account_state import AccountOrder, AccountState
+from engine.account_state import LOSSES, AccountOrder, AccountState
 from engine.audit_verify import verify
 from engine.events import Command, OrderType
 from engine.journal_layout import RECORD_BYTES, Latch, record_check, stored_check, unpack

@@ -156,11 +156,6 @@ class CcxtOrders:
             self._spawn(self._cancel(client), f"cancel-{client}")
         return True
 
-    def cancel_all(self) -> int:
-        """Stop sending and ask for the removal of all that is open or UNKNOWN; return how many."""
-        self.stopped = True  # a resumption sets it back
-        return sum(self.cancel_client(client) for client in list(self._account.state.live))
-
     async def close(self) -> None:
         """Send nothing more; wait for what is under way, but not for a venue's pause.
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -36,3 +38,32 @@ def call_part(typingctx: Any, function: Any, state: Any, what: Any) -> Any:
         return builder.call(at, [args[1], args[2]])
 
     return signature, codegen
+
+
+@numba.njit("i8(i8, i8, f4[:, ::1], f4[::1], f4[::1], f4[:, ::1])", nogil=True, cache=True)
+def ask_rows(
+    function: int,
+    arguments: int,
+    rows: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    answers: np.ndarray,
+) -> int:
+    """Evaluate rows one by one; other threads may hold the interpreter meanwhile.
+
+    Args:
+        function: address of the runtime's C entry.
+        arguments: address of its words, over x and y.
+        rows: float32[n, k].  x: float32[k].  y: float32[c].
+        answers: float32[n, c], filled.
+    Returns:
+        the status of the first call that failed, 0 when none did.
+    """
+    for at in range(len(rows)):
+        x[:] = rows[at]
+        y[:] = np.nan
+        status = call_run(function, arguments)
+        if status != 0:
+            return status
+        answers[at] = y
+    return 0

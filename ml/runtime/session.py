@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ml.refusal import ModelRefused
+from ml.runtime.bound import BoundModel, failed
 
 OPTIMISATIONS = ("disabled", "basic", "extended", "all")
-BATCH_SIZES = (2, 3, 7, 64, 256, 1024)
 
 
 def runtime() -> Any:
@@ -56,8 +56,8 @@ def open_session(model_bytes: bytes, optimisation: str = "all") -> Any:
         raise ModelRefused("model.invalid", text) from None
 
 
-class OrtModel:
-    """One model over two arrays that stay where they are.
+class OrtModel(BoundModel):
+    """One model over two arrays, through the runtime's Python package.
 
     `run()` reads `x` and writes `y`; both belong to the caller, who changes `x` in place before
     each call. The call is one function of the runtime with everything bound beforehand.
@@ -74,8 +74,6 @@ class OrtModel:
         ModelRefused: `runtime.missing`, `model.invalid`, `model.contract`, `runtime.failed`.
     """
 
-    run: Callable[[], Any]
-
     def __init__(
         self,
         model_bytes: bytes,
@@ -86,11 +84,8 @@ class OrtModel:
         output: str | None = None,
         normalise: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        for array in (x, y):
-            assert array.dtype == np.float32
-            assert array.ndim in (2, 3) and array.shape[0] == 1
-            assert array.flags.c_contiguous
         self.x, self.y = x, y
+        self.check_arrays()
         self.session = open_session(model_bytes, optimisation)
         self.input_name, self.output_name = self._names(output)
         self._normalise = normalise
@@ -134,30 +129,19 @@ class OrtModel:
             self._bound = self.session.run_with_iobinding, binding
             self.renew()
         except Exception as error:
-            raise _failed(error) from None
-        self._check_binding()
+            raise failed(error) from None
+        self.check_binding()
 
     def windows(self, ring: np.ndarray) -> list[Callable[[], Any]]:
-        """Bind every window of a ring once; each call evaluates one of them into `y`, in place.
-
-        Args:
-            ring: float32[2n, F], C-contiguous: each row stands at `at` and at `at + n`, so that the
-                n rows that end with the one at `at` stand together from `at + 1` on.
-        Returns:
-            n calls, by the place `at` of the newest row. They live as long as this object.
-        """
-        n = self.x.shape[1]
-        assert self.x.ndim == 3
-        assert ring.shape == (2 * n, self.x.shape[2])
-        assert ring.dtype == np.float32
-        assert ring.flags.c_contiguous
+        """See BoundModel."""
+        n = self.check_ring(ring)
         if self._normalise is not None:
             return [functools.partial(self._run_window, ring, at) for at in range(n)]
         calls = [
             self._bound_call(ring[at + 1 : at + 1 + n][np.newaxis], self._kept[1])
             for at in range(n)
         ]
-        self._check_windows(ring, calls)
+        self.check_windows(ring, calls)
         return calls
 
     def _bound_call(self, rows: np.ndarray, output: Any) -> Callable[[], Any]:
@@ -174,15 +158,7 @@ class OrtModel:
     def batches(
         self, x: np.ndarray, y: np.ndarray, sizes: Sequence[int]
     ) -> list[Callable[[], Any]]:
-        """Bind the first rows of two arrays, once for each size; a call evaluates so many of them.
-
-        Args:
-            x: float32[n, F], C-contiguous.
-            y: float32[n, C], C-contiguous; the answers come here, in place.
-            sizes: of the batches, at most n each.
-        Returns:
-            one call for each size. They live as long as this object.
-        """
+        """See BoundModel."""
         assert x.shape[1:] == self.x.shape[1:]
         assert y.shape[1:] == self.y.shape[1:]
         inner = x if self._normalise is None else np.zeros_like(x)
@@ -210,24 +186,6 @@ class OrtModel:
         np.multiply(self._inner, self._normalise[1], out=self._inner)
         self._call()
 
-    def _check_windows(self, ring: np.ndarray, calls: Sequence[Callable[[], Any]]) -> None:
-        """Prove that each call reads its own window of the ring, in place."""
-        kept, n = ring.copy(), len(calls)
-        ring[:] = np.random.default_rng(n).standard_normal(ring.shape)
-        try:
-            for at, call in enumerate(calls):
-                self.x[0] = ring[at + 1 : at + 1 + n]
-                self.run()
-                expected = self.y.copy()
-                self.y[:] = np.nan
-                call()
-                if expected.tobytes() != self.y.tobytes():
-                    text = "model.onnx: bound windows are not used"
-                    raise ModelRefused("runtime.failed", text)
-        finally:
-            ring[:] = kept
-            self.x[:] = 0.0
-
     def renew(self) -> None:
         """Take fresh options for runs: those of a run that was ended would end every later one."""
         options = runtime().RunOptions()
@@ -238,7 +196,7 @@ class OrtModel:
         self.run = self._call if self._normalise is None else self._run_normalised
 
     def terminate(self) -> None:
-        """Let the run that goes on in another thread raise before its next node; then `renew`."""
+        """See BoundModel."""
         self._options.terminate = True
 
     def _run_normalised(self) -> None:
@@ -247,80 +205,21 @@ class OrtModel:
         np.multiply(self._inner, self._normalise[1], out=self._inner)
         self._call()
 
-    def _check_binding(self) -> None:
-        """Prove that the bound call reads `x` and writes `y` in place."""
-        kept = self.x.copy()
-        try:
-            for fill in (0.0, 0.5):
-                self.x[:] = fill
-                self.y[:] = np.nan
-                self.run()
-                expected = self.run_batch(self.x.copy())
-                if expected.tobytes() != self.y.tobytes():
-                    raise ModelRefused("runtime.failed", "model.onnx: bound buffers are not used")
-        except ModelRefused:
-            raise
-        except Exception as error:
-            raise _failed(error) from None
-        finally:
-            self.x[:] = kept
-
     def run_batch(self, rows: np.ndarray) -> np.ndarray:
-        """Evaluate many rows at once.
-
-        Args:
-            rows: float32[n, F], or float32[n, steps, F].
-        Returns:
-            float32[n, C], newly allocated.
-        Raises:
-            ModelRefused: `runtime.failed`, or `model.contract` for a model of one row a call.
-        """
+        """See BoundModel."""
         rows = np.ascontiguousarray(rows, dtype=np.float32)
         if self._normalise is not None:
             rows = (rows - self._normalise[0]) * self._normalise[1]
         try:
             (result,) = self.session.run([self.output_name], {self.input_name: rows})
         except Exception as error:
-            raise _failed(error) from None
+            raise failed(error) from None
         if result.shape != (len(rows), self.y.shape[1]):
             text = f"model.onnx: {result.shape} answers for {len(rows)} rows"
             raise ModelRefused("model.contract", text)
         return np.asarray(result, dtype=np.float32)
 
-    def run_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Evaluate rows one by one through the bound call; float32[n, F] to float32[n, C]."""
-        kept = self.x.copy()
-        answers = np.empty((len(rows), self.y.shape[1]), np.float32)
-        for index, row in enumerate(rows):
-            self.x[0] = row
-            self.run()
-            answers[index] = self.y[0]
-        self.x[:] = kept
-        return answers
-
     def close(self) -> None:
-        """Free the session; nothing here may be called any more."""
+        """See BoundModel."""
         for name in ("run", "_call", "_kept", "session"):
             self.__dict__.pop(name, None)
-
-    def batch_equals_single(self, rows: np.ndarray, sizes: Sequence[int] = BATCH_SIZES) -> bool:
-        """Say whether batched answers equal single ones bit for bit, at every batch size.
-
-        Args:
-            rows: float32[n, F], as varied as what will come.
-            sizes: batch sizes to try; larger than n are cut.
-        """
-        try:
-            single = self.run_rows(rows)
-            for size in sizes:
-                for start in range(0, len(rows), size):
-                    batch = self.run_batch(rows[start : start + size])
-                    if batch.tobytes() != single[start : start + size].tobytes():
-                        return False
-        except ModelRefused:
-            return False
-        return True
-
-
-def _failed(error: Exception) -> ModelRefused:
-    return ModelRefused("runtime.failed", f"model.onnx: the runtime failed: {str(error)[:200]}")

@@ -4,8 +4,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from app.live_books import LOSSES
 from app.live_record import account_folder
+from engine.account_state import LOSSES
 from engine.journal_reader import fold
 from tests.app.live_world import (
     BALANCES,

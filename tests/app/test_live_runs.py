@@ -4,19 +4,26 @@ import json
 import signal
 import subprocess
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import lab
 from app.live_permission import KEY_ENV, SECRET_ENV
 from app.live_record import account_folder
+from engine.account import Account
 from engine.account_lock import AccountLock
+from engine.account_marks import count, counted
+from engine.account_state import LOSSES, WHOSE
 from engine.audit_layout import AUDIT, Record
 from engine.errors import DataError
 from engine.events import OrderState
-from engine.journal_layout import Latch
+from engine.journal_layout import Kind as JournalKind
+from engine.journal_layout import Latch, Name
 from engine.journal_reader import fold
+from engine.money import MINOR_PER_UNIT
 from engine.rows import Kind
 from engine.run_files import AUDIT_RECORDS
 from tests.app.live_world import (
@@ -100,7 +107,7 @@ def test_the_kill_switch_stays_latched_until_an_operator_clears_it(world, hook):
     same_ledger(folder, venue)
 
 
-def test_a_balance_that_changed_outside_halts_the_next_run(world):
+def test_fault_V18_a_balance_that_changed_outside_halts_the_next_run(world):
     folder, venue = world
     account = account_folder(folder / "runs", "embedded-main")
     if not orders_in(account):
@@ -109,6 +116,35 @@ def test_a_balance_that_changed_outside_halts_the_next_run(world):
     done = ended(session(command(folder, venue, "--duration", "2s")), 3)
     assert summary_of(done)["orders"] == 0
     assert Latch.ACCOUNT in fold(account).latches
+
+
+def test_fault_V18_an_operator_who_has_looked_lets_the_account_trade_again(world):
+    """The difference is declared, and a drawdown cleared, whose peak no price could reach."""
+    folder, venue = world
+    runs = folder / "runs"
+    account = account_folder(runs, "embedded-main")
+    if not orders_in(account) or Latch.ACCOUNT not in fold(account).latches:
+        test_fault_V18_a_balance_that_changed_outside_halts_the_next_run(world)
+    far_below_its_peak(account)
+    why = ("--why", "the deposit is ours", "--runs", str(runs))
+    parts = venue.control("GET", "/ledger")["accounts"]["main"]["balances"]["USDT"]
+    there = Decimal(parts["free"]) + Decimal(parts["locked"])
+    assert there == fold(account).expected("USDT") + 1
+    assert lab.main(["account", "declare", "USDT", str(there), *why]) == 0
+    assert lab.main(["account", "clear", "all", *why]) == 0
+    done = ended(session(command(folder, venue, "--duration", "3s")), 0)
+    assert summary_of(done)["orders"] > 0
+    same_ledger(folder, venue)
+
+
+def far_below_its_peak(account: Path) -> None:
+    """Let the account's journal say that a drawdown has latched."""
+    opened = Account(account, lambda event: None, time.time_ns)
+    day, began = (counted(opened, LOSSES, WHOSE) or (1, 0))[:2]
+    count(opened, LOSSES, WHOSE, (day, began, 10**9 * MINOR_PER_UNIT))
+    ref = opened.name(Name.TEXT, "the largest drawdown was reached")
+    opened.put(JournalKind.LATCH, code=Latch.DRAWDOWN, ref=ref, numbers=(1, *(0,) * 8))
+    opened.journal.close()
 
 
 REFUSALS = [

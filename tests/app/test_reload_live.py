@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from app.live_books import positions_of
+from app.account_books import positions_of
 from app.signal_file import send
 from engine.errors import DataError
 from engine.journal_reader import fold

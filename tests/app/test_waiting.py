@@ -6,7 +6,8 @@ import pytest
 
 from app.waiting import SIZES, WaitingRows, waiting_rows
 from engine.limits import WAITING_ROWS
-from ml.runtime.native import native_run
+from ml.runtime.bound import BoundModel
+from ml.runtime.native import NativeModel
 from ml.runtime.session import OrtModel
 from tests.ml.output_models import onnx_of, rows
 
@@ -14,23 +15,27 @@ COLUMNS = 3
 DATA = onnx_of(COLUMNS, 1.0)
 
 
-def opened(data: bytes = DATA, **more) -> OrtModel:
+def opened(data: bytes = DATA, way: str = "python") -> BoundModel:
     width = rows().shape[1]
-    x, y = np.zeros((1, width), np.float32), np.zeros((1, COLUMNS), np.float32)
-    return OrtModel(data, x=x, y=y, **more)
+    arrays = {"x": np.zeros((1, width), np.float32), "y": np.zeros((1, COLUMNS), np.float32)}
+    python = OrtModel(data, **arrays)
+    if way == "normalised":
+        numbers = (np.full(width, 0.5, np.float32), np.full(width, 1.25, np.float32))
+        return OrtModel(data, normalise=numbers, **arrays)
+    if way == "native":
+        names = python.input_name, python.output_name
+        return NativeModel(data, names=names, quick=True, **arrays)
+    return python
 
 
-@pytest.mark.parametrize("way", ["binding", "native", "normalised"])
+@pytest.mark.parametrize("way", ["python", "native", "normalised"])
 def test_batches_of_every_size_give_the_bits_of_single_rows(way):
     width = rows().shape[1]
-    numbers = (np.full(width, 0.5, np.float32), np.full(width, 1.25, np.float32))
-    ort = opened(normalise=numbers if way == "normalised" else None)
-    native = native_run(DATA, ort, rows()) if way == "native" else None
-    assert (native is not None) == (way == "native")
-    made = waiting_rows(ort, native, rows())
+    model = opened(way=way)
+    made = waiting_rows(model, rows())
     assert made is not None
     x = np.random.default_rng(3).permutation(np.resize(rows(), (WAITING_ROWS, width)))
-    single = ort.run_rows(x)
+    single = model.run_rows(x)
     for count in (1, SIZES[0], SIZES[0] + 1, SIZES[1], SIZES[1] + 1, WAITING_ROWS):
         made.x[:count] = x[:count]
         made.y[:] = np.nan
@@ -40,12 +45,13 @@ def test_batches_of_every_size_give_the_bits_of_single_rows(way):
     assert made.equals_single(single, x)
 
 
-def test_a_model_of_one_row_a_call_is_asked_at_once():
+@pytest.mark.parametrize("way", ["python", "native"])
+def test_a_model_of_one_row_a_call_is_asked_at_once(way):
     model = onnx.load_from_string(DATA)
     for port in (*model.graph.input, *model.graph.output):
         port.type.tensor_type.shape.dim[0].dim_value = 1
-    one = opened(model.SerializeToString())
-    assert waiting_rows(one, None, rows()) is None
+    one = opened(model.SerializeToString(), way)
+    assert waiting_rows(one, rows()) is None
 
 
 def test_a_model_whose_batches_differ_is_asked_at_once(monkeypatch):
@@ -55,4 +61,4 @@ def test_a_model_whose_batches_differ_is_asked_at_once(monkeypatch):
 
     run = WaitingRows.run
     monkeypatch.setattr(WaitingRows, "run", unlike)
-    assert waiting_rows(opened(), None, rows()) is None
+    assert waiting_rows(opened(), rows()) is None

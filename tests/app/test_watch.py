@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,12 @@ from app.collect import collect_rows
 from app.demotion import DEMOTE_HEAD, payload
 from app.live_watch import LiveWatch
 from app.replay import Replay, replay
-from app.watching import Look, watch_run
+from app.watching import Look, Watching, settings_of_run, watch_run
 from config.load import load_settings
 from config.settings import ModelSettings, WatchSettings
 from engine.audit_layout import AUDIT, ModelStatus, Record
 from engine.events import Block, WatchCheck
+from engine.hash_words import hash_words
 from engine.run_files import AUDIT_RECORDS, EVENTS
 from ml import registry
 from ml.importing import Foreign, import_onnx
@@ -90,6 +92,27 @@ def test_a_run_on_other_rows_has_and_the_command_says_so(tape, trained, tmp_path
     assert lab.main(["models", "watch", str(run)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any('models shadow TickMLP:3 --why "features"' in line for line in lines)
+
+
+def test_a_version_that_was_registered_while_the_watch_runs_is_known(tape, trained, tmp_path):
+    root = tmp_path / "artifacts"
+    shutil.copytree(trained, root)
+    run = of_run(tape, root, tmp_path / "runs", "2")
+    watching = Watching(run, settings_of_run(run), tape.instruments, False)
+    try:
+        data = tick_mlp(0.77)
+        said = Foreign(model_id="TickMLP", spec=spec(), rows=golden_rows())
+        import_onnx(root, data, said)
+        swap = np.zeros(1, AUDIT)
+        swap["kind"], swap["model"] = Record.MODEL, TICKS
+        entry = registry.View(root).find("TickMLP", "4")
+        for at, word in enumerate(hash_words(entry.sha256)):
+            swap[f"i{at}"] = word
+        watching.take_records(swap)
+        (ticks,) = [one for one in watching.look() if one.name == "TickMLP"]
+        assert (ticks.model, ticks.sha256) == ("TickMLP:4", entry.sha256)
+    finally:
+        watching.close()
 
 
 @pytest.mark.asyncio

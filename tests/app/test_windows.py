@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import lab
+from app.opening import load_version
 from app.replay import Replay, replay
-from app.serving import Serving, load_version
+from app.serving import Serving
 from app.slot_ports import port_of
 from app.sources import open_tape
 from app.swap import bind

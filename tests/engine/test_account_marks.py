@@ -41,12 +41,12 @@ def test_an_operators_word_ends_what_no_proof_ends_and_sets_a_balance(tmp_path):
     world = World(tmp_path / "a", segment_records=64)
     client = world.sent(0)
     world.account.unknown(client, Doubt.NO_ANSWER)
-    operator_ends(world.account, client, "support says it never arrived")
+    operator_ends(world.account, client, "support says so")
     assert world.account.state.orders[client].state == OrderState.REJECTED
     declare_balance(world.account, "USDT", Decimal("12.5"), "deposit of today")
     assert world.account.state.expected("USDT") == Decimal("12.5")
     assert [text for _, text in world.account.state.notes] == [
-        f"{client}: support says it never arrived",
+        f"{client} never arrived: support says so",
         "USDT 12.5: deposit of today",
     ]
     world.account.journal.close()

