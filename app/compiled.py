@@ -16,6 +16,8 @@ import llvmlite
 import numba
 import numpy as np
 
+from engine.inlining import merge_fresh_code
+
 _ROOT = Path(__file__).resolve().parent.parent
 _NOT_COMPILED = ("state.py",)  # only holds the memory: its edits need no new kernel
 _PARTS = (
@@ -69,6 +71,7 @@ def load_module(kind: str, source: str, folder: Path) -> ModuleType:
         temporary = folder / f"{name}.{os.getpid()}.tmp"
         temporary.write_text(source, encoding="utf-8")
         os.replace(temporary, path)
+    merge_fresh_code()
     with _alone(folder / f"{name}.lock"):
         try:
             return _import(name, path)

@@ -27,7 +27,6 @@ import numpy as np
 import uvloop
 
 from benchmarks import live_session, peer_models
-from benchmarks.floor_live import LiveFloor
 from benchmarks.live_session import LiveLine
 from benchmarks.ticks import generate
 from engine.audit_layout import AUDIT, Record
@@ -125,6 +124,8 @@ async def run(rate: float, turns: int, policy: str, stretch: int) -> dict[str, A
     model = peer_models.make_all()["mlp"].read_bytes()
     folder, remove = live_session.scratch()
     found: dict[str, Any] = {"floor": [], "ours": [], "adapter": [], "rate": rate, "policy": policy}
+    from benchmarks.floor_live import LiveFloor  # it compiles
+
     with contextlib.ExitStack() as stack:
         stack.callback(remove)
         floor = LiveFloor(load, model, folder)

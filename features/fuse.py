@@ -6,6 +6,7 @@ so that a hash of the text names the kernel (numba's on-disk cache is blind to a
 """
 
 import ast
+import fcntl
 import hashlib
 import importlib
 import importlib.util
@@ -24,6 +25,7 @@ import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
+from engine.inlining import merge_fresh_code
 from engine.market import CLOSED_BAR, MARKET
 from features.feature_bars import bars_of
 from features.fuse_bars import BAR, first_lines, kept_fields, series_source, show_lines
@@ -221,6 +223,7 @@ def load_fused(
         tail: more source for the end of the module, with what Python calls; `CACHE` in it tells
             whether to cache. Without it the fused functions themselves can be called.
     """
+    merge_fresh_code()
     spare_callbacks(part_modules([entry for spec in specs for entry in resolve(spec)]))
     source = fused_source(specs, inner=bool(tail))
     if tail:
@@ -238,12 +241,14 @@ def load_fused(
         temporary = folder / f"{name}.{os.getpid()}.tmp"
         temporary.write_text(source, encoding="utf-8")
         os.replace(temporary, file)
-    try:
-        return _import_file(name, file)
-    except Exception:  # a cut-off cache index raises nearly anything: drop it and compile
-        for index in (folder / "__pycache__").glob(f"{name}.*"):
-            index.unlink(missing_ok=True)
-        return _import_file(name, file)
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one compiles; others find it in the cache then
+        try:
+            return _import_file(name, file)
+        except Exception:  # a cut-off cache index raises nearly anything: drop it and compile
+            for index in (folder / "__pycache__").glob(f"{name}.*"):
+                index.unlink(missing_ok=True)
+            return _import_file(name, file)
 
 
 def _import_file(name: str, file: Path) -> ModuleType:

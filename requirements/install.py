@@ -44,9 +44,10 @@ def main(group: str) -> int:
         if not runs(PYTHON) and not make_environment():
             return 1
         files = [word for name in GROUPS[group] for word in ("-r", str(FOLDER / name))]
-        pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-input", *files]
+        pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-input", "--no-compile", *files]
         if not follow(f"Installing the {group} packages into .venv", pip):
             return 1
+        compile_all()
         files_done = set(GROUPS[group])
         done = stamps() | {g: fingerprint(g) for g in GROUPS if files_done.issuperset(GROUPS[g])}
         part = STAMP.with_suffix(".part")
@@ -88,6 +89,15 @@ def make_environment() -> bool:
     again = ["--clear"] if PYTHON.is_symlink() or PYTHON.exists() else []
     command = [sys.executable, "-m", "venv", *again, str(VENV)]
     return follow(f"Making .venv with Python {version}", command)
+
+
+def compile_all() -> None:
+    """Write the packages' bytecode on all cores; pip does it on one.
+
+    Some packages bring files that are no Python of this version: they are left, as by pip.
+    """
+    command = [str(PYTHON), "-m", "compileall", "-qq", "-j", "0", str(VENV / "lib")]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
 
 
 def follow(what: str, command: list[str]) -> bool:

@@ -37,14 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: begins.get(item.nodeid.partition("::")[0], len(begins)))
 
 
-def pytest_collection_finish() -> None:
-    """Keep what was imported and collected out of the garbage collector's rounds.
+# Imports and a kernel's compiler make millions of objects that are no garbage yet: with the usual
+# threshold, a fifth of the time of compiling goes into looking at them.
+gc.set_threshold(50_000, 50, 50)
 
-    It lives to the end. A kernel's compiler makes millions of objects that are no garbage yet: with
-    the usual threshold, a fifth of the time of compiling goes into looking at them.
-    """
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of the garbage collector's rounds: it stays."""
     gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
 
 
 @pytest.fixture(autouse=True)

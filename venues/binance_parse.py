@@ -12,9 +12,11 @@ parser gives it.
 import numpy as np
 from numba import carray, njit
 
+from engine.inlining import merge_fresh_code
 from engine.kernel.memory import pointer
 from engine.rows import LAST, Kind
 
+merge_fresh_code()
 MAX_SYMBOLS = (
     2048  # slots of the table, a power of two; above half of it the rest goes the slow way
 )

@@ -18,15 +18,15 @@ FEATURES = ("returns_1", "trade_flow_imbalance_5s", "mid_price_velocity_1s")
 LONGER = ("2m", "5m")  # kinds of bars beside the minutes
 
 
+SPECS = (
+    FeatureSpec(features=tuple((name, {}) for name in FEATURES)),
+    FeatureSpec((("returns_1", {}), *(("returns_1", {"bar": bar}) for bar in LONGER))),
+)
+
+
 @pytest.fixture(scope="module")
 def kernel() -> KernelModule:
-    longer = [("returns_1", {"bar": bar}) for bar in LONGER]
-    return load_kernel(
-        [
-            FeatureSpec(features=tuple((name, {}) for name in FEATURES)),
-            FeatureSpec((("returns_1", {}), *longer)),
-        ]
-    )
+    return load_kernel(SPECS)
 
 
 class Run:

@@ -84,7 +84,8 @@ def test_the_best_levels_are_those_of_a_sorted_table(before: list[Level], after:
 
 @pytest.fixture(scope="module")
 def kernel() -> KernelModule:
-    return load_kernel([FeatureSpec(features=(("bid_ask_spread", {}),))])
+    # no feature is looked at: the one of tests/app/lively.py has a kernel already
+    return load_kernel([FeatureSpec(features=(("mid_price_velocity_1s", {}),))])
 
 
 class Market:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,18 +74,19 @@ def test_a_hash_decides_and_a_failure_leaves_no_stamp(installer, monkeypatch, ca
     monkeypatch.setattr(
         installer, "follow", lambda what, command: calls.append("pip") or outcome["pip"]
     )
+    monkeypatch.setattr(installer, "compile_all", lambda: calls.append("compile"))
     assert installer.main("test") == 0
-    assert calls == ["venv", "pip"]
+    assert calls == ["venv", "pip", "compile"]
     assert installer.main("core") == 0, "core is part of test"
-    assert calls == ["venv", "pip"]
+    assert calls == ["venv", "pip", "compile"]
     (installer.FOLDER / "core.txt").write_text("# changed\n")
     outcome["pip"] = False
     assert installer.main("core") == 1
     outcome["pip"] = True
     assert installer.main("core") == 0
-    assert calls == ["venv", "pip", "pip", "pip"]
+    assert calls == ["venv", "pip", "compile", "pip", "pip", "compile"], "not what failed"
     assert installer.main("test") == 0, "test holds core, which has changed"
-    assert calls[-1] == "pip"
+    assert calls[-2:] == ["pip", "compile"]
     assert set(json.loads(installer.STAMP.read_text())) == {"core", "train", "test"}
 
 
@@ -93,6 +95,17 @@ def test_a_failing_command_shows_its_last_lines(installer, capfd):
     err = capfd.readouterr().err
     assert "the reason" in err
     assert "Trying failed" in err
+
+
+def test_bytecode_is_written_also_beside_files_that_are_no_python(installer, monkeypatch):
+    monkeypatch.setattr(installer, "PYTHON", Path(sys.executable))
+    packages = installer.VENV / "lib" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "good.py").write_text("VALUE = 1\n")
+    (packages / "bad.py").write_text("no python\n")
+    installer.compile_all()
+    (written,) = packages.rglob("*.pyc")
+    assert written.name.startswith("good.")
 
 
 @pytest.mark.slow

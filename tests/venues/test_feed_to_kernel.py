@@ -10,7 +10,7 @@ from engine.kernel.layout import WORD, Reason
 from engine.kernel.state import KernelState
 from engine.rows import Kind
 from engine.tape import Tape
-from tests.engine.test_history_rows import FEATURES, Run
+from tests.engine.test_history_rows import SPECS, Run
 from tests.venues.feed_harness import WITH_HISTORY, Session, instrument, running
 from tests.venues.test_binance_history import MINUTE, NS, warm, with_past
 
@@ -22,9 +22,7 @@ COMPARED = ("bid", "ask", "quote_ts", "trade_price", "trade_count", "bar_ts", "b
 
 @pytest.fixture(scope="module")
 def kernel() -> KernelModule:
-    from features.spec import FeatureSpec
-
-    return load_kernel([FeatureSpec(features=tuple((name, {}) for name in FEATURES))])
+    return load_kernel(SPECS)  # as there: one kernel serves both
 
 
 def new_state(kernel: KernelModule) -> KernelState:
