@@ -55,6 +55,7 @@ CURSOR = WORD["cursor"]
 TIMER_S = 0.05  # bars close and signals age without data too
 FLUSH_S = 1.0  # how far the audit's file may be behind
 SHOW_S = 0.25
+REHEARSE_AFTER_S = 0.002  # a swap: the rows that wait go first
 EXTRA_BARS = 5  # fetched beyond the longest warm-up
 TELL_WITHIN_S = 3.0  # what the end of a session waits for notifications
 LOST = frozenset({"feed.lost", "feed.unreachable", "feed.stale"})
@@ -202,7 +203,7 @@ class Session:
     def _go_over(self) -> None:
         """Come to a swap's row, and fetch the new version's code and weights."""
         self.drain()
-        asyncio.get_running_loop().call_soon(self.rehearse)  # what waits on the wires goes first
+        asyncio.get_running_loop().call_later(REHEARSE_AFTER_S, self.rehearse)  # rows go first
 
     def rehearse(self) -> None:
         """Run small models over nothing, so that the next row does not wait for caches.

@@ -37,6 +37,7 @@ from ml.runtime.switching import short_turns
 PRODUCTION = "production"
 LOOK_S = 0.5  # between two looks at the signal file
 SAY_AGAIN_S = 60.0  # between two refusals of it for the same reason
+SAY_AFTER_S = 0.01  # a swap: the rows that wait go first
 END_S = 1.0  # beyond its deadline, for the thread of a version that goes
 SWAP_HEAD = row_head(int(Kind.CONTROL))
 REFUSED_EVENT = 8  # event code of the audit
@@ -276,7 +277,14 @@ class Reloads:
         except asyncio.CancelledError:
             written.add_done_callback(lambda _: candidate.close())
             raise
-        thread = self._swap(candidate, swap, line, took_ms)
+        old = f"{swap.model_id}:{serving.version}"
+        thread = None if self._threads is None else self._threads.release(serving.index)
+        if not self._swap(candidate, swap, line, thread):
+            return
+        try:
+            await asyncio.sleep(SAY_AFTER_S)  # rows go first
+        finally:
+            self._say(swap, old, took_ms)
         if thread is not None:
             await self._end(thread, worker, candidate.index)
 
@@ -288,19 +296,25 @@ class Reloads:
             self.log.error("left_behind", thread=thread.name, remedy="it ends with the process")
 
     def _swap(
-        self, candidate: Serving, swap: Swap, line: tuple[int, int], took_ms: float
-    ) -> ModelThread | None:
-        """Write the swap row and let the pipeline come to it; return the thread that must end.
+        self,
+        candidate: Serving,
+        swap: Swap,
+        line: tuple[int, int],
+        thread: ModelThread | None,
+    ) -> bool:
+        """Write the swap row and let the pipeline come to it; False where the tape takes no row.
 
+        Args:
+            candidate: the version.
+            swap: what the control log says of it.  line: number and word of its line.
+            thread: of the version that goes.
         Raises:
             RunError: the tape takes no row, and the model that served has no thread any more.
         """
         serving, (reference, word) = self._parts.models[candidate.index], line
-        old = f"{swap.model_id}:{serving.version}"
         self._parts.swaps.expect(reference, (swap, word), candidate)
         now = self._clock.now_ns()
         payload = (int(Command.SWAP), reference, candidate.index, word, 0)
-        thread = None if self._threads is None else self._threads.release(serving.index)
         try:
             self._tape.push(SWAP_HEAD, now, now, payload)
         except RunError as error:
@@ -309,11 +323,10 @@ class Reloads:
             if thread is not None and not thread.close(_within_s(thread)):
                 raise  # nobody answers for this model any more
             self._adopt(serving)
-            return None
+            return False
         self._drain()
         self._adopt(serving)
-        asyncio.get_running_loop().call_soon(self._say, swap, old, took_ms)  # rows go first
-        return thread
+        return True
 
     def _say(self, swap: Swap, old: str, took_ms: float) -> None:
         """Log a swap, and tell whoever is not watching."""

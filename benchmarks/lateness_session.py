@@ -168,7 +168,7 @@ class Loader:
         while True:
             self._swapped.clear()
             began = time.monotonic_ns()
-            version = "2" if wide.version == "1" else "1"
+            version = str(int(wide.version) % len(lateness_models.WIDE_SEEDS) + 1)
             self._session.reloads.ask(lateness_models.WIDE, version, "benchmark")
             await self._swapped.wait()
             self.took_ms.append((self._served_ns - began) / 1e6)
@@ -286,7 +286,7 @@ def instruments() -> tuple[Instrument, ...]:
 async def measure(folder: Path, turns: int, piece_s: float) -> dict[str, Any]:
     """Run the session; return the percentiles and what proves the work."""
     settings, clock = settings_of(folder), SystemClock()
-    named = tuple(f"{lateness_models.WIDE}:{version}" for version in "12")
+    named = tuple(f"{lateness_models.WIDE}:{version}" for version in lateness_models.WIDE_SEEDS)
     job = Job(settings=settings, report=False, named=named)
     warm(settings, named, lambda _: None)
     async with contextlib.AsyncExitStack() as stack:

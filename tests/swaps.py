@@ -45,6 +45,7 @@ from tests.app.versions import add_version, copy_artifacts, tick_mlp
 
 CURSOR = WORD["cursor"]
 PROBE_S = 0.005
+VERSIONS = "1", "2", "3"  # one serves, one is kept for a rollback, the third is loaded
 THRESHOLD = 0.34  # most answers are advice then: there is much to compare
 FULL_SPEED = ("--rows-per-s", "600", "--speed", "4")
 
@@ -133,7 +134,8 @@ class Swapping:
     def __init__(self, folder: Path, minute_s: float, minutes: int, swaps: int) -> None:
         self.folder, self.minute_s, self.minutes, self.swaps = folder, minute_s, minutes, swaps
         self.root = copy_artifacts(folder)
-        add_version(self.root, tick_mlp())
+        for weight in (1.0, 1.5):
+            add_version(self.root, tick_mlp(weight))
         self.signal = folder / "models.signal"
         self.heard: list[Heard] = []
         self.measured: list[Minute] = []
@@ -162,7 +164,7 @@ class Swapping:
         clock, settings = SystemClock(), self.settings()
         job = Job(
             settings=settings,
-            named=("TickMLP:1", "TickMLP:2"),
+            named=tuple(f"TickMLP:{version}" for version in VERSIONS),
             duration_s=self.minutes * self.minute_s + 60.0,
             report=False,
             subscribe=self._listen,
@@ -231,7 +233,7 @@ class Swapping:
         self.asked += 1
         wanted = self.session.parts.swaps.count + 1
         model = next(s for s in self.session.parts.models if s.settings.name == "TickMLP")
-        send(self.signal, f"TickMLP:{'2' if model.version == '1' else '1'}\n")
+        send(self.signal, f"TickMLP:{int(model.version) % len(VERSIONS) + 1}\n")
         async with asyncio.timeout(60.0):
             while self.session.parts.swaps.count < wanted:
                 await asyncio.sleep(0.02)
@@ -258,7 +260,8 @@ class Swapping:
             and all(one.gaps == 0 for one in health.instruments),
             "every row of the tape was applied": summary.events == tape.info.rows,
             "no signal stands twice": len(np.unique(where)) == len(where),
-            "both versions gave signals": len({sha for sha, _ in given}) == 2,
+            "every version gave signals": len({sha for sha, _ in given})
+            == min(len(VERSIONS), self.asked + 1),
             "every signal is that of the version named": all(same for _, same in given),
             "the audit verifies": verify(run).ok,
             "the replay has the same digest": again.decision_digest == summary.decision_digest,
@@ -270,14 +273,16 @@ def answers(root: Path, heard: Sequence[Heard], records: np.ndarray) -> Iterator
     """Yield, for each signal, the sha256 that the audit names, and whether that version gave it.
 
     Args:
-        root: artifacts with TickMLP:1 and 2.
+        root: artifacts with versions of TickMLP.
         heard: signals of TickMLP.
         records: of the audit.
     """
     view = View(root)
     opened: dict[str, Any] = {}
-    for version in ("1", "2"):
-        loaded = load(root, "TickMLP", version, view=view)
+    for entry in view.registry.entries:
+        if entry.model_id != "TickMLP":
+            continue
+        loaded = load(root, "TickMLP", entry.version, view=view)
         opened[loaded.sha256] = loaded.open()
     models = records[records["kind"] == Record.MODEL]
     decisions = records[records["kind"] == Record.DECISION]
