@@ -134,6 +134,10 @@ class World:
             self.parts.pipeline.drain(window[0], window[1], window[2], window[2])
         self.tape.cursor = self.parts.state.words[CURSOR]
 
+    def swaps_told(self) -> int:
+        """Return of how many swaps a person would have been told."""
+        return sum(code == "model_swapped" for code, _ in self.told)
+
     def version(self) -> str:
         """Return the version of TickMLP that serves."""
         return next(s.version for s in self.parts.models if s.settings.name == "TickMLP")
@@ -212,10 +216,10 @@ async def until(test: Callable[[], bool]) -> None:
 
 
 async def swapped(world: World, wish: str) -> None:
-    """Write a wish into the signal file and wait until a swap has followed."""
-    count = world.parts.swaps.count
+    """Write a wish into the signal file and wait until a swap has followed, and was told."""
+    count = world.swaps_told()
     world.signal.write_text(wish)
-    await until(lambda: world.parts.swaps.count > count)
+    await until(lambda: world.swaps_told() > count)
 
 
 async def refused(world: World) -> str:

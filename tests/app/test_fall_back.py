@@ -27,9 +27,9 @@ def demote(world: World) -> None:
 
 async def gave_way(world: World) -> None:
     """Demote what serves, and wait until the version before does."""
-    count = world.parts.swaps.count
+    count = world.swaps_told()
     demote(world)
-    await until(lambda: world.parts.swaps.count == count + 1)
+    await until(lambda: world.swaps_told() == count + 1)
 
 
 def same_again(world: World, done: Summary) -> None:

@@ -120,7 +120,7 @@ class Flooded(Swapping):
     """
 
     def __init__(self, folder: Path, held: HeldLoads) -> None:
-        super().__init__(folder, minute_s=3.0, minutes=2, swaps=4)
+        super().__init__(folder, minute_s=3.0, minutes=2, swaps=6)
         self.held = held
         self.failure: Exception | None = None
         self.rows = self.signals = 0  # that came while the first version was held
@@ -210,7 +210,7 @@ def test_fault_M17_swaps_at_full_speed_and_signals_by_the_thousand_miss_no_row(
     summary = flooded.run()
     if flooded.failure is not None:
         raise flooded.failure
-    assert flooded.asked == 5
+    assert flooded.asked == 7
     assert flooded.rows > flooded.signals > 20
     claims = flooded.claims(summary)
     assert [claim for claim, holds in claims.items() if not holds] == []
