@@ -40,6 +40,18 @@ def call_part(typingctx: Any, function: Any, state: Any, what: Any) -> Any:
     return signature, codegen
 
 
+@numba.njit("i8(i8, i8)", cache=True)
+def ask_at_once(function: int, arguments: int) -> int:
+    """Evaluate once for Python, which waits: `call_run`, with the interpreter's lock kept."""
+    return call_run(function, arguments)
+
+
+@numba.njit("i8(i8, i8)", nogil=True, cache=True)
+def ask_aside(function: int, arguments: int) -> int:
+    """Evaluate once; other threads may hold the interpreter meanwhile."""
+    return call_run(function, arguments)
+
+
 @numba.njit("i8(i8, i8, f4[:, ::1], f4[::1], f4[::1], f4[:, ::1])", nogil=True, cache=True)
 def ask_rows(
     function: int,

@@ -17,8 +17,6 @@ from ml.runtime.bound import BoundModel, failed
 from ml.runtime.library import CallFailed, Library, Word
 from ml.runtime.shared import Session, acquire, release
 
-ARGUMENTS = 8  # of the function that runs a session
-
 
 class NativeModel(BoundModel):
     """One model as a C function and its arguments; both addresses live as long as this object.
@@ -132,12 +130,14 @@ class NativeModel(BoundModel):
 
     def _call(self, words: np.ndarray) -> Callable[[], None]:
         """Return a function without arguments that runs the model once over what it is given."""
-        kind = ctypes.PYFUNCTYPE if self._quick else ctypes.CFUNCTYPE
-        function = kind(Word, *[Word] * ARGUMENTS)(self.function)
-        given = words.tolist()
+        from engine.kernel.native import ask_aside, ask_at_once
+
+        ask = ask_at_once if self._quick else ask_aside
+        function, arguments = self.function, int(words.ctypes.data)
+        self._kept.append(words)
 
         def run() -> None:
-            if status := function(*given):
+            if status := ask(function, arguments):
                 raise CallFailed(self._library.message(status))  # and the call keeps us alive
 
         return run
