@@ -50,6 +50,18 @@ def files_of(done):
     return (folder / AUDIT_RECORDS).read_bytes(), (folder / CHAIN).read_bytes()
 
 
+def waiting_at_swaps(monkeypatch):
+    """Return a list to which each swap of later runs adds how many rows wait then."""
+    waited, swap_at = [], app.control_rows.swap_at
+
+    def noted(parts, *given):
+        waited.append(parts.state.words[COUNT_AT])
+        swap_at(parts, *given)
+
+    monkeypatch.setattr(app.control_rows, "swap_at", noted)
+    return waited
+
+
 def waiting(parts):
     """Return the names of the models whose rows may wait."""
     pairs = zip(parts.plans, parts.state.slots, strict=False)
@@ -135,13 +147,7 @@ async def test_a_swap_leaves_what_waits_to_the_version_that_goes(worlds, root, m
     world.feed(8_000)
     assert waiting(world.parts) == {"Newest"}
     done = world.close()
-    waited, swap_at = [], app.control_rows.swap_at
-
-    def noted(parts, *given):
-        waited.append(parts.state.words[COUNT_AT])
-        swap_at(parts, *given)
-
-    monkeypatch.setattr(app.control_rows, "swap_at", noted)
+    waited = waiting_at_swaps(monkeypatch)
     again = repeated(world, batch_rows=1)
     assert max(waited) > 0
     assert again.shadow_digest == done.shadow_digest != ""

@@ -7,9 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-import app.control_rows
 import app.wire
-from app.shadows import COUNT_AT
 from app.waiting import WINDOW_SIZES, WaitingRows
 from engine.audit_layout import Record
 from engine.events import HoldReason
@@ -17,7 +15,7 @@ from engine.limits import WAITING_ROWS
 from ml import registry
 from tests.app.fused_world import BARS, SINGLE, TICKS, records, run, settings_of
 from tests.app.reload_world import repeated, until
-from tests.app.test_shadows_together import built, files_of, waiting
+from tests.app.test_shadows_together import built, files_of, waiting, waiting_at_swaps
 from tests.app.versions import copy_artifacts, tick_spec
 from tests.ml.sequence_models import register
 
@@ -106,13 +104,7 @@ async def test_a_swap_leaves_windows_that_wait_to_the_version_that_goes(
     world.feed(8_000)
     assert waiting(world.parts) == {"Often"}
     done = world.close()
-    waited, swap_at = [], app.control_rows.swap_at
-
-    def noted(parts, *given):
-        waited.append(parts.state.words[COUNT_AT])
-        swap_at(parts, *given)
-
-    monkeypatch.setattr(app.control_rows, "swap_at", noted)
+    waited = waiting_at_swaps(monkeypatch)
     again = repeated(world)
     assert max(waited) > 0
     assert again.shadow_digest == done.shadow_digest != ""
