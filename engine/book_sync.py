@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 Packet = TypeVar("Packet")
 MAX_BUFFERED = 10_000  # deltas kept while a snapshot is awaited; above that the oldest go
+MAX_BEHIND = 8  # deltas in a row behind all that is kept, after which the ids began anew
 
 
 class SyncState(IntEnum):
@@ -63,6 +64,7 @@ class BookSync(Generic[Packet]):
         self.gaps = 0
         self.gap: GapReason | None = None  # set by the call that found it
         self._buffer: list[Delta[Packet]] = []
+        self._behind = 0  # deltas in a row with ids below all that is kept
         self._fresh = False  # the first delta after a snapshot has not come yet
 
     @property
@@ -145,8 +147,19 @@ class BookSync(Generic[Packet]):
         self._buffer = []
 
     def _keep(self, delta: Delta[Packet]) -> None:
-        """Buffer a delta, within the bound."""
+        """Buffer a delta, within the bound.
+
+        Where a venue begins its ids anew while a snapshot is awaited, what is kept from before
+        would be in the way of every snapshot from then on.
+        """
         self.state = SyncState.BUFFERING
+        behind = bool(self._buffer) and delta.last_id < self._buffer[0].first_id
+        self._behind = self._behind + 1 if behind else 0
+        if self._behind > MAX_BEHIND:
+            kept = [one for one in self._buffer if one.last_id <= delta.last_id]
+            self.dropped += len(self._buffer) - len(kept)
+            self._buffer = kept
+            self._behind = 0
         self._buffer.append(delta)
         if len(self._buffer) > MAX_BUFFERED:
             del self._buffer[0]

@@ -90,18 +90,17 @@ async def test_fault_F03_F04_silence_makes_data_old(world: FeedWorld, pongs: boo
 async def test_fault_F05_one_silent_symbol_holds_alone(world: FeedWorld) -> None:
     connects = world.health.connects
     world.exchange.fault("market", "drop", "btcusdt@*")
+    one = world.health.instruments[0]
     silent = False
     while not silent:  # what was on its way may still come where the machine is slow
-        stale = world.codes.count("feed.stale")
         await world.until(lambda: age_ns(world) > MAX_DATA_AGE_MS * 1_000_000)
-        reasons, others = world.reasons(BTC), world.decided(ETH)
-        messages = world.health.instruments[0].messages
-        await world.until(lambda before=stale: world.codes.count("feed.stale") > before)
-        silent = world.health.instruments[0].messages == messages
+        reasons, others, messages = world.reasons(BTC), world.decided(ETH), one.messages
+        await world.until(lambda: one.state is FeedState.STALE)
+        await world.until(lambda seen=others: world.decided(ETH) > seen + 3)
+        silent = one.messages == messages
     fresh = world.reasons(BTC) - reasons
     fresh[[HoldReason.GAP, HoldReason.STALE_DATA]] = 0
     assert not fresh.any()
-    await world.until(lambda: world.decided(ETH) > others + 3)
     assert [one.state for one in world.health.instruments] == [FeedState.STALE, FeedState.LIVE]
     assert world.health.connects == connects
 

@@ -82,6 +82,22 @@ def test_fault_F07_repeated_updates_are_ignored_and_counted() -> None:
     assert (sync.dropped, sync.gaps) == (1, 0)
 
 
+def test_fault_F09_ids_that_begin_anew_while_a_snapshot_is_awaited() -> None:
+    for rule in (FIRST_TO_LAST, CHAINED):
+        sync: BookSync[str] = BookSync(rule)
+        for one in deltas([10, 10], rule, start=5001):
+            sync.on_delta(one)
+        anew = deltas([10] * 12, rule, start=1)
+        for one in anew[:8]:
+            sync.on_delta(one)
+        assert sync.on_snapshot(anew[3].last_id - 1, "book") == []  # they may just be late
+        sync.on_delta(anew[8])
+        wanted = ["book"] + [one.packet for one in anew[3:9]]
+        assert sync.on_snapshot(anew[3].last_id - 1, "book") == wanted
+        assert [sync.on_delta(one) for one in anew[9:]] == ["d9", "d10", "d11"]
+        assert (sync.dropped, sync.gaps) == (2 + 3, 0)
+
+
 def test_a_disconnect_forgets_the_book_once() -> None:
     sync: BookSync[str] = BookSync(FIRST_TO_LAST)
     assert sync.lose(GapReason.DISCONNECT) is False
