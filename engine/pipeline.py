@@ -23,6 +23,7 @@ from engine.view import FusedView, LatestSignals, Source, View
 
 SLOT, AUDIT_COUNT = WORD["slot"], WORD["audit_count"]
 INFER, HEAD, SIGNAL = int(Reason.INFER), int(Reason.HEAD), int(Reason.SIGNAL)
+SIGNAL_LAST = SIGNAL | HEAD
 # One inference in 64 is timed (all that the kernel leaves to Python where it infers itself), and
 # the first 64 pieces of advice and one in 64 of those after.
 SAMPLED = 63
@@ -158,6 +159,9 @@ class Pipeline:
                 else:
                     self._timed_inference(self.stages)
                 continue
+            if reasons == SIGNAL_LAST:
+                on_signal()
+                break
             if reasons == SIGNAL:
                 on_signal()
                 continue

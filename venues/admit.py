@@ -4,8 +4,6 @@ Whatever is not so simple (ids that do not rise by one, depth, an instrument tha
 stale) is left to venues/intake.py, with nothing changed.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import carray, njit
 
@@ -64,9 +62,3 @@ def admit(states, rows, at, first_row, ts_recv, size):  # type: ignore[no-untype
     state["rows"] += 1
     publish_rows(rows, at, 1, first_row)
     return 1
-
-
-def entry_point() -> Any:
-    """Return `admit` as a bare function of integers."""
-    (compiled,) = admit.overloads.values()
-    return compiled.entry_point

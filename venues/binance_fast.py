@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 SYMBOL_BYTES = 24
+PUBLISHED = -1  # what `publish` says of a message that stands on the tape
 
 
 class FastParser:
@@ -23,20 +25,23 @@ class FastParser:
         self._state["header"] = sys.getsizeof(b"") - 1
         self._state["kind"] = id(bytes)
         self.address = int(self._record.ctypes.data)
-        self._buffer: memoryview | None = None
+        self.buffer: memoryview | None = None
         self._room = kernel.MAX_SYMBOLS // 2
         self._kernel = kernel
         self.parse: Callable[[int, int, int, int], int] = _gives_up
+        self.publish: Callable[[int, int, int, int, int], int] = _publishes_nothing
         if not config.DISABLE_JIT and sys.implementation.name == "cpython":
             (compiled,) = kernel.parse.overloads.values()
             self.parse = compiled.entry_point
+            (compiled,) = kernel.publish.overloads.values()
+            self.publish = partial(compiled.entry_point, self.address)
 
     def adopt(self, buffer: memoryview) -> None:
         """Write into this buffer from now on; it is kept alive."""
         rows = np.frombuffer(buffer, np.uint8)
         assert rows.flags.writeable
         assert len(rows) % 64 == 0
-        self._buffer = buffer
+        self.buffer = buffer
         self._state["rows"] = rows.ctypes.data
         self._state["room"] = len(rows) // 64
 
@@ -72,5 +77,10 @@ class FastParser:
 
 
 def _gives_up(message: int, place: int, ts_recv: int, state: int) -> int:
+    """Leave every message to the slow way."""
+    return 0
+
+
+def _publishes_nothing(message: int, at: int, ts_recv: int, first_row: int, states: int) -> int:
     """Leave every message to the slow way."""
     return 0

@@ -15,6 +15,7 @@ from numba import carray, njit
 from engine.inlining import merge_fresh_code
 from engine.kernel.memory import pointer
 from engine.rows import LAST, Kind
+from venues.admit import admit
 
 merge_fresh_code()
 MAX_SYMBOLS = (
@@ -353,3 +354,26 @@ def parse(message, place, ts_recv, state_address):  # type: ignore[no-untyped-de
     if text[at + 1 + wrapped] != 0:
         return 0
     return rows
+
+
+_PUBLISHED = -1
+
+
+@njit("int64(int64, int64, int64, int64, int64, int64)", cache=True)
+def publish(state_address, message, at, ts_recv, first_row, states):  # type: ignore[no-untyped-def]
+    """Write a message's rows and, where it is one that simply follows, publish it: see admit.py.
+
+    Args:
+        state_address, message, ts_recv: as for `parse`.
+        at: index of the tape's next row in the buffer, which is the open segment.
+        first_row: number of the segment's first row on the tape.
+        states: address of the records of venues/admit.py.
+    Returns:
+        -1 if it stands on the tape, else how many rows were written: 0 to leave it to the slow way.
+    """
+    count = parse(message, at, ts_recv, state_address)
+    if count != 1:
+        return count
+    rows = carray(pointer(state_address), (1,), STATE)[0]["rows"]
+    size = carray(pointer(message + 16), (1,), np.int64)[0]
+    return _PUBLISHED if admit(states, rows, at, first_row, ts_recv, size) == 1 else count

@@ -21,7 +21,8 @@ from engine.feed_health import EndReason, FeedHealth, FeedState, InstrumentHealt
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
 from engine.rows import ROW, ROW_BYTES, Kind
-from venues.admit import STATE, WORDS, entry_point
+from venues.admit import STATE, WORDS
+from venues.binance_fast import PUBLISHED
 from venues.binance_messages import MessageDecoder
 from venues.lines import (
     BYTES,
@@ -70,7 +71,6 @@ class Intake:
         )
         self._states = np.zeros(len(table), STATE)
         self._address = int(self._states.ctypes.data)
-        self._admit = entry_point()
         self._other = [0, 0]  # messages without an instrument, bytes of what was taken slowly
         self._rule = rule
         self._event = on_event
@@ -85,7 +85,7 @@ class Intake:
             {symbol: line.index for symbol, line in self.by_symbol.items()},
             {index: table[index].tick_size for index in indices},
         )
-        self._decode = self.decoder.decode_into
+        self._decode, self._fast = self.decoder.decode_into, self.decoder.fast
 
     @property
     def health(self) -> FeedHealth:
@@ -141,17 +141,18 @@ class Intake:
         Returns:
             None, or the message if it holds no market data: the feed must look at it.
         """
-        tape = self.tape
-        at = tape.at
-        count = self._decode(message, tape.memory, at, ts_recv)
-        if count == 1 and at < tape.limit:
-            size = len(message)
-            if self._admit(self._address, tape.address, at, tape.first_row, ts_recv, size):
+        tape, fast = self.tape, self._fast
+        at, memory = tape.at, tape.memory
+        count = 0
+        if at < tape.limit and memory is fast.buffer:
+            count = fast.publish(id(message), at, ts_recv, tape.first_row, self._address)
+            if count == PUBLISHED:
                 tape.at = at = at + 1
                 if at >= tape.mark:
                     tape.passed_mark()
                 self.sink.fresh = True
                 return None
+        count = count or self._decode(message, memory, at, ts_recv)
         return self._take_slowly(message, count, ts_recv)
 
     def _take_slowly(self, message: bytes, count: int, ts_recv: int) -> bytes | None:

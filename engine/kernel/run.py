@@ -47,7 +47,7 @@ ON_SERIES = int(Cadence.SERIES)
 ON_NS, ON_PACKET = int(Cadence.EVERY_NS), int(Cadence.PACKET)
 VENUE, CONTROL, FLUSH = int(Reason.VENUE), int(Reason.CONTROL), int(Reason.FLUSH)
 SAMPLE, BLOCK, HEAD = int(Reason.SAMPLE), int(Reason.BLOCK), int(Reason.HEAD)
-SESSION = int(Reason.SESSION)
+SESSION, SIGNAL = int(Reason.SESSION), int(Reason.SIGNAL)
 BOOK_GAP = 1  # reason slot of a GAP row: only the book is torn
 
 
@@ -301,6 +301,22 @@ def row_time(root, row):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
+def is_last(root, head):  # type: ignore[no-untyped-def]
+    """Return True, the decisions over, where a signal is the last thing of all rows up to `head`.
+
+    Python is then spared a call that would find nothing.
+    """
+    if root["cursor"] < head or root["due_count"] > 0 or root["past_ts"] != 0:
+        return False
+    for at in range(root["due_slot"], root["n_slots"]):
+        if slot_at(root, at)["answered"] > 0:
+            return False
+    root["deciding"] = 0
+    root["due_slot"] = 0
+    return True
+
+
+@njit(forceinline=True)
 def run(root, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
     """Advance from the cursor over rows [cursor, head) until Python must act; return the reasons.
 
@@ -314,7 +330,7 @@ def run(root, fused, rows, first_row, head):  # type: ignore[no-untyped-def]
         while root["deciding"] == 1:
             reason = decide_due(root, fused)
             if reason != GO_ON:
-                return reason
+                return reason | HEAD if reason == SIGNAL and is_last(root, head) else reason
         if root["audit_count"] >= root["audit_high"]:
             return FLUSH
         cursor = root["cursor"]

@@ -10,6 +10,7 @@ import app.wire
 from benchmarks import live_session, peer_models
 from benchmarks.live_session import LiveLine
 from benchmarks.live_turns import Pace, floor_turn, our_turn
+from engine.kernel.decide import FIRST
 from engine.run_files import Summary
 
 MESSAGES = 1500
@@ -28,6 +29,27 @@ def run(folder: Path, strategy: str, burst: int) -> Summary:
     folder.mkdir()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(session(folder, strategy, burst))
+
+
+async def calls_of(folder: Path) -> int:
+    """Return the kernel's calls over some messages whose orders nobody answers."""
+    line = LiveLine(live_session.messages(MESSAGES), "written", folder, "bench_buy")
+    take, pipeline = line.taker(), line.session.parts.pipeline
+    began = pipeline.kernel_calls
+    for k in range(MESSAGES):
+        line.at(k)
+        take(k)
+    calls = pipeline.kernel_calls - began
+    assert line.orders.sending == MESSAGES // 10
+    await line.answered()
+    await line.close()
+    return calls
+
+
+def test_a_wake_is_one_call_of_the_kernel_also_where_it_ends_in_an_order(tmp_path: Path) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        calls = runner.run(calls_of(tmp_path))
+    assert calls == MESSAGES + FIRST  # Python calls the model itself, and times it, at first
 
 
 @pytest.mark.slow

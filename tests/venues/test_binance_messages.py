@@ -273,7 +273,7 @@ def test_what_is_not_bytes_is_never_read_as_such(message: object) -> None:
     rows = np.zeros(4, ROW)
     decoder = SpotDecoder({"BNBBTC": 3})
     decoder.decode_into(TRADE.encode(), memoryview(rows.view(np.uint8)), 0, 1)
-    assert decoder._fast.parse(id(message), 0, 1, decoder._fast.address) == 0
+    assert decoder.fast.parse(id(message), 0, 1, decoder.fast.address) == 0
 
 
 @given(
@@ -294,9 +294,9 @@ def test_the_fast_parser_agrees_with_msgspec_or_gives_up(
     fast.decode_into(base.encode(), memoryview(warm.view(np.uint8)), 0, 1)
     rows, expected = np.zeros(8, ROW), np.zeros(8, ROW)
     buffer = memoryview(rows.view(np.uint8))
-    fast._fast.adopt(buffer)
+    fast.fast.adopt(buffer)
     message = bytes(text)
-    count = fast._fast.parse(id(message), 0, 77, fast._fast.address)
+    count = fast.fast.parse(id(message), 0, 77, fast.fast.address)
     if count == 0:
         return
     assert slow._slowly(message, memoryview(expected.view(np.uint8)), 0, 77, "") == count

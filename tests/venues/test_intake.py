@@ -18,7 +18,7 @@ from engine.rows import ROW, ROW_BYTES, Kind
 from tests.venues.feed_harness import instrument
 from tests.venues.scripted_venue import Market, rebuilt_book
 from venues.intake import Intake
-from venues.lines import IntakeLimits, Line, Want
+from venues.lines import ROWS, IntakeLimits, Line, Want
 
 S = 1_000_000_000
 NOW = 1_700_000_000 * S
@@ -184,6 +184,43 @@ def test_trades_that_never_came_are_said(desk: Desk) -> None:
     desk.take(market.trade())
     assert desk.intake.health.instruments[0].trade_holes == 2
     assert "feed.trade_hole" in desk.events
+
+
+KINDS = st.sampled_from(
+    ["quote", "trade", "lost trade", "twice", "late", "depth", "strange", "old"]
+)
+
+
+@given(kinds=st.lists(KINDS, max_size=40), warms=st.booleans())
+@settings(max_examples=60)
+def test_what_simply_follows_is_published_in_one_call_as_by_the_slow_way(
+    kinds: list[str], warms: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        quick, slow = (Desk(Path(folder) / way, warms=warms) for way in ("quick", "slow"))
+        slow.intake.decoder.fast.publish = lambda *_: 0
+        market = quick.markets[0]
+        told = market.quote()
+        for number, kind in enumerate(kinds):
+            if kind == "lost trade":
+                market.trade()
+            elif kind == "depth":
+                told = market.update({9990 - number: 1 + number})
+            elif kind != "twice":
+                told = market.quote(u=7) if kind == "old" else market.quote()
+                told = market.trade() if kind in ("trade", "late") else told
+            for one in (quick, slow):
+                one.take(told.replace(":", ": ") if kind == "strange" else told, NOW + number)
+                if number == 20 and warms:
+                    one.intake.take_history(one.intake.lines[0], np.zeros(0, ROW), -1)
+        assert quick.rows().tobytes() == slow.rows().tobytes()
+        assert quick.intake.health == slow.intake.health
+        assert quick.events == slow.events
+        assert slow.intake.lines[0].words[ROWS] == 0
+        if not warms and kinds[:2] == ["quote", "quote"]:
+            assert quick.intake.lines[0].words[ROWS] > 0
+        quick.tape.close()
+        slow.tape.close()
 
 
 def test_a_message_longer_than_what_is_left_goes_into_the_next_segment(tmp_path: Path) -> None:

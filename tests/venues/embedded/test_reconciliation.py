@@ -44,6 +44,11 @@ async def test_stream_queries_and_ledger_agree(exchange: RunningExchange) -> Non
                     request("order.cancel", 1000 + number, BOB, symbol="ETHUSDT",
                             origClientOrderId=gone),
                 )  # fmt: skip
+        async with asyncio.timeout(30):  # one that rests is met sooner or later
+            while not any(
+                one["isMaker"] for one in rest.signed("GET", "myTrades", symbol="ETHUSDT")[1]
+            ):
+                await asyncio.sleep(0.2)
         rest.signed("DELETE", "openOrders", symbol="ETHUSDT")
         exchange.control("POST", "/speed", {"speed": 0.0})
         events = []
