@@ -10,7 +10,15 @@ import pytest
 from tests.venues.embedded.clients import BALANCES, BOB, Rest, ask, request, user_socket
 from venues.embedded.launcher import RunningExchange
 
-ORDERS = 150
+ORDERS, RESTS = 150, ("NEW", "PARTIALLY_FILLED")
+SYMBOL = "ETHUSDT"
+
+
+async def made_a_trade(rest: Rest) -> None:
+    """Wait until an order that rests was met."""
+    async with asyncio.timeout(30):
+        while not any(one["isMaker"] for one in rest.signed("GET", "myTrades", symbol=SYMBOL)[1]):
+            await asyncio.sleep(0.2)
 
 
 @pytest.mark.asyncio
@@ -22,34 +30,27 @@ async def test_stream_queries_and_ledger_agree(exchange: RunningExchange) -> Non
         await ask(stream, request("userDataStream.subscribe.signature", 1, BOB))
         opened: list[str] = []
         for number in range(ORDERS):
-            bid, ask_price = rest.touch("ETHUSDT")
+            bid, ask_price = rest.touch(SYMBOL)
             price = rng.choice([bid, bid - 0.2, ask_price, ask_price + 0.2])
             side = rng.choice(["BUY", "SELL"])
             answer = await ask(
                 orders,
-                request("order.place", number, BOB, symbol="ETHUSDT", side=side, type="LIMIT",
+                request("order.place", number, BOB, symbol=SYMBOL, side=side, type="LIMIT",
                         timeInForce=rng.choice(["GTC", "GTC", "IOC"]), price=f"{price:.2f}",
                         quantity=f"{rng.randint(1, 30) / 100:.2f}",
                         newClientOrderId=f"many{number}"),
             )  # fmt: skip
-            if answer["status"] == 200 and answer["result"]["status"] in (
-                "NEW",
-                "PARTIALLY_FILLED",
-            ):
+            if answer["status"] == 200 and answer["result"]["status"] in RESTS:
                 opened.append(f"many{number}")
             if opened and rng.random() < 0.2:
                 gone = opened.pop(rng.randrange(len(opened)))
                 await ask(
                     orders,
-                    request("order.cancel", 1000 + number, BOB, symbol="ETHUSDT",
+                    request("order.cancel", 1000 + number, BOB, symbol=SYMBOL,
                             origClientOrderId=gone),
                 )  # fmt: skip
-        async with asyncio.timeout(30):  # one that rests is met sooner or later
-            while not any(
-                one["isMaker"] for one in rest.signed("GET", "myTrades", symbol="ETHUSDT")[1]
-            ):
-                await asyncio.sleep(0.2)
-        rest.signed("DELETE", "openOrders", symbol="ETHUSDT")
+        await made_a_trade(rest)
+        rest.signed("DELETE", "openOrders", symbol=SYMBOL)
         exchange.control("POST", "/speed", {"speed": 0.0})
         events = []
         while True:
@@ -76,6 +77,6 @@ async def test_stream_queries_and_ledger_agree(exchange: RunningExchange) -> Non
     for order in mine:
         filled = sum(Decimal(one["l"]) for one in trades if one["i"] == order["orderId"])
         assert filled == Decimal(order["executedQty"]) <= Decimal(order["origQty"])
-    told = {one["id"] for one in rest.signed("GET", "myTrades", symbol="ETHUSDT", limit=1000)[1]}
+    told = {one["id"] for one in rest.signed("GET", "myTrades", symbol=SYMBOL, limit=1000)[1]}
     assert {one["t"] for one in trades} <= told
     assert set(BALANCES) == set(free)
