@@ -10,18 +10,17 @@ serves on.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from app.fall_back import FallBacks
 from app.inference import Inference
+from app.loader import PRODUCTION, Loader, Want, unwanted
 from app.log import logger
-from app.opening import load_version
 from app.parts import Parts
 from app.serving import Serving
 from app.signal_file import DEFAULT_NAME, SignalFile, SignalRefused
-from app.swap import FALL_BACK, ROLLBACK, check_fit, check_kind
+from app.swap import FALL_BACK, ROLLBACK
 from engine.clock import SystemClock
 from engine.control_log import ControlLog, Swap
 from engine.errors import RunError
@@ -29,12 +28,9 @@ from engine.events import Command
 from engine.live_tape import LiveTape
 from engine.row_words import row_head
 from engine.rows import Kind
-from ml.refusal import ModelRefused
-from ml.registry import View
 from ml.runtime.model_thread import ModelThread
 from ml.runtime.switching import short_turns
 
-PRODUCTION = "production"
 LOOK_S = 0.5  # between two looks at the signal file
 SAY_AGAIN_S = 60.0  # between two refusals of it for the same reason
 SAY_AFTER_S = 0.01  # a swap: the rows that wait go first
@@ -48,14 +44,6 @@ def _follows(serving: Serving) -> bool:
     settings = serving.settings
     compared = settings.mode != PRODUCTION and settings.version != PRODUCTION
     return bool(settings.model_id) and not compared
-
-
-class Want(NamedTuple):
-    """A model that should go over to a version; an empty one asks for that before."""
-
-    model: int  # its index
-    version: str
-    cause: str
 
 
 class Reloads:
@@ -91,19 +79,16 @@ class Reloads:
         self._parts = parts
         self._tape = tape
         self._clock = clock
-        self._named = frozenset(named)
         self._drain = drain
         self._threads = threads
-        self._artifacts = Path(parts.settings.artifacts_dir)
+        artifacts = Path(parts.settings.artifacts_dir)
         path = parts.settings.reload.signal_file
-        self._file = SignalFile(Path(path) if path else self._artifacts / DEFAULT_NAME)
+        self._file = SignalFile(Path(path) if path else artifacts / DEFAULT_NAME)
         self._control = ControlLog(tape.folder)
-        served = [one.loaded for one in parts.models if one.loaded is not None]
-        # What computes these features was checked when the session began, and runs: it is not
-        # looked through again, which takes as long as all other checks.
-        self._known = {one.spec.sha256: one.entry.kernel_identity for one in served}
         self._wanted: dict[int, Want] = {}
         self._fall_backs = FallBacks(parts)
+        name = self._file.path.name
+        self._loader = Loader(parts, artifacts, frozenset(named), self._fall_backs, threads, name)
         self._news = asyncio.Event()
         self._last_refusal = ("", 0.0)
 
@@ -135,13 +120,12 @@ class Reloads:
 
     async def run(self) -> None:
         """Look at the signal file and carry out what is wanted, until cancelled."""
-        worker = ThreadPoolExecutor(1, "model-loader")
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._watch(), name="signal file")
-                both.create_task(self._work(worker), name="reloads")
+                both.create_task(self._work(), name="reloads")
         finally:
-            worker.shutdown(wait=False, cancel_futures=True)
+            self._loader.close()
             self._control.close()
 
     async def _watch(self) -> None:
@@ -164,97 +148,59 @@ class Reloads:
         for wish in wishes or ():
             self.ask(wish.model_id, wish.version, "signal file")
 
-    async def _work(self, worker: ThreadPoolExecutor) -> None:
+    async def _work(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
             while self._fall_backs.due or self._wanted:
-                await self._next(worker)
+                await self._next()
                 while self._parts.swaps.freed:
-                    worker.submit(self._parts.swaps.freed.pop().close)
+                    self._loader.submit(self._parts.swaps.freed.pop().close)
 
-    async def _next(self, worker: ThreadPoolExecutor) -> None:
+    async def _next(self) -> None:
         """Carry out a fall-back that is due, else the oldest wish."""
         if (kept := self._fall_backs.take()) is not None:
-            await self._go_over(kept, worker, FALL_BACK)
+            await self._go_over(kept, FALL_BACK)
         elif self._wanted:
             want = self._wanted.pop(next(iter(self._wanted)))
-            await (self._load if want.version else self._roll_back)(want, worker)
+            await (self._load if want.version else self._roll_back)(want)
 
-    async def _load(self, want: Want, worker: ThreadPoolExecutor) -> None:
+    async def _load(self, want: Want) -> None:
         """Have one version loaded, and swap it in."""
         serving, began = self._parts.models[want.model], time.perf_counter()
         now = (serving.version, serving.sha256 if serving.ort is not None else "")
         self.loads += 1
-        work = worker.submit(self._candidate, want, now)
+        work = self._loader.load(want, now)
         try:
             with short_turns():
                 found = await asyncio.wrap_future(work)
         except asyncio.CancelledError:
-            work.add_done_callback(_unwanted)
+            work.add_done_callback(unwanted)
             raise
         if isinstance(found, str):
             self._refuse(f"{serving.settings.name}: {found}")
         elif found is None:
             self.log.info("reload.same", model=serving.settings.name, version=now[0])
         elif want.model in self._wanted:
-            worker.submit(found.close)  # something newer is wanted already
+            self._loader.submit(found.close)  # something newer is wanted already
         else:
             self._fall_backs.named(found)
             took_ms = round((time.perf_counter() - began) * 1e3, 1)
-            await self._go_over(found, worker, want.cause, took_ms)
+            await self._go_over(found, want.cause, took_ms)
 
-    def _candidate(self, want: Want, now: tuple[str, str]) -> Serving | str | None:
-        """Load and check a version, in the worker; None where it serves, a reason if refused."""
-        settings = self._parts.models[want.model].settings
-        candidate = Serving(want.model, settings)
-        try:
-            view = View(self._artifacts)
-            if view.problem:
-                raise ModelRefused("registry.torn", "registry.json cannot be read now")
-            entry = view.find(settings.model_id, want.version)
-            if (entry.version, entry.sha256) == now:
-                return None
-            if want.version == PRODUCTION and self._fall_backs.left(want.model, entry):
-                text = (
-                    f"{entry.name} was demoted here: name it in {self._file.path.name} to go back"
-                )
-                raise ModelRefused("model.status", text)
-            known = entry.status == PRODUCTION or entry.name in self._named
-            if not candidate.is_shadow and not known:
-                text = f"{entry.name} is {entry.status}: `lab.py models promote {entry.name}` first"
-                raise ModelRefused("model.status", text)
-            candidate.version = entry.version
-            load_version(candidate, self._artifacts, view, self._known)
-            check_fit(candidate, self._parts.specs)
-            check_kind(candidate, self._parts.models[want.model])
-            candidate.may_trade = not candidate.is_shadow
-            if self._threads is not None:
-                self._threads.prepare(candidate)
-        except ModelRefused as error:
-            candidate.close()
-            return str(error)
-        except Exception as error:  # whatever a candidate does costs the candidate only
-            candidate.close()
-            return f"{settings.model_id}: {type(error).__name__}: {str(error)[:200]}"
-        return candidate
-
-    async def _roll_back(self, want: Want, worker: ThreadPoolExecutor) -> None:
+    async def _roll_back(self, want: Want) -> None:
         kept = self._parts.swaps.kept.pop(want.model, None)  # after the swap it is the other one
         if kept is None:
             name = self._parts.models[want.model].settings.name
             self._refuse(f"{name}: no version before is kept")
             return
-        await self._go_over(kept, worker, ROLLBACK)
+        await self._go_over(kept, ROLLBACK)
 
-    async def _go_over(
-        self, candidate: Serving, worker: ThreadPoolExecutor, cause: str, took_ms: float = 0.0
-    ) -> None:
+    async def _go_over(self, candidate: Serving, cause: str, took_ms: float = 0.0) -> None:
         """Swap a version in; what need not stand between two rows is done beside the loop.
 
         Args:
             candidate: the version.
-            worker: the thread for what takes time.
             cause: who asked.
             took_ms: for how long it was loaded.
         """
@@ -267,11 +213,11 @@ class Reloads:
             trades=candidate.may_trade,
             cause=cause,
         )
-        written = worker.submit(self._control.append, swap)
+        written = self._loader.submit(self._control.append, swap)
         try:
             line = await asyncio.wrap_future(written)
         except OSError as error:
-            worker.submit(candidate.close)
+            self._loader.submit(candidate.close)
             self._refuse(f"{swap.name}: the control log takes no line ({error.strerror or error})")
             return
         except asyncio.CancelledError:
@@ -286,12 +232,12 @@ class Reloads:
         finally:
             self._say(swap, old, took_ms)
         if thread is not None:
-            await self._end(thread, worker, candidate.index)
+            await self._end(thread, candidate.index)
 
-    async def _end(self, thread: ModelThread, worker: ThreadPoolExecutor, model: int) -> None:
+    async def _end(self, thread: ModelThread, model: int) -> None:
         """Wait, beside the loop, for the thread of the version that went."""
-        loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(worker, thread.close, _within_s(thread)):
+        closed = self._loader.submit(thread.close, _within_s(thread))
+        if not await asyncio.wrap_future(closed):
             self._parts.swaps.kept.pop(model, None)  # still in use: neither served again nor freed
             self.log.error("left_behind", thread=thread.name, remedy="it ends with the process")
 
@@ -347,12 +293,6 @@ class Reloads:
         self.log.error("reload.refused", cause=text, remedy="the old version serves on")
         self.tell("model_refused", f"a reload was refused: {text}")
         self._parts.recorder.event(REFUSED_EVENT, "reload_refused", text[:300])
-
-
-def _unwanted(work: Future[Serving | str | None]) -> None:
-    """Free a version that was loaded for a session that has ended meanwhile."""
-    if not work.cancelled() and isinstance(found := work.result(), Serving):
-        found.close()
 
 
 def _within_s(thread: ModelThread) -> float:

@@ -97,7 +97,7 @@ def read_bounded(folder_fd: int, name: str, max_bytes: int, shown: str) -> bytes
             raise ModelRefused("model.metadata", text)
         chunks = []
         left = max_bytes + 1
-        while left > 0 and (chunk := file.read(left)):
+        while left > 0 and (chunk := file.read(min(left, state.st_size + 1))):
             chunks.append(chunk)
             left -= len(chunk)
     if left <= 0:

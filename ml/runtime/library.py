@@ -84,11 +84,12 @@ class Library:
         return int(made.value)
 
 
+@functools.cache
 def library() -> Library:
     """Return the runtime's shared library, loaded at its first use.
 
     Raises:
-        OSError: there is none, or not of this interface.
+        OSError: there is none, or not of this interface; it is looked for again the next time.
     """
     try:
         spec = importlib.util.find_spec("onnxruntime")
@@ -102,9 +103,4 @@ def library() -> Library:
     ]
     if not found:
         raise OSError("no shared library of the runtime")
-    return _loaded(found[-1])
-
-
-@functools.cache
-def _loaded(path: str) -> Library:
-    return Library(path)
+    return Library(found[-1])

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-import app.reload
+import app.loader
 from app.demotion import Demotions
 from app.inference import Inference
 from app.live_record import answered_by
@@ -198,8 +198,8 @@ class HeldLoads:
     def __init__(self, monkeypatch: Any) -> None:
         self.go = threading.Event()
         self.began: list[str] = []
-        self._load = app.reload.load_version
-        monkeypatch.setattr(app.reload, "load_version", self)
+        self._load = app.loader.load_version
+        monkeypatch.setattr(app.loader, "load_version", self)
 
     def __call__(self, serving: Serving, *others: Any) -> None:
         """Load a version, in the worker."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -202,9 +203,12 @@ async def test_fault_M17_a_session_that_ends_while_a_version_loads_does_not_wait
     name = add_version(root, tick_mlp(0.5), placement=placement).name
     world = worlds(root, ThreadWorld, named=(name, "TickMLP:2"))
     held, closed, close = HeldLoads(monkeypatch), [], Serving.close
+    priorities = set()  # of the version's thread: it is not begun by the loader, which has another
 
     def noted(serving):
         had_thread = serving.thread is not None and serving.thread.ready_fd >= 0
+        begun = [one for one in threading.enumerate() if one.name.startswith("model-Tick")]
+        priorities.update(os.getpriority(os.PRIO_PROCESS, one.native_id) for one in begun)
         close(serving)
         closed.append((serving.version, had_thread, serving.ort))
 
@@ -221,6 +225,7 @@ async def test_fault_M17_a_session_that_ends_while_a_version_loads_does_not_wait
     held.go.set()
     await until(lambda: bool(closed))
     assert closed == [("3", placement == "thread", None)]
+    assert priorities == ({os.getpriority(os.PRIO_PROCESS, 0)} if placement == "thread" else set())
     assert not [one for one in threading.enumerate() if one.name.startswith("model-Tick")]
     assert held.began == ["3"]
     assert (done.reloads, world.version()) == (0, "1")

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from ml import registry
 from ml.refusal import ModelRefused
-from ml.runtime import session
+from ml.runtime import library, session
 from ml.runtime.native import NativeModel
 from ml.runtime.session import OrtModel
 
@@ -88,6 +88,7 @@ def test_normalisation_of_a_foreign_model_is_applied_once(loaded):
 
 def test_no_onnxruntime_is_a_refusal_that_says_what_helps(loaded, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(library, "library", library.library.__wrapped__)  # as in a new process
     with pytest.raises(ModelRefused) as caught:
         loaded.open()
     assert caught.value.code == "runtime.missing"
