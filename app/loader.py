@@ -35,7 +35,6 @@ class Loader:
 
     Args:
         parts: the session's, built.
-        artifacts: the folder with registry.json.
         named: `ID:VERSION` of the command line; these may trade whatever their status.
         left: says whether a model has left a version, see FallBacks.
         threads: of the models on threads; None where no model may have one.
@@ -45,14 +44,13 @@ class Loader:
     def __init__(
         self,
         parts: Parts,
-        artifacts: Path,
         named: frozenset[str],
         left: FallBacks,
         threads: Inference | None,
         signal_file: str,
     ) -> None:
         self._parts = parts
-        self._artifacts = artifacts
+        self._artifacts = Path(parts.settings.artifacts_dir)
         self._named = named
         self._left = left
         self._threads = threads

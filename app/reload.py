@@ -88,7 +88,7 @@ class Reloads:
         self._wanted: dict[int, Want] = {}
         self._fall_backs = FallBacks(parts)
         name = self._file.path.name
-        self._loader = Loader(parts, artifacts, frozenset(named), self._fall_backs, threads, name)
+        self._loader = Loader(parts, frozenset(named), self._fall_backs, threads, name)
         self._news = asyncio.Event()
         self._last_refusal = ("", 0.0)
 
