@@ -16,6 +16,7 @@ from engine.errors import RunError
 TICKS, RATE = 200_000, 5_000.0
 CADENCES = {"none": "", "250 ms": "every:250ms", "each 10th": "every_n:10"}
 BAR = 1.05
+TURNS_A_ROUND = 6  # a replay is short, and 5 % are little beside what a shared machine does to it
 
 
 def shadows(rounds: int) -> list[Figure]:
@@ -28,7 +29,7 @@ def shadows(rounds: int) -> list[Figure]:
     folder = tapes.paced_tape(TICKS, RATE)
     times: dict[str, list[float]] = {name: [] for name in CADENCES}
     digests = set()
-    for k in range(rounds + 1):
+    for k in range(rounds * TURNS_A_ROUND + 1):
         for name, cadence in CADENCES.items():
             found = ours.replay_once("force", folder, 1, shadows=cadence)
             digests.add(found["digest"])
