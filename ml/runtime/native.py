@@ -86,7 +86,6 @@ class NativeModel(BoundModel):
         self.arguments = int(words.ctypes.data)
         self.run = self._call(words)
         self.rehearse = self._call(self._words(*self.spare))
-        self._kept.append(words)
 
     def _keep(self, place: int, freed_by: int, *given: tuple[Any, Any]) -> int:
         """Make something that `close` frees."""
